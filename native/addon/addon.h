@@ -1,0 +1,13 @@
+// The N-API surface: one file per group of exported functions, each checks every argument and then calls.
+#pragma once
+
+#define NAPI_DISABLE_CPP_EXCEPTIONS
+#include <napi.h>
+
+namespace dpm::addon {
+
+void InitStep(Napi::Env env, Napi::Object exports);          // step.cpp
+void InitCoefficients(Napi::Env env, Napi::Object exports);  // coefficients.cpp
+void InitNoise(Napi::Env env, Napi::Object exports);         // noise.cpp
+
+}  // namespace dpm::addon

@@ -1,0 +1,14 @@
+#include "addon.h"
+
+namespace {
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  dpm::addon::InitStep(env, exports);
+  dpm::addon::InitCoefficients(env, exports);
+  dpm::addon::InitNoise(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(dpm_solver, Init)
