@@ -1,7 +1,433 @@
-#include "addon.h"
+// step, quantile, errorNorm, standardDeviation, convert, scratchBytes, info
+#include <cmath>
+
+#include "../cpu/kernels.h"
+#include "../cpu/pool.h"
+#include "arguments.h"
 
 namespace dpm::addon {
+namespace {
 
-void InitStep(Napi::Env, Napi::Object) {}
+// Positions of the arguments of `step`; lib/native.ts calls with the same.
+enum StepArgument : int {
+  kArgRows,
+  kArgFirst,
+  kArgBatch,
+  kArgFlags,
+  kArgThreads,
+  kArgScratch,
+  kArgX,
+  kArgM,
+  kArgU,
+  kArgG,
+  kArgBase,
+  kArgP,
+  kArgD1,
+  kArgD2,
+  kArgD3,
+  kArgZ,
+  kArgD0,
+  kArgOut,
+  kArgOut2,
+  kArgNext,
+  kArgCount,
+};
+constexpr const char* kNames[kArgCount] = {"rows", "first", "batch", "flags", "threads", "scratch", "x",
+                                           "m",    "u",     "g",     "base",  "p",       "d1",      "d2",
+                                           "d3",   "z",     "d0",    "out",   "out2",    "next"};
+constexpr int kFlagCheckFinite = 1, kFlagDoubled = 2;
+constexpr double kMostElements = 9007199254740991.0;
+
+std::string Size(size_t n) { return std::to_string(n); }
+
+std::string LengthMessage(const char* name, const std::string& expected, size_t received) {
+  return "Expected " + expected + " elements for " + name + " but received " + Size(received);
+}
+
+napi_value Number(napi_env env, double value) {
+  napi_value result = nullptr;
+  napi_create_double(env, value, &result);
+  return result;
+}
+
+// What is to be checked for shared memory: the outputs, and everything that is read while they are written.
+struct Range {
+  const char* name;
+  const void* data;
+  size_t bytes;
+  Type type;
+};
+
+bool CheckMemory(napi_env env, const Range* outputs, int output_count, const Range* inputs, int input_count) {
+  for (int o = 0; o < output_count; ++o) {
+    const Range& out = outputs[o];
+    for (int p = 0; p < o; ++p) {
+      if (Overlap(out.data, out.bytes, outputs[p].data, outputs[p].bytes)) {
+        ThrowRange(env, std::string("Expected separate memory for ") + outputs[p].name + " and " + out.name +
+                            " but received buffers that overlap");
+        return false;
+      }
+    }
+    for (int i = 0; i < input_count; ++i) {
+      const Range& in = inputs[i];
+      if (!Overlap(out.data, out.bytes, in.data, in.bytes)) continue;
+      const bool same = out.data == in.data && out.bytes == in.bytes && out.type == in.type;
+      if (same && out.type != Type::none) continue;  // element by element: read, then written
+      ThrowRange(env, std::string("Expected ") + out.name + " to be " + in.name +
+                          " itself or to share no memory with it but received buffers that overlap");
+      return false;
+    }
+  }
+  return true;
+}
+
+napi_value StepFunction(napi_env env, napi_callback_info info) {
+  napi_value argv[kArgCount];
+  size_t argc = kArgCount;
+  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
+
+  View rows, scratch;
+  int64_t first, batch, flags, threads;
+  if (!ReadView(env, argv[kArgRows], "rows", kAllowF64, &rows) ||
+      !ReadInteger(env, argv[kArgFirst], "first", 0, kMostElements, &first) ||
+      !ReadInteger(env, argv[kArgBatch], "batch", 1, kMostElements, &batch) ||
+      !ReadInteger(env, argv[kArgFlags], "flags", 0, 3, &flags) ||
+      !ReadInteger(env, argv[kArgThreads], "threads", 0, 1024, &threads) ||
+      !ReadView(env, argv[kArgScratch], "scratch", kAllowBytes | kAllowAbsent, &scratch)) {
+    return nullptr;
+  }
+  const size_t row_count = rows.length / kRowLength;
+  if (static_cast<size_t>(first) > row_count || static_cast<size_t>(batch) > row_count - static_cast<size_t>(first)) {
+    ThrowRange(env, "Expected rows for samples " + Size(first) + " to " + Size(first + batch - 1) + " of " +
+                        std::to_string(kRowLength) + " numbers each for rows but received " + Size(rows.length) +
+                        " numbers");
+    return nullptr;
+  }
+  const double* row = static_cast<const double*>(rows.data) + static_cast<size_t>(first) * kRowLength;
+
+  View view[kArgCount];
+  for (int k = kArgX; k < kArgCount; ++k) {
+    const bool network = k == kArgM || k == kArgU || k == kArgG || k == kArgNext;
+    const int allow = kAllowF32 | kAllowF64 | kAllowAbsent | (network ? kAllowF16 : 0);
+    if (!ReadView(env, argv[k], kNames[k], allow, &view[k])) return nullptr;
+  }
+  // The state's type and size come from the first of these that is there.
+  int lead = -1;
+  for (const int k : {kArgX, kArgBase, kArgP, kArgOut}) {
+    if (lead < 0 && view[k].present) lead = k;
+  }
+  if (lead < 0) {
+    ThrowType(env, "Expected one of x, base, p and out for step but received none");
+    return nullptr;
+  }
+  StepCall call;
+  call.state = view[lead].type;
+  call.batch = static_cast<size_t>(batch);
+  const size_t total = view[lead].length;
+  if (total == 0 || total % call.batch != 0) {
+    ThrowRange(env, std::string("Expected a multiple of the batch (") + Size(call.batch) +
+                        "), not zero, elements for " + kNames[lead] + " but received " + Size(total));
+    return nullptr;
+  }
+  call.n = total / call.batch;
+  call.rows = row;
+  call.check_finite = flags & kFlagCheckFinite;
+  call.threads = static_cast<int>(threads);
+  call.scratch = scratch.data;
+  call.scratch_bytes = scratch.length;
+
+  for (int k = kArgX; k < kArgCount; ++k) {
+    if (!view[k].present || k == kArgNext) continue;
+    const bool network = k == kArgM || k == kArgU || k == kArgG;
+    if (view[k].type != call.state && !(network && view[k].type == Type::f16)) {
+      ThrowType(env, std::string("Expected ") + (call.state == Type::f64 ? "a Float64Array" : "a Float32Array") +
+                         (network ? " or float16" : "") + " as " + kNames[lead] + " is for " + kNames[k] +
+                         " but received " + Describe(env, argv[k]));
+      return nullptr;
+    }
+    if (k != kArgM && k != kArgU && view[k].length != total) {
+      ThrowRange(env, LengthMessage(kNames[k], Size(total), view[k].length));
+      return nullptr;
+    }
+  }
+  // A network that also predicts a variance returns longer samples: the first n elements of each count.
+  const bool doubled = flags & kFlagDoubled;
+  const View &m = view[kArgM], &u = view[kArgU];
+  if (m.present) {
+    const size_t parts = doubled ? 2 * call.batch : call.batch;
+    if (m.length % parts != 0 || m.length / parts < call.n) {
+      ThrowRange(env,
+                 LengthMessage("m", Size(parts * call.n) + " (" + Size(parts) + " samples of " + Size(call.n) + ")",
+                               m.length));
+      return nullptr;
+    }
+    call.m_stride = m.length / parts;
+  }
+  if (u.present && (doubled || u.length != m.length)) {
+    ThrowRange(env, doubled ? "Expected no u beside a doubled m but received one"
+                            : LengthMessage("u", Size(m.length) + " as m has", u.length));
+    return nullptr;
+  }
+  const View& next = view[kArgNext];
+  if (next.present && ((next.length != total && next.length != 2 * total) || !view[kArgOut].present)) {
+    ThrowRange(env, view[kArgOut].present ? LengthMessage("next", Size(total) + " or " + Size(2 * total), next.length)
+                                          : std::string("Expected out beside next but received none"));
+    return nullptr;
+  }
+
+  bool given = false, made = false;
+  for (size_t b = 0; b < call.batch; ++b) {
+    const double transform = row[b * kRowLength + kTransform];
+    if (!(transform == 0 || transform == 1 || transform == 2 || transform == 3)) {
+      ThrowRange(env, "Expected a transform from 0 to 3 in row " + Size(first + b) + " but received another number");
+      return nullptr;
+    }
+    const double* r = row + b * kRowLength;
+    if (transform == 2 && !(r[kRatio] >= 0 && r[kRatio] <= 1 && r[kFloor] > 0)) {
+      ThrowRange(
+          env, "Expected a ratio from 0 to 1 and a positive floor in row " + Size(first + b) + " but received others");
+      return nullptr;
+    }
+    (transform == 3 ? given : made) = true;
+  }
+  if (given && (made || !view[kArgP].present)) {
+    ThrowRange(env, made ? "Expected transform 3 in all rows of a call or in none but received a mixture"
+                         : "Expected p for rows with transform 3 but received none");
+    return nullptr;
+  }
+  if (made && !m.present && !view[kArgX].present) {
+    ThrowType(env, "Expected x or m to predict from but received neither");
+    return nullptr;
+  }
+
+  // m, and u where it is the first half of m, cover only part of a longer sample: for them nothing may coincide then.
+  const bool strided = call.m_stride != call.n;
+  const auto half = [&](int part) -> Range {
+    const size_t bytes = doubled ? m.bytes() / 2 : m.bytes();
+    return {"m", static_cast<const char*>(m.data) + part * bytes, bytes, strided ? Type::none : m.type};
+  };
+  Range inputs[16], outputs[6];
+  int input_count = 0, output_count = 0;
+  for (const int k : {kArgX, kArgG, kArgBase, kArgD1, kArgD2, kArgD3, kArgZ}) {
+    if (view[k].present) inputs[input_count++] = {kNames[k], view[k].data, view[k].bytes(), view[k].type};
+  }
+  if (m.present) inputs[input_count++] = half(0);
+  if (m.present && doubled) inputs[input_count++] = half(1);
+  if (u.present) inputs[input_count++] = {"u", u.data, u.bytes(), strided ? Type::none : u.type};
+  if (given) inputs[input_count++] = {"p", view[kArgP].data, view[kArgP].bytes(), view[kArgP].type};
+  inputs[input_count++] = {"rows", rows.data, rows.bytes(), Type::none};
+  for (const int k : {kArgD0, kArgOut, kArgOut2}) {
+    if (view[k].present) outputs[output_count++] = {kNames[k], view[k].data, view[k].bytes(), view[k].type};
+  }
+  if (!given && view[kArgP].present) {
+    outputs[output_count++] = {"p", view[kArgP].data, view[kArgP].bytes(), Type::none};
+  }
+  if (next.present) outputs[output_count++] = {"next", next.data, next.bytes(), Type::none};
+  if (scratch.present) outputs[output_count++] = {"scratch", scratch.data, scratch.length, Type::none};
+  if (!CheckMemory(env, outputs, output_count, inputs, input_count)) return nullptr;
+
+  const auto buffer = [&](int k) { return Buffer{view[k].present ? view[k].data : nullptr, view[k].type}; };
+  call.x = buffer(kArgX);
+  call.m = buffer(kArgM);
+  call.u = buffer(kArgU);
+  if (doubled && m.present) {
+    call.u = call.m;
+    call.m.data = static_cast<char*>(m.data) + m.bytes() / 2;
+  }
+  call.g = buffer(kArgG);
+  call.base = buffer(kArgBase);
+  call.p = buffer(kArgP);
+  call.d1 = buffer(kArgD1);
+  call.d2 = buffer(kArgD2);
+  call.d3 = buffer(kArgD3);
+  call.z = buffer(kArgZ);
+  call.d0 = buffer(kArgD0);
+  call.out = buffer(kArgOut);
+  call.out2 = buffer(kArgOut2);
+  if (next.present) {
+    call.next[0] = {next.data, next.type};
+    if (next.length != total) call.next[1] = {static_cast<char*>(next.data) + next.bytes() / 2, next.type};
+  }
+  const int64_t status = Step(call);
+  if (status == kStepOutOfMemory) {
+    napi_throw_error(env, nullptr, "Out of memory: the quantile's working space could not be allocated");
+    return nullptr;
+  }
+  return Number(env, static_cast<double>(status));
+}
+
+// (x, batch, ratio, threads, out: Float64Array of batch)
+napi_value QuantileFunction(napi_env env, napi_callback_info info) {
+  napi_value argv[5];
+  size_t argc = 5;
+  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
+  View x, out;
+  int64_t batch, threads;
+  double ratio;
+  if (!ReadView(env, argv[0], "x", kAllowF32 | kAllowF64, &x) ||
+      !ReadInteger(env, argv[1], "batch", 1, kMostElements, &batch) || !ReadNumber(env, argv[2], "ratio", &ratio) ||
+      !ReadInteger(env, argv[3], "threads", 0, 1024, &threads) || !ReadView(env, argv[4], "out", kAllowF64, &out)) {
+    return nullptr;
+  }
+  if (!(ratio >= 0 && ratio <= 1)) {
+    ThrowRange(env, "Expected a number from 0 to 1 for ratio but received " + Describe(env, argv[2]));
+    return nullptr;
+  }
+  if (x.length == 0 || x.length % batch != 0 || out.length != static_cast<size_t>(batch)) {
+    ThrowRange(env, "Expected whole samples in x and one number a sample in out but received " + Size(x.length) +
+                        " and " + Size(out.length) + " elements for a batch of " + Size(batch));
+    return nullptr;
+  }
+  const size_t n = x.length / batch;
+  for (int64_t b = 0; b < batch; ++b) {
+    const void* sample = static_cast<const char*>(x.data) + b * (x.bytes() / batch);
+    const double value = Quantile(sample, x.type, n, ratio, static_cast<int>(threads));
+    if (value == -1) {
+      napi_throw_error(env, nullptr, "Out of memory: the quantile's working space could not be allocated");
+      return nullptr;
+    }
+    static_cast<double*>(out.data)[b] = value;
+  }
+  return nullptr;
+}
+
+// (low, high, previous, batch, atol, rtol, threads, out: Float64Array of batch)
+napi_value ErrorNormFunction(napi_env env, napi_callback_info info) {
+  napi_value argv[8];
+  size_t argc = 8;
+  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
+  View low, high, previous, out;
+  int64_t batch, threads;
+  double atol, rtol;
+  const int state = kAllowF32 | kAllowF64;
+  if (!ReadView(env, argv[0], "low", state, &low) || !ReadView(env, argv[1], "high", state, &high) ||
+      !ReadView(env, argv[2], "previous", state, &previous) ||
+      !ReadInteger(env, argv[3], "batch", 1, kMostElements, &batch) || !ReadNumber(env, argv[4], "atol", &atol) ||
+      !ReadNumber(env, argv[5], "rtol", &rtol) || !ReadInteger(env, argv[6], "threads", 0, 1024, &threads) ||
+      !ReadView(env, argv[7], "out", kAllowF64, &out)) {
+    return nullptr;
+  }
+  if (high.type != low.type || previous.type != low.type || high.length != low.length ||
+      previous.length != low.length || low.length == 0 || low.length % batch != 0 ||
+      out.length != static_cast<size_t>(batch)) {
+    ThrowRange(env,
+               "Expected low, high and previous of one type and length, whole samples, and one number a sample in "
+               "out but received others");
+    return nullptr;
+  }
+  const size_t n = low.length / batch, bytes = low.bytes() / batch;
+  for (int64_t b = 0; b < batch; ++b) {
+    const auto at = [&](const View& view) { return static_cast<const char*>(view.data) + b * bytes; };
+    bool out_of_memory = false;
+    static_cast<double*>(out.data)[b] =
+        ErrorNorm(at(low), at(high), at(previous), low.type, n, atol, rtol, static_cast<int>(threads), &out_of_memory);
+    if (out_of_memory) {
+      napi_throw_error(env, nullptr, "Out of memory: the error norm's working space could not be allocated");
+      return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+// (x, batch, out: Float64Array of batch)
+napi_value DeviationFunction(napi_env env, napi_callback_info info) {
+  napi_value argv[3];
+  size_t argc = 3;
+  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
+  View x, out;
+  int64_t batch;
+  if (!ReadView(env, argv[0], "x", kAllowF32 | kAllowF64, &x) ||
+      !ReadInteger(env, argv[1], "batch", 1, kMostElements, &batch) ||
+      !ReadView(env, argv[2], "out", kAllowF64, &out)) {
+    return nullptr;
+  }
+  if (x.length % batch != 0 || x.length < 2 * static_cast<size_t>(batch) || out.length != static_cast<size_t>(batch)) {
+    ThrowRange(env, "Expected whole samples of two or more elements in x and one number a sample in out but received " +
+                        Size(x.length) + " and " + Size(out.length) + " elements for a batch of " + Size(batch));
+    return nullptr;
+  }
+  for (int64_t b = 0; b < batch; ++b) {
+    const void* sample = static_cast<const char*>(x.data) + b * (x.bytes() / batch);
+    static_cast<double*>(out.data)[b] = StandardDeviation(sample, x.type, x.length / batch);
+  }
+  return nullptr;
+}
+
+// (from, to): element by element between float16, float32 and float64, rounding to nearest even
+napi_value ConvertFunction(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  size_t argc = 2;
+  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
+  View from, to;
+  const int any = kAllowF16 | kAllowF32 | kAllowF64;
+  if (!ReadView(env, argv[0], "from", any, &from) || !ReadView(env, argv[1], "to", any, &to)) return nullptr;
+  if (from.length != to.length) {
+    ThrowRange(env, LengthMessage("to", Size(from.length), to.length));
+    return nullptr;
+  }
+  if (from.data != to.data || from.type != to.type) {
+    if (Overlap(from.data, from.bytes(), to.data, to.bytes())) {
+      ThrowRange(env, "Expected separate memory for from and to but received buffers that overlap");
+      return nullptr;
+    }
+    ActiveKernels().convert(from.data, static_cast<int>(from.type), to.data, static_cast<int>(to.type), from.length);
+  }
+  return nullptr;
+}
+
+// (float64: boolean, batch, n, ratio, threads): number
+napi_value ScratchFunction(napi_env env, napi_callback_info info) {
+  napi_value argv[5];
+  size_t argc = 5;
+  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
+  int64_t wide, batch, n, threads;
+  double ratio;
+  if (!ReadInteger(env, argv[0], "wide", 0, 1, &wide) ||
+      !ReadInteger(env, argv[1], "batch", 1, kMostElements, &batch) ||
+      !ReadInteger(env, argv[2], "n", 0, kMostElements, &n) || !ReadNumber(env, argv[3], "ratio", &ratio) ||
+      !ReadInteger(env, argv[4], "threads", 0, 1024, &threads)) {
+    return nullptr;
+  }
+  if (!(ratio >= 0 && ratio <= 1)) {
+    ThrowRange(env, "Expected a number from 0 to 1 for ratio but received " + Describe(env, argv[3]));
+    return nullptr;
+  }
+  return Number(
+      env, static_cast<double>(ScratchBytes(wide ? Type::f64 : Type::f32, batch, n, ratio, static_cast<int>(threads))));
+}
+
+// { simd, simdAvailable, threads }
+napi_value InfoFunction(napi_env env, napi_callback_info) {
+  Napi::Env wrapped(env);
+  Napi::Object result = Napi::Object::New(wrapped);
+  int count = 0;
+  const char* const* names = AvailableKernels(&count);
+  Napi::Array list = Napi::Array::New(wrapped, static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) list.Set(static_cast<uint32_t>(i), names[i]);
+  result.Set("simd", ActiveKernels().name);
+  result.Set("simdAvailable", list);
+  result.Set("threads", HardwareThreads());
+  return result;
+}
+
+}  // namespace
+
+void InitStep(Napi::Env env, Napi::Object exports) {
+  const struct {
+    const char* name;
+    napi_callback function;
+  } functions[] = {
+      {"step", StepFunction},           {"quantile", QuantileFunction},
+      {"convert", ConvertFunction},     {"standardDeviation", DeviationFunction},
+      {"info", InfoFunction},           {"scratchBytes", ScratchFunction},
+      {"errorNorm", ErrorNormFunction},
+  };
+  for (const auto& f : functions) {
+    napi_value value;
+    if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, nullptr, &value) == napi_ok) {
+      exports.Set(f.name, Napi::Value(env, value));
+    }
+  }
+}
 
 }  // namespace dpm::addon

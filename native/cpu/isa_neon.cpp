@@ -1,1 +1,3 @@
-// The kernels for neon.
+#define DPM_ISA "neon"
+#define DPM_ISA_FUNCTION KernelsNeon
+#include "kernels.inc"
