@@ -1,0 +1,80 @@
+// Argument checks of the schedules and grids: one sentence that says what was expected, for what, and what came.
+
+/** TypeError for a value of the wrong type, or a name that is not known. */
+export function wrongType(expected: string, name: string, value: unknown): TypeError {
+  return new TypeError(`Expected ${expected} for ${name} but received ${show(value)} of type ${typeof value}`);
+}
+
+/** RangeError for a value of the right type that is out of range. */
+export function outOfRange(expected: string, name: string, value: unknown, where = ''): RangeError {
+  return new RangeError(`Expected ${expected} for ${name} but received ${show(value)}${where}`);
+}
+
+/** `value` if it is a finite number, TypeError or RangeError otherwise. */
+export function finiteNumber(value: unknown, name: string): number {
+  if (typeof value !== 'number') throw wrongType('a number', name, value);
+  if (!Number.isFinite(value)) throw outOfRange('a finite number', name, value);
+  return value;
+}
+
+/** `value` if it is a finite number above 0, TypeError or RangeError otherwise. */
+export function positiveNumber(value: unknown, name: string): number {
+  if (typeof value !== 'number') throw wrongType('a positive number', name, value);
+  if (!(value > 0 && value < Infinity)) throw outOfRange('a positive number', name, value);
+  return value;
+}
+
+/** `value` if it is an integer of at least `least` (and at most `most`), TypeError or RangeError otherwise. */
+export function wholeNumber(value: unknown, name: string, least: number, most = Infinity): number {
+  const expected =
+    most === Infinity ? `a whole number of at least ${least}` : `a whole number from ${least} to ${most}`;
+  if (typeof value !== 'number') throw wrongType(expected, name, value);
+  if (!Number.isSafeInteger(value) || value < least || value > most) throw outOfRange(expected, name, value);
+  return value;
+}
+
+/** `value` if it is one of `choices`, TypeError otherwise. */
+export function oneOf<T extends string | boolean>(value: unknown, name: string, choices: readonly T[]): T {
+  if (!choices.includes(value as T)) throw wrongType(list(choices.map(show), 'or'), name, value);
+  return value as T;
+}
+
+/** Copies an array of numbers. TypeError for anything that is not an array of numbers throughout. */
+export function numbers(value: unknown, name: string): Float64Array {
+  const source = value as ArrayLike<unknown>;
+  if (typeof value !== 'object' || value === null || !Number.isSafeInteger(source.length) || source.length < 0) {
+    throw wrongType('an array of numbers', name, value);
+  }
+  const copy = new Float64Array(source.length);
+  for (let i = 0; i < copy.length; i++) {
+    const x = source[i];
+    if (typeof x !== 'number') throw wrongType('numbers', `${name}[${i}]`, x);
+    copy[i] = x;
+  }
+  return copy;
+}
+
+/** TypeError unless `options` is an object whose keys are all among `known`: a misspelt option must not be ignored. */
+export function knownOptions(options: unknown, known: readonly string[], name: string): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw wrongType('an object of options', name, options);
+  }
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const expected =
+      known.length === 0 ? 'no options' : `the option${known.length > 1 ? 's' : ''} ${list(known, 'and')}`;
+    throw new TypeError(`Expected ${expected} for ${name} but received the option ${show(key)}`);
+  }
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object';
+  return String(value);
+}
+
+function list(words: readonly string[], joiner: 'and' | 'or'): string {
+  if (words.length < 2) return words.join();
+  return `${words.slice(0, -1).join(', ')} ${joiner} ${words[words.length - 1]}`;
+}
