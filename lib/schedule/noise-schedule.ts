@@ -1,4 +1,4 @@
-import { knownOptions, numbers, oneOf, outOfRange, positiveNumber, wrongType } from './check.js';
+import { knownOptions, numbers, oneOf, outOfRange, positiveNumber, wrongType } from '../check.js';
 import { type Curve, cosineCurve, discreteCurve, edmCurve, flowCurve, linearCurve } from './curves.js';
 
 export type ScheduleKind = 'discrete' | 'linear' | 'cosine' | 'flow' | 'edm';
