@@ -14,6 +14,7 @@ interface Manifest {
   bin: Record<string, string>;
   files: string[];
   gypfile: boolean;
+  binary: { napi_versions: number[] };
   scripts: Record<string, string>;
   dependencies: Record<string, string>;
   devDependencies: Record<string, string>;
@@ -38,6 +39,13 @@ pack('runs nothing on the machine of those who install it', () => {
   for (const script of ['preinstall', 'install', 'postinstall']) assert.not.ok(script in manifest.scripts, script);
   assert.is(manifest.gypfile, false);
   assert.not.ok(manifest.files.includes('binding.gyp'));
+});
+
+pack('is known as a Node-API addon to cmake-js, which would download headers otherwise', () => {
+  const [version] = manifest.binary.napi_versions;
+  for (const file of ['CMakeLists.txt', 'binding.gyp']) {
+    assert.match(readFileSync(join(root, file), 'utf8'), `NAPI_VERSION=${version}`, file);
+  }
 });
 
 pack('needs neither onnxruntime-node nor the tools of development', () => {
