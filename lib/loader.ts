@@ -1,0 +1,77 @@
+// Finds the addon and loads it, and says what to do where that fails.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The package's root, seen from lib/ as well as from dist/. */
+const packageRoot = fileURLToPath(new URL('..', import.meta.url));
+
+/**
+ * The addon: build/Release/*.node, else prebuilds/<platform>-<arch>/, below `root`, or below DPM_SOLVER_PREBUILD where
+ * that is set. Throws an Error that says what to do on this machine where there is none, or where it cannot be loaded.
+ * @internal
+ */
+export function load<Addon>(root: string = packageRoot): Addon {
+  const require = createRequire(import.meta.url);
+  const path = addonPath(root);
+  try {
+    return require(path) as Addon;
+  } catch (cause) {
+    const reason = String((cause as Error).message ?? cause).split('\n', 1)[0];
+    throw failure(root, `${path} could not be loaded on ${machine()}: ${reason}`, cause);
+  }
+}
+
+/**
+ * The file that `load` takes.
+ * @internal
+ */
+export function addonPath(root: string = packageRoot): string {
+  const resolver = createRequire(import.meta.url)('node-gyp-build') as { resolve(root: string): string };
+  try {
+    return resolver.resolve(root);
+  } catch (cause) {
+    throw failure(root, `there is none for ${machine()} in ${process.env.DPM_SOLVER_PREBUILD || root}`, cause);
+  }
+}
+
+/** What node-gyp-build looks for. */
+function machine(): string {
+  const platform = process.env.npm_config_platform || process.platform;
+  const arch = process.env.npm_config_arch || process.arch;
+  const musl = process.env.LIBC ? process.env.LIBC === 'musl' : existsSync('/etc/alpine-release');
+  const libc = platform === 'linux' ? (musl ? ' (musl)' : ' (glibc)') : '';
+  return `${platform}-${arch}${libc} with Node ${process.versions.node}`;
+}
+
+function failure(root: string, what: string, cause: unknown): Error {
+  // A checkout has the tools among its own dependencies; in an installed package npx fetches cmake-js.
+  const checkout = existsSync(join(root, 'binding.gyp'));
+  const lines = [
+    `The native addon of dpm-solver: ${what}.`,
+    'What to do:',
+    `- Build it, which takes about a minute: cd ${JSON.stringify(root)} && ${checkout ? 'npm ci' : 'npx cmake-js compile'}`,
+    `  This needs a C++17 compiler and CMake: ${tools()}.`,
+  ];
+  if (process.env.DPM_SOLVER_PREBUILD) {
+    lines.push('- DPM_SOLVER_PREBUILD is set: unset it, or let it name a folder that has build/Release or prebuilds.');
+  } else {
+    lines.push(
+      '- If you have it built elsewhere, let DPM_SOLVER_PREBUILD name the folder above its build or prebuilds.',
+    );
+  }
+  if (!checkout) {
+    lines.push('- If node_modules came from another machine or container, install it again on this one: npm ci');
+  }
+  return new Error(lines.join('\n'), { cause });
+}
+
+function tools(): string {
+  if (process.platform === 'win32') return 'Visual Studio Build Tools with "Desktop development with C++"';
+  if (process.platform === 'darwin') return 'xcode-select --install && brew install cmake';
+  if (existsSync('/etc/alpine-release')) return 'apk add g++ make cmake';
+  if (existsSync('/etc/debian_version')) return 'apt-get install g++ make cmake';
+  if (existsSync('/etc/redhat-release')) return 'dnf install gcc-c++ make cmake';
+  return 'g++ or clang++, make and cmake from your distribution';
+}

@@ -1,0 +1,11 @@
+// Formats the native sources in place, or with --check only says whether they are formatted.
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+
+const files = readdirSync('native', { recursive: true })
+  .map((file) => `native/${file}`)
+  .filter((file) => /\.(h|cpp|cu|cuh)$/.test(file));
+const mode = process.argv.includes('--check') ? ['--dry-run', '--Werror'] : ['-i'];
+const { status, error } = spawnSync('clang-format', [...mode, ...files], { stdio: 'inherit' });
+if (error) console.error(`clang-format: ${error.message}; on Debian: apt-get install clang-format`);
+process.exit(status ?? 1);

@@ -1,0 +1,165 @@
+// What gets published, and how it is entered.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+interface Manifest {
+  type: string;
+  engines: { node: string };
+  exports: Record<string, string | { types: string; default: string }>;
+  types: string;
+  bin: Record<string, string>;
+  files: string[];
+  gypfile: boolean;
+  binary: { napi_versions: number[] };
+  scripts: Record<string, string>;
+  dependencies: Record<string, string>;
+  devDependencies: Record<string, string>;
+  peerDependenciesMeta: Record<string, { optional: boolean }>;
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
+const entries = Object.entries(manifest.exports).filter(
+  (entry): entry is [string, { types: string; default: string }] => typeof entry[1] !== 'string',
+);
+const pack = suite('package');
+// `npm test` runs on a checkout where `npm ci` has built dist; someone at work on lib may be without.
+const built = existsSync(join(root, 'dist')) ? pack : pack.skip;
+
+pack('supports the Node versions that can require() a module', () => {
+  assert.is(manifest.engines.node, '^20.19.0 || >=22.12.0');
+  assert.is(manifest.type, 'module');
+});
+
+pack('runs nothing on the machine of those who install it', () => {
+  for (const script of ['preinstall', 'install', 'postinstall']) assert.not.ok(script in manifest.scripts, script);
+  assert.is(manifest.gypfile, false);
+  assert.not.ok(manifest.files.includes('binding.gyp'));
+});
+
+pack('is known as a Node-API addon to cmake-js, which would download headers otherwise', () => {
+  const [version] = manifest.binary.napi_versions;
+  for (const file of ['CMakeLists.txt', 'binding.gyp']) {
+    assert.match(readFileSync(join(root, file), 'utf8'), `NAPI_VERSION=${version}`, file);
+  }
+});
+
+pack('needs neither onnxruntime-node nor the tools of development', () => {
+  assert.ok(manifest.peerDependenciesMeta['onnxruntime-node']!.optional);
+  assert.not.ok('onnxruntime-node' in manifest.dependencies);
+  for (const name of ['cmake-js', 'typescript', 'tsx']) assert.not.ok(name in manifest.dependencies, name);
+});
+
+pack('names each source of an export', () => {
+  for (const [name, { types, default: file }] of entries) {
+    const source = file.replace('./dist/', 'lib/').replace(/\.js$/, '.ts');
+    assert.ok(existsSync(join(root, source)), `${name}: ${source} is missing`);
+    assert.is(types, file.replace(/\.js$/, '.d.ts'), name);
+  }
+});
+
+built('has a file in dist for each export, and for its types', () => {
+  for (const [name, { types, default: file }] of entries) {
+    for (const path of [types, file]) assert.ok(existsSync(join(root, path)), `${name}: ${path} is missing`);
+  }
+  assert.ok(existsSync(join(root, manifest.types)));
+  assert.is((manifest.exports['.'] as { types: string }).types, manifest.types);
+});
+
+const cli = existsSync(join(root, 'lib/cli/main.ts')) ? built : pack.skip;
+cli('has a command line that starts with #! and can be executed', () => {
+  for (const [name, path] of Object.entries(manifest.bin)) {
+    assert.match(readFileSync(join(root, path), 'utf8'), /^#!\/usr\/bin\/env node\n/, name);
+  }
+});
+
+built('can be imported and required, by its name', () => {
+  const names = entries.map(([name]) => name.replace('.', 'dpm-solver'));
+  const imports = names.map((name) => `await import('${name}');`).join(' ');
+  run(['--input-type=module', '-e', imports]);
+  // require() refuses a module with a top-level await anywhere below it.
+  const requires = names.map((name) => `require('${name}');`).join(' ');
+  run(['--input-type=commonjs', '-e', requires]);
+});
+
+built('has no top-level await in dist', () => {
+  // A module that is loaded lazily would escape the test above.
+  for (const file of files('dist').filter((name) => name.endsWith('.js'))) {
+    const source = readFileSync(join(root, file), 'utf8');
+    assert.not.match(source, /^(?:(?:export )?(?:const|let|var) [^=]+= )?await\b/m, file);
+    assert.not.match(source, /^for await\b/m, file);
+  }
+});
+
+built('carries all that it needs and nothing else', () => {
+  const { error, status, stdout, stderr } = npm(['pack', '--dry-run', '--json', '--ignore-scripts']);
+  assert.is(status, 0, stderr || String(error));
+  const [report] = JSON.parse(stdout) as [{ files: { path: string }[] }];
+  const packed = new Set(report.files.map((file) => file.path));
+
+  assert.not.ok(packed.has('binding.gyp'), 'npm would run node-gyp where it finds binding.gyp');
+  for (const path of packed) {
+    assert.match(path, /^(dist|lib|native|prebuilds|models\/shapes)\/|^[^/]+$/, path);
+    assert.not.match(path, /\.test\.|\.log$|^\.|^out\.png$|^test|^build\//, path);
+  }
+  // What `npx cmake-js compile` takes.
+  const needed = [
+    'package.json',
+    'CMakeLists.txt',
+    'LICENSE',
+    'README.md',
+    'CHANGELOG.md',
+    ...files('native'),
+    ...files('dist'),
+  ];
+  if (existsSync(join(root, 'models/shapes'))) needed.push(...files('models/shapes'));
+  for (const path of needed) assert.ok(packed.has(path), `${path} is not packed`);
+});
+
+built('has declarations that compile for its users', () => {
+  // Inside the package, which can import itself by its name.
+  const folder = mkdtempSync(join(root, 'dist', '.types-'));
+  try {
+    const imports = entries.map(
+      ([name], i) => `import * as m${i} from '${name.replace('.', 'dpm-solver')}'; void m${i};`,
+    );
+    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    writeFileSync(join(folder, 'user.mts'), imports.join('\n'));
+    const flags = [
+      '--strict',
+      '--noEmit',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2022',
+      '--lib',
+      'es2022',
+      '--ignoreConfig',
+    ];
+    run([tsc, ...flags, '--types', 'node', 'user.mts'], folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+/** The files below a folder of the package, as npm writes them. */
+function files(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length).replaceAll('\\', '/'));
+}
+
+function run(args: string[], cwd = root): void {
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8' });
+  assert.is(status, 0, stdout + stderr);
+}
+
+function npm(args: string[]) {
+  return spawnSync('npm', args, { cwd: root, encoding: 'utf8', shell: process.platform === 'win32' });
+}
+
+pack.run();
