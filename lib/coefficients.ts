@@ -1,0 +1,185 @@
+// Rows of coefficients, computed natively from nodes of the noise schedule (native/coefficients/rows.h says what they mean).
+import { addon } from './native.js';
+
+/** Where things stand in a row; mirrors native/step/row.h. */
+export const ROW = {
+  cx: 0,
+  cm: 1,
+  cu: 2,
+  cg: 3,
+  transform: 4,
+  ratio: 5,
+  floor: 6,
+  cap: 7,
+  ep: 8,
+  ex: 9,
+  em: 10,
+  eu: 11,
+  /** a, bp, b0, b1, b2, b3, n of the first output: add an offset of SUM */
+  first: 12,
+  /** the same of the second output */
+  second: 20,
+  length: 32,
+} as const;
+
+/** Offsets inside `first` and `second`; mirrors native/step/row.h. */
+export const SUM = { a: 0, bp: 1, b0: 2, b1: 3, b2: 4, b3: 5, n: 6, length: 7 } as const;
+
+/** What a row does to the prediction P; mirrors native/step/row.h. */
+export const TRANSFORM = { none: 0, clamp: 1, quantile: 2, given: 3 } as const;
+
+// These mirror native/coefficients/rows.h.
+export const END = { regular: 0, clean: 1, noise: 2 } as const;
+export const FORM = { data: 0, noise: 1 } as const;
+export const MODEL_TYPE = { noise: 0, x_start: 1, v: 2, score: 3, flow: 4 } as const;
+export const GUIDANCE = { none: 0, classifierFree: 1, classifier: 2 } as const;
+export const METHOD = { multistep: 0, singlestep: 1 } as const;
+export const STATUS = {
+  ok: 0,
+  /** an argument is out of its range, or a node contradicts its `end` */
+  invalid: 1,
+  /** no value at alpha = 0 in this form */
+  atNoise: 2,
+  /** no value at sigma = 0 in this form */
+  atClean: 3,
+  /** tau > 0 in a step towards noise */
+  sdeInversion: 4,
+  /** a node is not where the method wants it */
+  misplaced: 5,
+  /** a coefficient is not a finite double */
+  overflow: 6,
+} as const;
+
+export type End = keyof typeof END;
+export type Form = keyof typeof FORM;
+export type ModelType = keyof typeof MODEL_TYPE;
+export type Guidance = keyof typeof GUIDANCE;
+export type Method = keyof typeof METHOD;
+/** One of the values of STATUS. */
+export type Status = (typeof STATUS)[keyof typeof STATUS];
+
+/** A time, seen through x = alpha x0 + sigma epsilon; lambda = log(alpha / sigma). */
+export interface Node {
+  readonly alpha: number;
+  readonly sigma: number;
+  readonly lambda: number;
+  /** Default 'regular'. 'clean' is sigma = 0, 'noise' is alpha = 0. */
+  readonly end?: End;
+}
+
+export interface Update {
+  readonly method: Method;
+  /** What P and D1, D2 are: x0 or epsilon. */
+  readonly form: Form;
+  readonly order: 1 | 2 | 3;
+  /** Weights of the Taylor expansion ('heun' in diffusers) instead of those of the papers' algorithms. */
+  readonly taylor?: boolean;
+  /** Multistep third order with the second derivative that makes it third order. */
+  readonly exact?: boolean;
+  /** tau^2: 0 (default) is the ODE, 1 the SDE. */
+  readonly tau2?: number;
+  readonly target: Node;
+  /** The node of the state that the step starts from. */
+  readonly base: Node;
+  /** Where P, D1 and D2 were evaluated; `order` of them. Multistep: the first is `base`; singlestep: the last is. */
+  readonly nodes: readonly Node[];
+}
+
+interface Native {
+  predictionRow(
+    rows: Float64Array,
+    index: number,
+    modelType: number,
+    form: number,
+    guidance: number,
+    scale: number,
+    node: Float64Array,
+  ): Status;
+  updateRow(
+    rows: Float64Array,
+    index: number,
+    second: number,
+    method: number,
+    form: number,
+    order: number,
+    taylor: number,
+    exact: number,
+    tau2: number,
+    nodes: Float64Array,
+  ): Status;
+  elementary(name: 'exp' | 'expm1' | 'log' | 'log1p', x: Float64Array, out: Float64Array): void;
+  phi(k: number, z: number): number;
+  weight(form: number, k: number, h: number, tau2: number): number;
+}
+
+const native = addon as unknown as Native;
+
+// Rows are made in every step: the nodes travel in two buffers that are made once.
+const oneNode = new Float64Array(4);
+const fiveNodes = new Float64Array(5 * 4);
+
+function put(to: Float64Array, i: number, node: Node): void {
+  to[4 * i] = node.alpha;
+  to[4 * i + 1] = node.sigma;
+  to[4 * i + 2] = node.lambda;
+  to[4 * i + 3] = END[node.end ?? 'regular'];
+}
+
+/**
+ * Fills cx, cm, cu, cg, transform, ep, ex, em, eu of row `index`: from the network's outputs at `node` to the
+ * prediction P (x0 or epsilon, as `form` says), D0 = P. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function predictionRow(
+  rows: Float64Array,
+  index: number,
+  modelType: ModelType,
+  form: Form,
+  node: Node,
+  guidance: Guidance = 'none',
+  scale = 1,
+): Status {
+  put(oneNode, 0, node);
+  return native.predictionRow(rows, index, MODEL_TYPE[modelType], FORM[form], GUIDANCE[guidance], scale, oneNode);
+}
+
+/**
+ * Fills a, bp, b0, b1, b2, b3, n of the `first` or `second` sum of row `index`. Returns a STATUS; unless it is `ok`,
+ * the row is as it was.
+ */
+export function updateRow(
+  rows: Float64Array,
+  index: number,
+  update: Update,
+  sum: 'first' | 'second' = 'first',
+): Status {
+  put(fiveNodes, 0, update.target);
+  put(fiveNodes, 1, update.base);
+  for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.nodes[i] ?? update.base);
+  return native.updateRow(
+    rows,
+    index,
+    sum === 'second' ? 1 : 0,
+    METHOD[update.method],
+    FORM[update.form],
+    update.order,
+    update.taylor ? 1 : 0,
+    update.exact ? 1 : 0,
+    update.tau2 ?? 0,
+    fiveNodes,
+  );
+}
+
+/** @internal out[i] = f(x[i]) */
+export function elementary(name: 'exp' | 'expm1' | 'log' | 'log1p', x: Float64Array, out: Float64Array): void {
+  native.elementary(name, x, out);
+}
+
+/** @internal phi_k(z), k = 1 .. 4 */
+export function phi(k: number, z: number): number {
+  return native.phi(k, z);
+}
+
+/** @internal The weight of the k-th Taylor coefficient in a step of size h. */
+export function weight(form: Form, k: number, h: number, tau2 = 0): number {
+  return native.weight(FORM[form], k, h, tau2);
+}
