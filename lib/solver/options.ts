@@ -1,5 +1,6 @@
 // The options of a solver and of a run, and what is wrong with them.
 import { finiteNumber, knownOptions, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../check.js';
+import { requireCuda } from '../cuda/info.js';
 import type { SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import type { Tensor, TensorType } from '../tensor.js';
@@ -183,8 +184,10 @@ export function readSolverOptions(schedule: NoiseSchedule, options: SolverOption
   const threads = options.threads ?? 0;
   if (options.threads !== undefined) wholeNumber(threads, 'threads', 1, 1024);
   const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda'] as const);
-  if (device === 'cuda')
-    throw new RangeError("Expected 'auto' or 'cpu' for device but received 'cuda', which this build does not have");
+  if (device === 'cuda') {
+    requireCuda("device: 'cuda'");
+    throw new RangeError("Expected 'auto' or 'cpu' for device but received 'cuda': DPMSolver runs on the CPU so far");
+  }
   return {
     schedule,
     algorithmType,

@@ -20,6 +20,10 @@
 #define DPM_DEVICE __device__ __forceinline__
 // One loop, unrolled: arrays indexed in it stay in registers.
 #define DPM_UNROLL _Pragma("unroll")
+// One round at a time: what a round stores may be what the next one loads, so that more of them would not overlap.
+#define DPM_ROLLED _Pragma("unroll 1")
+#define DPM_UNROLL_2 _Pragma("unroll 2")
+#define DPM_UNROLL_4 _Pragma("unroll 4")
 
 namespace dpm::cuda {
 
@@ -59,6 +63,11 @@ DPM_DEVICE void Store4(Shared<float> to, size_t i, const float* from) {
   *reinterpret_cast<float4*>(to.at + i) = make_float4(from[0], from[1], from[2], from[3]);
 }
 
+DPM_DEVICE void Load4(Shared<uint32_t> from, size_t i, uint32_t* to) {
+  const uint4 v = *reinterpret_cast<const uint4*>(from.at + i);
+  to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+}
+
 DPM_DEVICE void AtomicAdd(Shared<uint32_t> to, size_t i, uint32_t value) { atomicAdd(to.at + i, value); }
 DPM_DEVICE void AtomicMax(Shared<uint32_t> to, size_t i, uint32_t value) { atomicMax(to.at + i, value); }
 
@@ -81,14 +90,16 @@ DPM_DEVICE uint32_t ClusterSize() {
 DPM_DEVICE void ClusterSync() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-// The word of block `rank` that lies where `of` lies in this one.
-DPM_DEVICE uint32_t LoadRemote(Shared<uint32_t> of, size_t i, uint32_t rank) {
-  uint32_t address, value;
+// The four words of block `rank` that lie where those at `of` + i, a multiple of 16 bytes, lie in this one.
+DPM_DEVICE void LoadRemote4(Shared<uint32_t> of, size_t i, uint32_t rank, uint32_t* to) {
+  uint32_t address;
   asm("mapa.shared::cluster.u32 %0, %1, %2;"
       : "=r"(address)
       : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(of.at + i))), "r"(rank));
-  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
-  return value;
+  asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(address)
+               : "memory");
 }
 #endif
 
@@ -127,6 +138,10 @@ DPM_DEVICE uint32_t WarpSuffixSum(uint32_t value) {
 
 DPM_DEVICE double LoadDouble(const double* from) { return *from; }
 DPM_DEVICE uint32_t LoadWord(const uint32_t* from) { return *from; }
+DPM_DEVICE void LoadWords4(const uint32_t* from, uint32_t* to) {
+  const uint4 v = *reinterpret_cast<const uint4*>(from);
+  to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+}
 DPM_DEVICE void StoreWord(uint32_t* to, uint32_t value) { *to = value; }
 DPM_DEVICE void AtomicAdd(uint32_t* to, uint32_t value) { atomicAdd(to, value); }
 DPM_DEVICE void AtomicMax(uint32_t* to, uint32_t value) { atomicMax(to, value); }

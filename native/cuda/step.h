@@ -13,6 +13,7 @@ struct StepKernel {
 
   DPM_DEVICE static void Run(const StepArgs& a) {
     const Shared<uint32_t> shared = DynamicShared();
+    DPM_ROLLED
     for (uint32_t sample = BlockY(); sample < a.batch; sample += GridY()) {
       const Row r = ResolveRow(a, sample, shared);
       bool finite = true;
@@ -20,6 +21,7 @@ struct StepKernel {
         const uint32_t head = Head<kGeneral, V>(a, sample, 0, a.n);
         const size_t vectors = (a.n - head) / V, tail = head + vectors * V;
         const size_t stride = static_cast<size_t>(GridX()) * BlockThreads();
+        DPM_ROLLED
         for (size_t j = static_cast<size_t>(BlockX()) * BlockThreads() + ThreadIndex(); j < vectors; j += stride) {
           finite = BodyOf<V>::Step(a, r, sample, head + j * V, false, {}) && finite;
         }

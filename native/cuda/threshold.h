@@ -25,21 +25,27 @@ struct ClusterTeam {
   DPM_DEVICE void Sync() const { ClusterSync(); }
   // This block's counts of a level are complete: from the next Sync on they count.
   DPM_DEVICE void Publish(uint32_t) const {}
-  DPM_DEVICE uint32_t Total(uint32_t level, uint32_t word) const {
-    uint32_t sum = 0;
+  // The team's counts of four words, the first a multiple of four.
+  DPM_DEVICE void Totals(uint32_t level, uint32_t word, uint32_t* to) const {
+    to[0] = to[1] = to[2] = to[3] = 0;
+    DPM_UNROLL_4
     for (uint32_t block = 0; block < size; ++block) {
-      sum += LoadRemote(shared, kSharedLevels + level * kLevelWords + word, block);
+      uint32_t one[4];
+      LoadRemote4(shared, kSharedLevels + level * kLevelWords + word, block, one);
+      DPM_UNROLL
+      for (int k = 0; k < 4; ++k) to[k] += one[k];
     }
-    return sum;
   }
   DPM_DEVICE void PublishNeighbours() const {}
-  DPM_DEVICE uint32_t Neighbour(uint32_t which) const {
-    uint32_t most = 0;
+  DPM_DEVICE void Neighbours(uint32_t* to) const {
+    to[0] = to[1] = 0;
+    DPM_UNROLL_4
     for (uint32_t block = 0; block < size; ++block) {
-      const uint32_t one = LoadRemote(shared, kSharedNeighbours + which, block);
-      most = one > most ? one : most;
+      uint32_t one[4];
+      LoadRemote4(shared, kSharedNeighbours, block, one);
+      DPM_UNROLL
+      for (int k = 0; k < 2; ++k) to[k] = one[k] > to[k] ? one[k] : to[k];
     }
-    return most;
   }
   // No block may leave or go on to another sample while another still reads its counts.
   DPM_DEVICE void Leave(bool, bool) const { ClusterSync(); }
@@ -69,14 +75,18 @@ struct GridTeam {
     BlockSync();
     const Shared<uint32_t> mine = shared + (kSharedLevels + level * kLevelWords);
     uint32_t* const all = workspace + kTeamLevels + level * kLevelWords;
+    DPM_ROLLED
     for (uint32_t i = ThreadIndex(); i < kLevelWords; i += BlockThreads()) {
       const uint32_t count = mine[i];
       if (count != 0) AtomicAdd(all + i, count);
     }
   }
-  DPM_DEVICE uint32_t Total(uint32_t level, uint32_t word) const {
-    if (size == 1) return shared[kSharedLevels + level * kLevelWords + word];
-    return LoadWord(workspace + kTeamLevels + level * kLevelWords + word);
+  DPM_DEVICE void Totals(uint32_t level, uint32_t word, uint32_t* to) const {
+    if (size == 1) {
+      Load4(shared, kSharedLevels + level * kLevelWords + word, to);
+    } else {
+      LoadWords4(workspace + kTeamLevels + level * kLevelWords + word, to);
+    }
   }
   DPM_DEVICE void PublishNeighbours() const {
     if (size == 1) return;
@@ -84,8 +94,11 @@ struct GridTeam {
     if (ThreadIndex() < 2)
       AtomicMax(workspace + kTeamNeighbours + ThreadIndex(), shared[kSharedNeighbours + ThreadIndex()]);
   }
-  DPM_DEVICE uint32_t Neighbour(uint32_t which) const {
-    return size == 1 ? shared[kSharedNeighbours + which] : LoadWord(workspace + kTeamNeighbours + which);
+  DPM_DEVICE void Neighbours(uint32_t* to) const {
+    DPM_UNROLL
+    for (uint32_t k = 0; k < 2; ++k) {
+      to[k] = size == 1 ? shared[kSharedNeighbours + k] : LoadWord(workspace + kTeamNeighbours + k);
+    }
   }
   // Leaves the workspace as it was found.
   DPM_DEVICE void Leave(bool selected, bool more) const {
@@ -99,6 +112,7 @@ struct GridTeam {
     }
     Sync();
     const uint32_t stride = size * BlockThreads();
+    DPM_ROLLED
     for (uint32_t i = kTeamLevels + rank * BlockThreads() + ThreadIndex(); i < kWorkspaceWords; i += stride) {
       StoreWord(workspace + i, 0);
     }
@@ -159,6 +173,7 @@ struct ThresholdKernel {
   // f(key) for every prediction of this thread.
   template <class F>
   DPM_DEVICE static void ForEachKey(const StepArgs& a, const Row& r, uint32_t sample, const Share& s, F f) {
+    DPM_ROLLED
     for (size_t j = ThreadIndex(); j < s.vectors; j += BlockThreads()) {
       const Values<V> p = j < s.resident ? Kept(s, j) : Made<V>(a, r, sample, s.first + s.head + j * V);
       DPM_UNROLL
@@ -210,6 +225,7 @@ struct ThresholdKernel {
         if (key > 0x7f800000u) AtomicAdd(level, kNaN, 1);
       }
     };
+    DPM_UNROLL_2
     for (size_t j = ThreadIndex(); j < s.vectors; j += BlockThreads()) {
       const Values<V> p = Made<V>(a, r, sample, s.first + s.head + j * V);
       finite = BodyOf<V>::Finite(p) && finite;
@@ -241,27 +257,37 @@ struct ThresholdKernel {
   DPM_DEVICE static Found FindBin(const Team& team, Shared<uint32_t> shared, uint32_t level, uint32_t rank) {
     const uint32_t warps = BlockThreads() / 32, group = kBins / BlockThreads();
     const uint32_t first = ThreadIndex() * group;
-    uint32_t sum = 0;
-    for (uint32_t k = 0; k < group; ++k) sum += team.Total(level, first + k);
+    uint32_t sum = 0, four[4];
+    DPM_ROLLED
+    for (uint32_t k = 0; k < group; k += 4) {
+      team.Totals(level, first + k, four);
+      sum += four[0] + four[1] + four[2] + four[3];
+    }
     const uint32_t suffix = WarpSuffixSum(sum);
     const Shared<uint32_t> scan = shared + kSharedScan, found = shared + kSharedFound;
     if (ThreadIndex() % 32 == 0) scan[ThreadIndex() / 32] = suffix;
     BlockSync();
     uint32_t above = suffix - sum, total = 0;
+    DPM_ROLLED
     for (uint32_t warp = 0; warp < warps; ++warp) {
       const uint32_t of_warp = scan[warp];
       total += of_warp;
       if (warp > ThreadIndex() / 32) above += of_warp;
     }
     if (rank > above && rank <= above + sum) {
-      for (uint32_t k = group; k-- > 0;) {
-        const uint32_t here = team.Total(level, first + k);
-        if (rank <= above + here) {
-          found[0] = first + k;
-          found[1] = rank - above;
-          break;
+      bool open = true;
+      DPM_ROLLED
+      for (uint32_t k = group; open; k -= 4) {
+        if (k != group) team.Totals(level, first + k - 4, four);
+        DPM_UNROLL
+        for (int b = 3; b >= 0; --b) {
+          if (open && rank <= above + four[b]) {
+            found[0] = first + k - 4 + b;
+            found[1] = rank - above;
+            open = false;
+          }
+          above += four[b];
         }
-        above += here;
       }
     }
     BlockSync();
@@ -284,9 +310,10 @@ struct ThresholdKernel {
     const uint64_t keep = a.n - k;  // the keep-th largest is the quantile's lower neighbour
 
     team.Sync();
-    const uint32_t capped = team.Total(0, kCapped);
-    if (team.Total(0, kNaN) != 0) return WordToFloat(0x7fc00000u);
-    const uint32_t infinite = team.Total(0, kInfinite);
+    uint32_t counts[4];
+    team.Totals(0, kCapped, counts);
+    const uint32_t capped = counts[0], infinite = counts[kInfinite - kCapped];
+    if (counts[kNaN - kCapped] != 0) return WordToFloat(0x7fc00000u);
     if (keep <= capped) {
       // Both neighbours are at the cap or above. Two infinities have nothing between them.
       return infinite >= keep && weight > 0 && keep > 1 ? WordToFloat(0x7fc00000u) : high;
@@ -304,13 +331,14 @@ struct ThresholdKernel {
     if (above_floor + 1 > keep) {
       uint32_t base = w.low + 1 + (found.bin << shift);
       rank = found.rank;
+      DPM_ROLLED
       for (uint32_t level = 1; shift != 0; ++level) {
         const uint32_t range = 1u << shift;
         shift = Below(shift);
-        const Shared<uint32_t> counts = shared + (kSharedLevels + level * kLevelWords);
+        const Shared<uint32_t> bins = shared + (kSharedLevels + level * kLevelWords);
         ForEachKey(a, r, sample, s, [&](uint32_t key) {
           const uint32_t offset = key - base;
-          if (offset < range) AtomicAdd(counts, offset >> shift, 1);
+          if (offset < range) AtomicAdd(bins, offset >> shift, 1);
         });
         team.Publish(level);
         team.Sync();
@@ -341,8 +369,10 @@ struct ThresholdKernel {
       }
       team.PublishNeighbours();
       team.Sync();
-      next = ~team.Neighbour(0);
-      last = team.Neighbour(1);
+      uint32_t both[2];
+      team.Neighbours(both);
+      next = ~both[0];
+      last = both[1];
     }
     below = WordToFloat(last);
     double value = below;
@@ -354,8 +384,10 @@ struct ThresholdKernel {
   DPM_DEVICE static void Run(const StepArgs& a, const TeamArgs& t) {
     const Shared<uint32_t> shared = DynamicShared();
     const Team team = Team::Join(t, shared);
+    DPM_ROLLED
     for (uint32_t sample = Team::Index(t); sample < a.batch; sample += t.teams) {
       const bool more = sample + t.teams < a.batch;
+      DPM_ROLLED
       for (uint32_t i = kSharedLevels + ThreadIndex(); i < kSharedScan; i += BlockThreads()) shared[i] = 0;
       Row r = ResolveRow(a, sample, shared);  // its barrier also ends the zeroing
       const Share s = ShareOf(a, t, team, sample, shared);
@@ -367,6 +399,7 @@ struct ThresholdKernel {
         team.Publish(0);
         r.s = Bound(a, r, sample, team, s, w, shared);
       }
+      DPM_ROLLED
       for (size_t j = ThreadIndex(); j < s.vectors; j += BlockThreads()) {
         const bool kept = r.selects && j < s.resident;
         Values<V> p = {};

@@ -173,7 +173,7 @@ Case MakeCase(int only) {
     c.n = (c.n + 7) / 8 * 8;
     c.m_stride = (c.m_stride + 7) / 8 * 8;
   }
-  const bool quantile = c.kernel != Kernel::step;
+  const bool quantile = c.kernel != Kernel::step || Chance(0.1);
   c.given = c.general && Chance(0.1);
   c.doubled = Chance(0.3);
   c.philox = c.general && Chance(0.4);
@@ -437,10 +437,23 @@ void Check(Case& c) {
   OnDevice(c, flags);
   for (size_t b = 0; b < c.batch; ++b) {
     const double* const row = c.rows.data() + b * kRowLength;
+    const bool selects = row[kTransform] == 2 && row[kFloor] < row[kCap];
+    if (selects && c.kernel == Kernel::step) {
+      // Refused: the flag says so, and nothing was written.
+      if (flags[b] != kNeedsSelection) Wrong(c, "a row that needs a selection was not refused");
+      for (int k = 0; k < kNames; ++k) {
+        const Operand &mine = c.memory.Of(k), &old = before.Of(k);
+        const size_t bytes = c.n * mine.size;
+        if (!mine.Present() || k == kM || k == kU) continue;
+        if (std::memcmp(mine.As<char>() + b * bytes, old.As<char>() + b * bytes, bytes) != 0) {
+          Wrong(c, "a row that needs a selection was not refused");
+        }
+      }
+      continue;
+    }
     if (flags[b] != (finite[b] ? 0 : kNotFinite)) {
       Wrong(c, "flags of sample " + std::to_string(b) + ": " + std::to_string(flags[b]));
     }
-    const bool selects = row[kTransform] == 2 && row[kFloor] < row[kCap];
     if (!finite[b] && selects && HasNaN(c, before, b)) {
       // The whole sample becomes NaN, wherever the NaN was.
       const bool keeps = row[kEp] == 1 && row[kEx] == 0 && row[kEm] == 0 && row[kEu] == 0;

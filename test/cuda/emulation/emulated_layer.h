@@ -10,6 +10,9 @@
 
 #define DPM_DEVICE inline
 #define DPM_UNROLL
+#define DPM_ROLLED
+#define DPM_UNROLL_2
+#define DPM_UNROLL_4
 
 namespace dpm::cuda {
 
@@ -60,7 +63,8 @@ struct Shared {
 
 inline Shared<uint32_t> DynamicShared() { return {0}; }
 
-inline void Load4(Shared<float> from, size_t i, float* to, DPM_WHERE) {
+template <class T>
+inline void Load4(Shared<T> from, size_t i, T* to, DPM_WHERE) {
   if ((from.word + i) % 4 != 0) emulation::Fail("misaligned 16-byte load from shared memory", line);
   emulation::ReadShared(emulation::CurrentBlock(), from.word + i, 4, to, line);
 }
@@ -85,10 +89,9 @@ inline void ClusterSync(DPM_WHERE) {
   if (!emulation::Launched().cluster) emulation::Fail("cluster barrier outside a cluster", line);
   emulation::Wait(emulation::kTeamBarrier, nullptr, line);
 }
-inline uint32_t LoadRemote(Shared<uint32_t> of, size_t i, uint32_t rank, DPM_WHERE) {
-  uint32_t value;
-  emulation::ReadShared(emulation::RemoteBlock(rank, line), of.word + i, 1, &value, line);
-  return value;
+inline void LoadRemote4(Shared<uint32_t> of, size_t i, uint32_t rank, uint32_t* to, DPM_WHERE) {
+  if ((of.word + i) % 4 != 0) emulation::Fail("misaligned 16-byte load from another block", line);
+  emulation::ReadShared(emulation::RemoteBlock(rank, line), of.word + i, 4, to, line);
 }
 inline void TeamSync(uint32_t* barrier, uint32_t size, DPM_WHERE) {
   if (emulation::Launched().cluster || size != emulation::Launched().team) {
@@ -134,6 +137,11 @@ inline T LoadGlobal(const T* from, int line) {
 }
 inline double LoadDouble(const double* from, DPM_WHERE) { return LoadGlobal(from, line); }
 inline uint32_t LoadWord(const uint32_t* from, DPM_WHERE) { return LoadGlobal(from, line); }
+inline void LoadWords4(const uint32_t* from, uint32_t* to, DPM_WHERE) {
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0) emulation::Fail("misaligned wide load", line);
+  emulation::ReadGlobal(from, 16, line);
+  memcpy(to, from, 16);
+}
 inline void StoreWord(uint32_t* to, uint32_t value, DPM_WHERE) {
   emulation::WriteGlobal(to, 4, false, line);
   *to = value;
