@@ -37,9 +37,16 @@ export function cudaInfo(): CudaInfo {
   return (addon as unknown as { cudaInfo(): CudaInfo }).cudaInfo();
 }
 
+let found: CudaInfo | undefined;
+
 /** Throws one sentence that says why there is no card, where there is none. @internal */
 export function requireCuda(what: string): CudaInfo {
+  // Cards do not come and go, and asking them takes long.
+  if (found) return found;
   const info = cudaInfo();
-  if (info.available) return info;
+  if (info.available) {
+    found = info;
+    return info;
+  }
   throw new Error(`Expected a CUDA card for ${what} but ${info.reason}`);
 }

@@ -41,9 +41,9 @@ struct Api {
 
   int (*alloc)(int device, uint64_t bytes, void** out);
   int (*free)(int device, void* memory);
-  // Page-locked memory of the host, for copies that run beside it.
-  int (*host_alloc)(int device, uint64_t bytes, void** out);
-  int (*host_free)(void* memory);
+  // Page-locked memory of the host for copies that run beside it; the stream keeps some for the next one.
+  int (*stage_take)(void* stream, uint64_t bytes, void** out);
+  int (*stage_return)(void* stream, void* memory);
   // Queued on the stream; either side may be of the host (page-locked, or the call waits) or of the card.
   int (*copy)(void* stream, void* to, const void* from, uint64_t bytes);
   int (*zero)(void* stream, void* to, uint64_t bytes);

@@ -166,14 +166,6 @@ int Free(int device, void* memory) {
   DPM_TRY(scope.error());
   return Result(cudaFree(memory));
 }
-int HostAlloc(int device, uint64_t bytes, void** out) {
-  *out = nullptr;
-  const OnDevice scope(device);
-  DPM_TRY(scope.error());
-  return Result(cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocPortable));
-}
-int HostFree(void* memory) { return Result(cudaFreeHost(memory)); }
-
 // ---- streams --------------------------------------------------------------------------------------------------------
 
 struct Stream {
@@ -183,6 +175,12 @@ struct Stream {
   // For teams that meet in global memory; launches on one stream follow each other, so that one is enough.
   uint32_t* workspace;
   size_t workspace_words;
+  // Page-locked memory for copies, kept for the next one.
+  struct Stage {
+    void* data;
+    uint64_t bytes;
+    bool busy;
+  } stages[2];
 };
 Stream& Of(void* stream) { return *static_cast<Stream*>(stream); }
 
@@ -192,7 +190,7 @@ int StreamCreate(int device, void* existing, bool wrap, void** out) {
   DPM_TRY(scope.error());
   cudaStream_t stream = static_cast<cudaStream_t>(existing);
   if (!wrap) DPM_TRY(Result(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)));
-  Stream* const made = new (std::nothrow) Stream{device, stream, !wrap, nullptr, 0};
+  Stream* const made = new (std::nothrow) Stream{device, stream, !wrap, nullptr, 0, {}};
   if (!made) {
     if (!wrap) cudaStreamDestroy(stream);
     return kErrorMemory;
@@ -205,6 +203,9 @@ int StreamDestroy(void* stream) {
   const OnDevice scope(s.device);
   int error = scope.error();
   if (!error && s.workspace) error = Result(cudaFree(s.workspace));
+  for (Stream::Stage& stage : s.stages) {
+    if (stage.data) cudaFreeHost(stage.data);
+  }
   if (s.own) {
     const int second = Result(cudaStreamDestroy(s.stream));
     error = error ? error : second;
@@ -215,6 +216,34 @@ int StreamDestroy(void* stream) {
 int StreamWait(void* stream) { return Result(cudaStreamSynchronize(Of(stream).stream)); }
 int StreamQuery(void* stream) { return Result(cudaStreamQuery(Of(stream).stream)); }
 void* StreamPointer(void* stream) { return Of(stream).stream; }
+
+int StageTake(void* stream, uint64_t bytes, void** out) {
+  *out = nullptr;
+  Stream& s = Of(stream);
+  const OnDevice scope(s.device);
+  DPM_TRY(scope.error());
+  for (Stream::Stage& stage : s.stages) {
+    if (stage.busy) continue;
+    if (stage.bytes < bytes) {
+      if (stage.data) cudaFreeHost(stage.data);
+      stage = {};
+      DPM_TRY(Result(cudaHostAlloc(&stage.data, bytes, cudaHostAllocPortable)));
+      stage.bytes = bytes;
+    }
+    stage.busy = true;
+    *out = stage.data;
+    return 0;
+  }
+  return Result(cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocPortable));
+}
+int StageReturn(void* stream, void* memory) {
+  for (Stream::Stage& stage : Of(stream).stages) {
+    if (stage.data != memory) continue;
+    stage.busy = false;
+    return 0;
+  }
+  return Result(cudaFreeHost(memory));
+}
 
 int Copy(void* stream, void* to, const void* from, uint64_t bytes) {
   const OnDevice scope(Of(stream).device);
@@ -268,21 +297,6 @@ int EnsureWorkspace(Stream& s, size_t words) {
   return Result(cudaMemsetAsync(made, 0, words * 4, s.stream));
 }
 
-bool Multiple(const void* pointer, size_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
-
-// Can the fast variant serve this call?
-bool Fast(const StepArgs& a) {
-  if (a.g || a.d3 || a.p || a.out2 || (a.noise && !a.z)) return false;
-  if (a.n % 8 != 0 || a.m_stride % 8 != 0) return false;
-  for (const void* pointer :
-       {static_cast<const void*>(a.x), a.m, a.u, static_cast<const void*>(a.base), static_cast<const void*>(a.d1),
-        static_cast<const void*>(a.d2), static_cast<const void*>(a.z), static_cast<const void*>(a.d0),
-        static_cast<const void*>(a.out), static_cast<const void*>(a.next[0]), static_cast<const void*>(a.next[1])}) {
-    if (!Multiple(pointer, 16)) return false;
-  }
-  return true;
-}
-
 int LaunchStep(void* stream, const StepArgs* args, NetType type, bool quantile, Plan* used) {
   StepArgs a = *args;
   Stream& s = Of(stream);
@@ -295,7 +309,7 @@ int LaunchStep(void* stream, const StepArgs* args, NetType type, bool quantile, 
   wish.batch = a.batch;
   wish.n = a.n;
   wish.type = type;
-  wish.general = !Fast(a);
+  wish.general = !IsFast(a);
   wish.quantile = quantile;
   const Plan plan = MakePlan(card, wish);
   if (used) *used = plan;
@@ -367,11 +381,12 @@ int GraphLaunch(void* graph, void* stream) {
 int GraphDestroy(void* graph) { return Result(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph))); }
 
 constexpr Api kApi = {
-    kApiVersion, CUDART_VERSION,    Count,         Device,      ErrorName,    ErrorText,    Alloc,
-    Free,        HostAlloc,         HostFree,      Copy,        Zero,         StreamCreate, StreamDestroy,
-    StreamWait,  StreamQuery,       StreamPointer, EventCreate, EventDestroy, EventRecord,  EventWait,
-    StreamAfter, EventMilliseconds, LaunchStep,    Noise,       CaptureBegin, CaptureEnd,   GraphLaunch,
-    GraphDestroy};
+    kApiVersion,  CUDART_VERSION,    Count,         Device,      ErrorName,    ErrorText,    Alloc,
+    Free,         StageTake,         StageReturn,   Copy,        Zero,         StreamCreate, StreamDestroy,
+    StreamWait,   StreamQuery,       StreamPointer, EventCreate, EventDestroy, EventRecord,  EventWait,
+    StreamAfter,  EventMilliseconds, LaunchStep,    Noise,       CaptureBegin, CaptureEnd,   GraphLaunch,
+    GraphDestroy,
+};
 
 }  // namespace
 }  // namespace dpm::cuda

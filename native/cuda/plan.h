@@ -49,6 +49,19 @@ constexpr uint32_t kLeastSlice = 2048;             // of a team's block: less is
 constexpr uint64_t DivideUp(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 constexpr uint64_t RoundUp(uint64_t a, uint64_t b) { return DivideUp(a, b) * b; }
 
+inline bool Multiple(const void* pointer, size_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
+
+// Can the fast variant serve this call? See Body.
+inline bool IsFast(const StepArgs& a) {
+  if (a.g || a.d3 || a.p || a.out2 || (a.noise && !a.z)) return false;
+  if (a.n % 8 != 0 || a.m_stride % 8 != 0) return false;
+  const void* const all[] = {a.x, a.m, a.u, a.base, a.d1, a.d2, a.z, a.d0, a.out, a.next[0], a.next[1]};
+  for (const void* pointer : all) {
+    if (!Multiple(pointer, 16)) return false;
+  }
+  return true;
+}
+
 // Predictions that fit a block's shared memory.
 inline uint32_t Resident(const Card& card) {
   const uint32_t words = card.shared_bytes / 4;

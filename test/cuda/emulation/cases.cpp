@@ -245,7 +245,15 @@ Case MakeCase(int only) {
   }
   c.rows.resize(c.batch * kRowLength);
   c.keys.resize(c.batch * 4);
-  for (size_t b = 0; b < c.batch; ++b) MakeRow(c.rows.data() + b * kRowLength, quantile, c.given);
+  for (size_t b = 0; b < c.batch; ++b) {
+    double* const row = c.rows.data() + b * kRowLength;
+    MakeRow(row, quantile, c.given);
+    if (Chance(0.1) && c.n > 2) {
+      // A rank just below or above a whole number, closer than single precision tells apart.
+      const double rank = 1 + Below(static_cast<uint32_t>(c.n - 2));
+      row[kRatio] = rank * (1 + Pick({-2.5e-8, 2.5e-8})) / static_cast<double>(c.n - 1);
+    }
+  }
   for (uint32_t& word : c.keys) word = static_cast<uint32_t>(random_());
 
   Launch& l = c.launch;
