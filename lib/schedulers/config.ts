@@ -289,7 +289,9 @@ function translate(rules: ClassRules, given: Record<string, unknown>): Record<st
     };
   }
   if (EDM.has(from) !== (rules.edm === true)) {
-    const why = rules.edm ? 'it is for networks with the preconditioning of EDM' : 'its network is preconditioned as EDM';
+    const why = rules.edm
+      ? 'it is for networks with the preconditioning of EDM'
+      : 'its network is preconditioned as EDM';
     refuse(rules, from, why);
   }
   if (!DISCRETE.has(from) && !EDM.has(from)) refuse(rules, from, 'how its network was trained is not known');
@@ -336,7 +338,11 @@ function checkTogether(rules: ClassRules, s: Settings): void {
   }
   const count = s.trained_betas?.length;
   if (count !== undefined && count !== s.num_train_timesteps) {
-    throw clash(`trained_betas of length ${count}`, `num_train_timesteps ${s.num_train_timesteps}`, 'they have to agree');
+    throw clash(
+      `trained_betas of length ${count}`,
+      `num_train_timesteps ${s.num_train_timesteps}`,
+      'they have to agree',
+    );
   }
   if (s.sigma_min !== null && s.sigma_max !== null && s.sigma_min >= s.sigma_max) {
     throw clash(`sigma_min ${s.sigma_min}`, `sigma_max ${s.sigma_max}`, 'the first has to be the smaller one');

@@ -1,6 +1,6 @@
 // The noise levels of the training steps, rounded where diffusers rounds them: its tables are float32, and which label
 // an interpolated sigma gets turns on their last bit.
-import { betas, betasForZeroTerminalSnr } from '../schedule/betas.js';
+import { betas } from '../schedule/betas.js';
 import type { Settings } from './config.js';
 
 /** Tables over the training steps, index = label. @internal */
@@ -32,7 +32,7 @@ function trainingBetas(s: Settings): Float32Array {
         : s.beta_schedule === 'scaled_linear'
           ? linspace32(Math.sqrt(s.beta_start), Math.sqrt(s.beta_end), n).map((root) => root * root)
           : Float32Array.from(betas('squaredcos_cap_v2', n));
-  return s.rescale_betas_zero_snr ? Float32Array.from(betasForZeroTerminalSnr(list)) : list;
+  return s.rescale_betas_zero_snr ? rescaled(list) : list;
 }
 
 /** Products of 1 - beta: factors in float32, products in double precision. */
@@ -42,6 +42,19 @@ function cumulative(list: Float32Array): Float32Array {
     product *= f32(1 - beta);
     return product;
   });
+}
+
+/**
+ * Zero terminal SNR (Lin et al. 2023, algorithm 1): sqrt(alphasCumprod) shifted to end at 0 and scaled to start where it
+ * did, then turned into betas again, every operation in float32.
+ */
+function rescaled(list: Float32Array): Float32Array {
+  const root = cumulative(list).map(Math.sqrt);
+  const first = root[0];
+  const last = root[root.length - 1];
+  const scale = f32(first / f32(first - last));
+  const bar = root.map((r) => f32(f32(r - last) * scale) ** 2);
+  return bar.map((a, i) => 1 - (i === 0 ? a : f32(a / bar[i - 1])));
 }
 
 /** torch.linspace in float32: in blocks of eight, counted from the nearer end, each with one rounded start. */

@@ -1,0 +1,78 @@
+// UniPC (Zhao et al. 2023, arXiv 2302.04867) as diffusers' class.
+import { type Form, STATUS, uniPCRow } from '../coefficients.js';
+import { clash, type SchedulerConfig } from './config.js';
+import { UNIPC_DEFAULTS } from './dpm-solver.js';
+import type { GridRules } from './grids.js';
+import type { Plan, Progress, Schedule } from './scheduler.js';
+import { SigmaScheduler } from './sigma-scheduler.js';
+
+/**
+ * A predictor of order p and a corrector that makes it p + 1 from the same evaluations: the prediction at the new state
+ * corrects the step that led there, and the next step starts from the corrected state.
+ */
+export class UniPCMultistepScheduler extends SigmaScheduler {
+  readonly #uncorrected: ReadonlySet<number>;
+
+  /** @see DPMSolverMultistepScheduler.fromConfig */
+  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): UniPCMultistepScheduler {
+    return new UniPCMultistepScheduler(json, overrides);
+  }
+
+  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
+    super(
+      {
+        name: 'UniPCMultistepScheduler',
+        flow: true,
+        synonyms: { solver_type: { midpoint: 'bh2', heun: 'bh2', logrho: 'bh2' } },
+        defaults: UNIPC_DEFAULTS,
+      },
+      json,
+      overrides,
+    );
+    this.#uncorrected = new Set(Array.from(this.settings.disable_corrector));
+  }
+
+  protected override get gridRules(): GridRules {
+    return { sigmaMin: 'grid', cutsCosine: false, flowStart: 'noise' };
+  }
+
+  protected override get form(): Form {
+    return this.settings.predict_x0 ? 'data' : 'noise';
+  }
+
+  protected override get historyLength(): number {
+    return this.settings.solver_order;
+  }
+
+  protected override withoutMu(): void {
+    throw clash('use_dynamic_shifting true', 'no mu', 'setTimesteps takes the shift of this resolution as mu');
+  }
+
+  protected override plan(schedule: Schedule, progress: Progress, at: number, index: number): Plan {
+    const s = this.settings;
+    const steps = schedule.timesteps.length;
+    const order = (i: number, count: number) =>
+      Math.min(s.solver_order, s.lower_order_final ? steps - i : s.solver_order, count + 1) as 1 | 2 | 3;
+    const corrects = progress.count > 0 && !this.#uncorrected.has(index - 1);
+    const current = schedule.nodes[at];
+    const target = schedule.nodes[index + 1];
+    this.check(this.predict(current), current, target);
+    const status = uniPCRow(this.row, 0, {
+      form: this.form,
+      predictorOrder: order(index, progress.count),
+      correctorOrder: corrects ? order(index - 1, progress.count - 1) : 0,
+      solverType: s.solver_type === 'bh1' ? 'bh1' : 'bh2',
+      target,
+      current,
+      history: progress.history.map((kept) => kept.node),
+    });
+    this.check(status === STATUS.ok ? this.finish(current) : status, current, target);
+    return {
+      base: corrects ? 'kept' : 'sample',
+      history: progress.history,
+      keep: current,
+      save: current,
+      draws: false,
+    };
+  }
+}
