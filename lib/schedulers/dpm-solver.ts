@@ -341,7 +341,7 @@ export class DPMSolverSinglestepScheduler extends DpmScheduler {
         keptSteps(s, this.training),
       );
       const sigmas = timesteps.map((t) => sigmaAt(this.training, t));
-      return { timesteps, sigmas: Float32Array.from([...sigmas, this.lastSigma(false, sigmas)]) };
+      return this.ended(timesteps, sigmas, false);
     }
     return super.grid(request);
   }

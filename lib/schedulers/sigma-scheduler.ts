@@ -126,7 +126,15 @@ export abstract class SigmaScheduler extends Scheduler {
       timesteps = spacedTimesteps(s, request.steps, keptSteps(s, training));
       sigmas = timesteps.map((t) => sigmaAt(training, t));
     }
-    return { timesteps, sigmas: Float32Array.from([...sigmas, this.lastSigma(kind !== null, sigmas)]) };
+    return this.ended(timesteps, sigmas, kind !== null);
+  }
+
+  /** A grid and the sigma that it ends at. */
+  protected ended(timesteps: readonly number[], sigmas: readonly number[], converted: boolean): Grid {
+    const last = sigmas[sigmas.length - 1];
+    const end = this.lastSigma(converted, sigmas);
+    // Grids come down to the least sigma of training, rounded: that is where they end then, a step of length 0.
+    return { timesteps, sigmas: Float32Array.from([...sigmas, Math.abs(end - last) <= 1e-6 * end ? last : end]) };
   }
 
   /** Where the run ends. */
