@@ -262,7 +262,7 @@ export function resolveConfig(
 
 /** null means the default where a key cannot be null; Infinity may come as text; and some values have another name. */
 function inOwnWords(rules: ClassRules, key: keyof Settings, value: unknown): unknown {
-  if (value === null) return COMMON[key] === null ? null : (rules.defaults[key] ?? COMMON[key]);
+  if (value === null) return rules.defaults[key] ?? COMMON[key];
   if (key === 'lambda_min_clipped' && (value === '-Infinity' || value === '-inf')) return -Infinity;
   const synonym = typeof value === 'string' ? rules.synonyms?.[key] : undefined;
   return synonym && Object.hasOwn(synonym, value as string) ? synonym[value as string] : value;

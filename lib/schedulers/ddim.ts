@@ -15,11 +15,11 @@ interface LabelSchedule extends Schedule {
 
 /** @internal */
 abstract class LabelScheduler extends Scheduler {
-  #training: Training | undefined;
+  private tables: Training | undefined;
 
   protected get training(): Training {
-    this.#training ??= trainingTables(this.settings, true);
-    return this.#training;
+    this.tables ??= trainingTables(this.settings, true);
+    return this.tables;
   }
 
   /** The node of a label; below 0, of the end: alpha = 1 if set_alpha_to_one, else the first training step. */
@@ -41,11 +41,11 @@ abstract class LabelScheduler extends Scheduler {
 
   protected override initial(): Schedule {
     const n = this.settings.num_train_timesteps;
-    return this.labels(Array.from({ length: n }, (_, i) => n - 1 - i));
+    return this.through(Array.from({ length: n }, (_, i) => n - 1 - i));
   }
 
   /** A schedule through these labels. */
-  protected labels(timesteps: readonly number[]): Schedule {
+  protected through(timesteps: readonly number[]): Schedule {
     const ratio = ({ alpha, sigma }: Node) => sigma / alpha;
     const sigmas = [...timesteps, -1].map((t) => ratio(this.labelNode(t)));
     return { timesteps, sigmas: Float32Array.from(sigmas), nodes: [], integer: true };
@@ -143,10 +143,10 @@ export class DDIMScheduler extends LabelScheduler {
       if (timesteps[0] > last || timesteps[timesteps.length - 1] < 0) {
         throw outOfRange(`timesteps from 0 to ${last}`, 'timesteps', `${timesteps[0]} to ${timesteps.at(-1)}`);
       }
-      return { ...this.labels(timesteps), targets: [...timesteps.slice(1), -1] };
+      return { ...this.through(timesteps), targets: [...timesteps.slice(1), -1] };
     }
     const stride = this.stride(request.steps);
-    const schedule = this.labels(this.spaced(request.steps));
+    const schedule = this.through(this.spaced(request.steps));
     return { ...schedule, targets: schedule.timesteps.map((t) => t - stride) };
   }
 
@@ -260,11 +260,11 @@ export class PNDMScheduler extends LabelScheduler {
       timesteps = [...cycles.flatMap((cycle) => cycle.times), ...spaced.slice(3)];
       moves = [...cycles.flatMap((cycle) => cycle.moves), ...spaced.slice(3).map(adams)];
     }
-    return { ...this.labels(timesteps), targets: [], moves, rungeKutta, stride };
+    return { ...this.through(timesteps), targets: [], moves, rungeKutta, stride };
   }
 
   protected override plan(schedule: Schedule, progress: Progress, _at: number, index: number): Plan {
-    const move = this.#move(schedule as PndmSchedule, progress, index);
+    const move = this.moveAt(schedule as PndmSchedule, progress, index);
     if (move === null) {
       this.row[ROW.first + SUM.a] = 1;
       return { base: 'sample', history: [], keep: null, save: null, draws: false };
@@ -273,7 +273,7 @@ export class PNDMScheduler extends LabelScheduler {
     const from = this.labelNode(move.from);
     const model = this.settings.prediction_type === 'v_prediction' ? 'v' : 'noise';
     this.check(pndmRow(this.row, 0, model, from, this.labelNode(move.to), weights), from);
-    const starts = move.base === 'sample' && this.#isKept(schedule as PndmSchedule, index);
+    const starts = move.base === 'sample' && this.isKept(schedule as PndmSchedule, index);
     if (starts) this.row[ROW.second + SUM.a] = 1;
     return {
       base: move.base,
@@ -286,12 +286,12 @@ export class PNDMScheduler extends LabelScheduler {
   }
 
   /** Do later evaluations start from the state that comes in at `index`? */
-  #isKept({ moves }: PndmSchedule, index: number): boolean {
+  private isKept({ moves }: PndmSchedule, index: number): boolean {
     return moves[index + 1]?.base === 'kept' || moves[index + 2]?.base === 'kept';
   }
 
   /** What the evaluation at `index` does; null: nothing, since a run began at a timestep that repeats. */
-  #move(schedule: PndmSchedule, progress: Progress, index: number): Move | null {
+  private moveAt(schedule: PndmSchedule, progress: Progress, index: number): Move | null {
     const { moves, timesteps, rungeKutta, stride } = schedule;
     const { begin } = progress;
     if (begin === 0) return moves[index];

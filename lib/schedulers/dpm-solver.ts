@@ -267,7 +267,7 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
       sigmas.push(sigmas[steps - 1]);
     } else {
       const kept = keptSteps(s, training);
-      timesteps = this.#spaced(steps, kept);
+      timesteps = this.spacedUpwards(steps, kept);
       sigmas = [...timesteps.map((t) => sigmaAt(training, t)), training.sigmas[kept - 1]];
     }
     // Repeated labels are left out, and their sigmas with them.
@@ -279,7 +279,7 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
   }
 
   /** spacedTimesteps upwards: its points, but without the last and with the first. */
-  #spaced(steps: number, kept: number): number[] {
+  private spacedUpwards(steps: number, kept: number): number[] {
     const s = this.settings;
     if (s.timestep_spacing === 'trailing') return spacedTimesteps(s, steps, kept).reverse();
     const down = spacedTimesteps(s, steps, kept).reverse();
@@ -297,7 +297,7 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
  * step's beginning. One call of `step` per evaluation.
  */
 export class DPMSolverSinglestepScheduler extends DpmScheduler {
-  #orders: { steps: number; orders: readonly number[] } = { steps: 0, orders: [] };
+  private stages: { steps: number; orders: readonly number[] } = { steps: 0, orders: [] };
 
   /** @see DPMSolverMultistepScheduler.fromConfig */
   static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): DPMSolverSinglestepScheduler {
@@ -349,11 +349,11 @@ export class DPMSolverSinglestepScheduler extends DpmScheduler {
   protected override plan(schedule: Schedule, progress: Progress, at: number, index: number): Plan {
     const s = this.settings;
     const steps = schedule.timesteps.length;
-    if (this.#orders.steps !== steps) this.#orders = { steps, orders: stageOrders(s, steps) };
+    if (this.stages.steps !== steps) this.stages = { steps, orders: stageOrders(s, steps) };
     const current = schedule.nodes[at];
     const target = schedule.nodes[index + 1];
     // A run that begins inside of a step begins one there.
-    const order = Math.min(this.#orders.orders[index], progress.count + 1);
+    const order = Math.min(this.stages.orders[index], progress.count + 1);
     if (order === 1) {
       const draws = this.update('singlestep', 1, target, current, [current]);
       if (s.solver_order === 1) return { base: 'sample', history: [], keep: null, save: null, draws };
@@ -499,7 +499,7 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
     if (request.timesteps) throw clash('timesteps', this.name, 'its times are functions of sigma: give sigmas');
     if (request.mu !== null) throw clash('mu', this.name, 'it has no shift');
     const s = this.settings;
-    const sigmas = Float32Array.from(request.sigmas ?? this.#sigmas(request.steps));
+    const sigmas = Float32Array.from(request.sigmas ?? this.ownSigmas(request.steps));
     const end = s.final_sigmas_type === 'zero' ? 0 : s.sigma_min!;
     return {
       ...this.withNodes({
@@ -510,7 +510,7 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
     };
   }
 
-  #sigmas(steps: number): Float32Array {
+  private ownSigmas(steps: number): Float32Array {
     const { sigma_min: low, sigma_max: high, rho, sigma_schedule } = this.settings;
     if (sigma_schedule === 'exponential') {
       const logs = steps > 1 ? linspace32(Math.log(low!), Math.log(high!), steps) : numbers([Math.log(low!)], 'sigmas');

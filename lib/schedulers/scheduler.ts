@@ -131,15 +131,16 @@ export abstract class Scheduler {
   protected readonly name: string;
   /** The row that `plan` fills. @internal */
   protected readonly row: Float64Array = new Float64Array(ROW.length);
-  #timesteps: Sequence | null = null;
-  #sigmas: Sequence<Float32Array> | null = null;
-  #schedule: Schedule | null = null;
-  #progress: Progress = FRESH;
-  #begin: number | null = null;
+  // No #private members: pipelines and frameworks wrap schedulers in proxies, which do not have them.
+  private labels: Sequence | null = null;
+  private levels: Sequence<Float32Array> | null = null;
+  private current: Schedule | null = null;
+  private progress: Progress = FRESH;
+  private beginIndex: number | null = null;
   /** The index of the next evaluation, and of the node at which the sample stands; null before the first step. */
-  #next: number | null = null;
-  #buffers: Buffers | null = null;
-  #noise: { key: string; source: TorchNoise } | null = null;
+  private nextIndex: number | null = null;
+  private buffers: Buffers | null = null;
+  private noiseSource: { key: string; source: TorchNoise } | null = null;
 
   /** @internal */
   protected constructor(rules: ClassRules, json: unknown, overrides: unknown) {
@@ -151,14 +152,14 @@ export abstract class Scheduler {
 
   /** The labels that the network is given, in order: integers, but for EDM's. Before setTimesteps, those of training. */
   get timesteps(): Sequence {
-    this.#timesteps ??= labels(this.initial());
-    return this.#timesteps;
+    this.labels ??= labelsOf(this.initial());
+    return this.labels;
   }
 
   /** sigma / alpha (flow: sigma) at each timestep, and after the last. */
   get sigmas(): Sequence<Float32Array> {
-    this.#sigmas ??= sequence(this.initial().sigmas);
-    return this.#sigmas;
+    this.levels ??= sequence(this.initial().sigmas);
+    return this.levels;
   }
 
   /** The standard deviation of the noise that a run starts from. */
@@ -174,13 +175,13 @@ export abstract class Scheduler {
    *   of the configuration that do not go together with them
    */
   setTimesteps(steps: number | TimestepOptions, options?: Pick<TimestepOptions, 'mu'>): void {
-    const request = readRequest(typeof steps === 'number' ? { steps, ...options } : { ...steps, ...options });
+    const request = readRequest(typeof steps === 'object' ? { ...steps, ...options } : { steps, ...options });
     const schedule = this.schedule(request);
-    this.#rehearse(schedule);
-    this.#schedule = schedule;
-    this.#timesteps = labels(schedule);
-    this.#sigmas = sequence(schedule.sigmas.slice());
-    this.#restart(null);
+    this.rehearse(schedule);
+    this.current = schedule;
+    this.labels = labelsOf(schedule);
+    this.levels = sequence(schedule.sigmas.slice());
+    this.restart(null);
   }
 
   /**
@@ -190,7 +191,7 @@ export abstract class Scheduler {
    * @throws TypeError, RangeError unless it is the index of a timestep
    */
   setBeginIndex(index: number): void {
-    this.#restart(wholeNumber(index, 'the begin index', 0, this.#ready('setBeginIndex').timesteps.length - 1));
+    this.restart(wholeNumber(index, 'the begin index', 0, this.ready('setBeginIndex').timesteps.length - 1));
   }
 
   /** What the network is given for a sample: the sample itself, but for EDM. */
@@ -211,27 +212,27 @@ export abstract class Scheduler {
    *   timestep that is not the next one and after the last; TypeError, RangeError for tensors that do not fit
    */
   step(modelOutput: Tensor, t: number | bigint, x: Tensor, options: StepOptions = {}): Tensor {
-    const schedule = this.#ready('step');
+    const schedule = this.ready('step');
     knownOptions(options, STEP_OPTIONS, 'step');
     const time = timeOf(t);
-    const { index, at, begin } = this.#locate(schedule, time);
+    const { index, at, begin } = this.locate(schedule, time);
     const m = readTensor(modelOutput, 'the model output');
     const sample = readTensor(x, 'the sample');
-    const buffers = this.#buffersFor(sample);
-    this.#fits(m, sample, buffers);
+    const buffers = this.buffersFor(sample);
+    this.fits(m, sample, buffers);
 
     this.row.fill(0);
-    const progress = begin === this.#progress.begin ? this.#progress : { ...this.#progress, begin };
+    const progress = begin === this.progress.begin ? this.progress : { ...this.progress, begin };
     const plan = this.plan(schedule, progress, at, index, options);
     spread(this.row, buffers.rows, buffers.batch);
-    const z = this.#noiseFor(plan, buffers, options);
-    const state = this.#widened(sample, buffers);
+    const z = this.noiseFor(plan, buffers, options);
+    const state = this.widened(sample, buffers);
     const slot = plan.keep ? freeSlot(progress.history) : -1;
     const kept = buffers.kept[buffers.which];
-    const save = plan.save ? this.#stateBuffer(buffers, buffers.kept, 1 - buffers.which) : null;
+    const save = plan.save ? this.stateBuffer(buffers, buffers.kept, 1 - buffers.which) : null;
     const narrow = sample.type === 'float16';
     const result = allocate(sample.type, buffers.length, sample.data);
-    const at_ = (i: number) => (plan.history[i] ? (buffers.history[plan.history[i].slot] ?? null) : null);
+    const earlier = (i: number) => (plan.history[i] ? (buffers.history[plan.history[i].slot] ?? null) : null);
     if (narrow) buffers.out ??= allocate('float32', buffers.length) as StateArray;
 
     const bad = addon.step(
@@ -240,18 +241,18 @@ export abstract class Scheduler {
       buffers.batch,
       CHECK_FINITE,
       0,
-      this.#scratchFor(buffers),
+      this.scratchFor(buffers),
       state,
       m.data,
       null,
       null,
       plan.base === 'kept' ? (kept ?? null) : state,
       null,
-      at_(0),
-      at_(1),
-      at_(2),
+      earlier(0),
+      earlier(1),
+      earlier(2),
       z,
-      slot < 0 ? null : this.#stateBuffer(buffers, buffers.history, slot),
+      slot < 0 ? null : this.stateBuffer(buffers, buffers.history, slot),
       narrow ? buffers.out! : (result as StateArray),
       save,
       narrow ? result : null,
@@ -262,8 +263,8 @@ export abstract class Scheduler {
       );
     }
     if (save) buffers.which = buffers.which === 0 ? 1 : 0;
-    this.#progress = after(progress, plan, slot, this.historyLength);
-    this.#next = index + 1;
+    this.progress = after(progress, plan, slot, this.historyLength);
+    this.nextIndex = index + 1;
     return makeTensor(sample.source, sample.type, result, sample.dims);
   }
 
@@ -282,7 +283,7 @@ export abstract class Scheduler {
     if (times.length !== clean.batch) throw outOfRange(`${clean.batch} timesteps, one per sample,`, 't', times.length);
     const rows = new Float64Array(clean.batch * ROW.length);
     times.forEach((time, b) => {
-      const { alpha, sigma } = this.#noiseNode(time);
+      const { alpha, sigma } = this.noiseNode(time);
       rows[b * ROW.length + ROW.first + SUM.a] = alpha;
       rows[b * ROW.length + ROW.first + SUM.n] = sigma;
     });
@@ -326,12 +327,12 @@ export abstract class Scheduler {
 
   /** Where a sample at timestep `t` stands, before the step that it is for. @internal */
   protected inputNode(t: number | bigint): Node {
-    const schedule = this.#ready('scaleModelInput');
-    return this.nodeAt(schedule, this.#locate(schedule, timeOf(t)).at);
+    const schedule = this.ready('scaleModelInput');
+    return this.nodeAt(schedule, this.locate(schedule, timeOf(t)).at);
   }
 
   /** Goes through the whole schedule without tensors, so that what has no value throws before the run. */
-  #rehearse(schedule: Schedule): void {
+  private rehearse(schedule: Schedule): void {
     let progress: Progress = FRESH;
     for (let i = 0; i < schedule.timesteps.length; i++) {
       this.row.fill(0);
@@ -340,23 +341,23 @@ export abstract class Scheduler {
     }
   }
 
-  #restart(begin: number | null): void {
-    this.#begin = begin;
-    this.#next = null;
-    this.#progress = begin === null ? FRESH : { ...FRESH, begin };
-    this.#noise = null;
+  private restart(begin: number | null): void {
+    this.beginIndex = begin;
+    this.nextIndex = null;
+    this.progress = begin === null ? FRESH : { ...FRESH, begin };
+    this.noiseSource = null;
   }
 
-  #ready(what: string): Schedule {
-    if (this.#schedule) return this.#schedule;
+  private ready(what: string): Schedule {
+    if (this.current) return this.current;
     throw new Error(`Expected setTimesteps to be called before ${what} but ${this.name} has no timesteps yet`);
   }
 
   /** The place of a timestep: the index of its evaluation, and of the node at which the sample stands. */
-  #locate(schedule: Schedule, time: number): { index: number; at: number; begin: number } {
+  private locate(schedule: Schedule, time: number): { index: number; at: number; begin: number } {
     const { timesteps } = schedule;
     const last = timesteps.length - 1;
-    const next = this.#next ?? this.#begin;
+    const next = this.nextIndex ?? this.beginIndex;
     if (next === null) {
       const found = timesteps.indexOf(time);
       if (found >= 0) return { index: found, at: found, begin: found };
@@ -366,13 +367,13 @@ export abstract class Scheduler {
     }
     if (next > last) {
       throw new RangeError(
-        `Expected at most ${last + 1 - this.#progress.begin} steps after setTimesteps but received one more: setTimesteps starts another run`,
+        `Expected at most ${last + 1 - this.progress.begin} steps after setTimesteps but received one more: setTimesteps starts another run`,
       );
     }
-    const begin = this.#progress.begin;
+    const begin = this.progress.begin;
     if (timesteps[next] === time) return { index: next, at: next, begin };
     // A part of the schedule may have begun at any of several equal timesteps; the first one was assumed.
-    const began = this.#begin === null && next > 0 && timesteps[next] === timesteps[begin];
+    const began = this.beginIndex === null && next > 0 && timesteps[next] === timesteps[begin];
     if (began) {
       let index = next;
       while (index <= last && timesteps[index] === timesteps[begin]) index++;
@@ -383,18 +384,18 @@ export abstract class Scheduler {
     );
   }
 
-  #buffersFor(sample: TensorView): Buffers {
+  private buffersFor(sample: TensorView): Buffers {
     const stateType = sample.type === 'float64' ? 'float64' : 'float32';
-    const old = this.#buffers;
+    const old = this.buffers;
     if (old && old.stateType === stateType && sameDims(old.dims, sample.dims)) return old;
-    if (this.#progress.count > 0) {
+    if (this.progress.count > 0) {
       throw old!.stateType === stateType
         ? dimsError(old!.dims, 'the sample', sample.dims)
         : new TypeError(
             `Expected type '${old!.stateType}', as at the run's first step, for the sample but received '${sample.type}'`,
           );
     }
-    this.#buffers = {
+    this.buffers = {
       dims: sample.dims,
       batch: sample.batch,
       length: sample.length,
@@ -405,15 +406,15 @@ export abstract class Scheduler {
       which: 0,
       scratch: null,
     };
-    return this.#buffers;
+    return this.buffers;
   }
 
-  #stateBuffer(buffers: Buffers, from: (StateArray | undefined)[], i: number): StateArray {
+  private stateBuffer(buffers: Buffers, from: (StateArray | undefined)[], i: number): StateArray {
     from[i] ??= allocate(buffers.stateType, buffers.length) as StateArray;
     return from[i];
   }
 
-  #scratchFor(buffers: Buffers): Uint8Array | null {
+  private scratchFor(buffers: Buffers): Uint8Array | null {
     const { batch, length, stateType } = buffers;
     if (this.row[ROW.transform] !== TRANSFORM.quantile) return null;
     buffers.scratch ??= new Uint8Array(
@@ -423,14 +424,14 @@ export abstract class Scheduler {
   }
 
   /** A float16 sample is worked on in float32. */
-  #widened(sample: TensorView, buffers: Buffers): StateArray {
+  private widened(sample: TensorView, buffers: Buffers): StateArray {
     if (sample.type !== 'float16') return sample.data as StateArray;
     buffers.sample ??= allocate('float32', buffers.length) as StateArray;
     addon.convert(sample.data, buffers.sample);
     return buffers.sample;
   }
 
-  #fits(m: TensorView, sample: TensorView, buffers: Buffers): void {
+  private fits(m: TensorView, sample: TensorView, buffers: Buffers): void {
     if (m.type !== buffers.stateType && !(m.type === 'float16' && buffers.stateType === 'float32')) {
       const allowed = buffers.stateType === 'float64' ? "type 'float64'" : "type 'float32' or 'float16'";
       throw new TypeError(`Expected ${allowed} for the model output but received '${m.type}'`);
@@ -444,7 +445,7 @@ export abstract class Scheduler {
     throw dimsError(sample.dims, 'the model output', m.dims);
   }
 
-  #noiseFor(plan: Plan, buffers: Buffers, options: StepOptions): StateArray | null {
+  private noiseFor(plan: Plan, buffers: Buffers, options: StepOptions): StateArray | null {
     if (!plan.draws) return null;
     if (options.noise !== undefined) {
       const given = readTensor(options.noise, 'the noise');
@@ -456,22 +457,22 @@ export abstract class Scheduler {
     }
     const seed = options.seed;
     const key = seed === undefined ? '' : String(seed);
-    if (this.#noise === null || (seed !== undefined && this.#noise.key !== key)) {
+    if (this.noiseSource === null || (seed !== undefined && this.noiseSource.key !== key)) {
       const source = new TorchNoise(seed ?? Math.floor(Math.random() * 2 ** 32));
       source.skip(buffers.length, buffers.batch, buffers.stateType);
-      this.#noise = { key, source };
+      this.noiseSource = { key, source };
     }
     buffers.noise ??= allocate(buffers.stateType, buffers.length) as StateArray;
-    this.#noise.source.fill(buffers.noise, buffers.batch);
+    this.noiseSource.source.fill(buffers.noise, buffers.batch);
     return buffers.noise;
   }
 
-  #noiseNode(time: number): Node {
-    const schedule = this.#schedule;
+  private noiseNode(time: number): Node {
+    const schedule = this.current;
     if (schedule) {
       // As diffusers: with a begin index it is where the run stands, whatever the timestep.
-      if (this.#begin !== null) {
-        return this.nodeAt(schedule, Math.min(this.#next ?? this.#begin, schedule.timesteps.length - 1));
+      if (this.beginIndex !== null) {
+        return this.nodeAt(schedule, Math.min(this.nextIndex ?? this.beginIndex, schedule.timesteps.length - 1));
       }
       const index = schedule.timesteps.indexOf(time);
       if (index >= 0) return this.nodeAt(schedule, index);
@@ -510,7 +511,7 @@ function sequence<T extends Int32Array | Float32Array>(array: T): Sequence<T> {
   return Object.defineProperty(array, 'data', { value: array }) as Sequence<T>;
 }
 
-function labels({ integer, timesteps }: Schedule): Sequence {
+function labelsOf({ integer, timesteps }: Schedule): Sequence {
   return integer ? sequence(Int32Array.from(timesteps)) : sequence(Float32Array.from(timesteps));
 }
 

@@ -60,15 +60,15 @@ export function threshold(row: Float64Array, s: Settings): void {
 
 /** @internal */
 export abstract class SigmaScheduler extends Scheduler {
-  #training: Training | undefined;
+  private tables: Training | undefined;
 
   protected abstract readonly gridRules: GridRules;
   /** What the solver integrates: x0 or the noise. */
   protected abstract readonly form: Form;
 
   protected get training(): Training {
-    this.#training ??= trainingTables(this.settings, false);
-    return this.#training;
+    this.tables ??= trainingTables(this.settings, false);
+    return this.tables;
   }
 
   protected nodeOf(sigma: number): Node {
@@ -103,11 +103,11 @@ export abstract class SigmaScheduler extends Scheduler {
     const s = this.settings;
     const { training } = this;
     const kind = convertedGrid(s);
-    const shift = this.#shift(request);
+    const shift = this.shiftOf(request);
     let timesteps: readonly number[];
     let sigmas: readonly number[];
     if (request.timesteps) {
-      if (kind) throw clash('timesteps', this.#optionOf(kind), 'its sigmas are not those of the labels');
+      if (kind) throw clash('timesteps', this.optionOf(kind), 'its sigmas are not those of the labels');
       timesteps = request.timesteps;
       const last = s.num_train_timesteps - 1;
       if (timesteps[0] > last || timesteps[timesteps.length - 1] < 0) {
@@ -115,7 +115,7 @@ export abstract class SigmaScheduler extends Scheduler {
       }
       sigmas = timesteps.map((t) => sigmaAt(training, t));
     } else if (request.sigmas && kind !== 'flow') {
-      if (kind) throw clash('sigmas', this.#optionOf(kind), 'it places them itself');
+      if (kind) throw clash('sigmas', this.optionOf(kind), 'it places them itself');
       sigmas = request.sigmas;
       timesteps = sigmas.map((sigma) => roundHalfEven(labelOf(training, sigma)));
     } else if (kind) {
@@ -143,12 +143,12 @@ export abstract class SigmaScheduler extends Scheduler {
     return converted && this.gridRules.sigmaMin === 'grid' ? sigmas[sigmas.length - 1] : this.training.sigmas[0];
   }
 
-  #optionOf(kind: string): string {
+  private optionOf(kind: string): string {
     const option = { karras: 'use_karras_sigmas', lu: 'use_lu_lambdas', flow: 'use_flow_sigmas' }[kind];
     return `${option ?? `use_${kind}_sigmas`} true`;
   }
 
-  #shift({ mu }: Request): number {
+  private shiftOf({ mu }: Request): number {
     const s = this.settings;
     if (mu === null) {
       if (s.use_dynamic_shifting) this.withoutMu();

@@ -11,7 +11,7 @@ import { SigmaScheduler } from './sigma-scheduler.js';
  * corrects the step that led there, and the next step starts from the corrected state.
  */
 export class UniPCMultistepScheduler extends SigmaScheduler {
-  readonly #uncorrected: ReadonlySet<number>;
+  private readonly uncorrected: ReadonlySet<number>;
 
   /** @see DPMSolverMultistepScheduler.fromConfig */
   static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): UniPCMultistepScheduler {
@@ -29,7 +29,7 @@ export class UniPCMultistepScheduler extends SigmaScheduler {
       json,
       overrides,
     );
-    this.#uncorrected = new Set(Array.from(this.settings.disable_corrector));
+    this.uncorrected = new Set(Array.from(this.settings.disable_corrector));
   }
 
   protected override get gridRules(): GridRules {
@@ -53,7 +53,7 @@ export class UniPCMultistepScheduler extends SigmaScheduler {
     const steps = schedule.timesteps.length;
     const order = (i: number, count: number) =>
       Math.min(s.solver_order, s.lower_order_final ? steps - i : s.solver_order, count + 1) as 1 | 2 | 3;
-    const corrects = progress.count > 0 && !this.#uncorrected.has(index - 1);
+    const corrects = progress.count > 0 && !this.uncorrected.has(index - 1);
     const current = schedule.nodes[at];
     const target = schedule.nodes[index + 1];
     this.check(this.predict(current), current, target);

@@ -21,12 +21,11 @@ function toy(x: Floats, t: number): Floats {
   return x.map((value) => Math.tanh(0.7 * value) + bias);
 }
 
-/** The largest error over a trajectory, relative to the largest value of each state. */
-export function run({ scheduler, steps, config, expected }: Case, Floats: typeof Float32Array | typeof Float64Array) {
+function run({ scheduler, steps, config, expected }: Case, Floats: typeof Float32Array | typeof Float64Array) {
   const s = schedulerFromConfig({ ...config, _class_name: scheduler });
   s.setTimesteps(steps);
   const dims = file.shape;
-  let x: { data: Floats; dims: number[] } = { data: Floats.from(file.x_init, (v) => v * s.initNoiseSigma), dims };
+  let x: { data: Floats; dims: number[] } = { data: Floats.from(file.x_init.map((v) => v * s.initNoiseSigma)), dims };
   const states = [...s.timesteps].map((t, i) => {
     const seen = s.scaleModelInput(x, t);
     const output = { data: toy(seen.data as Floats, t), dims };

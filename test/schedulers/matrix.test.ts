@@ -11,7 +11,14 @@ import {
 } from '../../lib/schedulers/index.js';
 
 const STEPS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28, 30];
-const GRIDS = ['', 'use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'use_lu_lambdas', 'use_flow_sigmas'];
+const GRIDS = [
+  '',
+  'use_karras_sigmas',
+  'use_exponential_sigmas',
+  'use_beta_sigmas',
+  'use_lu_lambdas',
+  'use_flow_sigmas',
+];
 const dims = [1, 2];
 
 /** A run from noise (or data) with a network that is linear in x. */
