@@ -57,6 +57,8 @@ export interface ClassRules {
   readonly flow: boolean;
   /** Does it expect a network with the preconditioning of EDM? */
   readonly edm?: boolean;
+  /** Does it go towards noise? */
+  readonly inverse?: boolean;
   /** Values that other classes write and this one has another word for. */
   readonly synonyms?: Partial<Record<keyof Settings, Readonly<Record<string, string>>>>;
   /** The values that it takes, where these are not all of them. */
@@ -316,6 +318,9 @@ function checkTogether(rules: ClassRules, s: Settings): void {
   // Karras et al.'s spacing is used for flows too, in sigma / alpha.
   if (grids.length > 1 && !(grids.length === 2 && s.use_karras_sigmas && s.use_flow_sigmas)) {
     throw clash(`${grids[0]} true`, `${grids[1]} true`, 'each places the sigmas in its own way');
+  }
+  if (rules.inverse && s.algorithm_type.startsWith('sde')) {
+    throw clash(`algorithm_type '${s.algorithm_type}'`, rules.name, 'a reverse SDE has no steps towards noise');
   }
   if (rules.edm) {
     if (s.prediction_type !== 'epsilon' && s.prediction_type !== 'v_prediction') {

@@ -2,7 +2,7 @@
 // training step to another.
 import { finiteNumber, outOfRange } from '../check.js';
 import { ddimRow, END, type Node, pndmRow, ROW, STATUS, type Status, SUM, TRANSFORM } from '../coefficients.js';
-import { clash, type SchedulerConfig } from './config.js';
+import { type ClassRules, clash } from './config.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';
 import { type Plan, type Progress, type Request, type Schedule, Scheduler, type StepOptions } from './scheduler.js';
 import { MODEL, threshold } from './sigma-scheduler.js';
@@ -105,35 +105,25 @@ const TRAINING = {
 export class DDIMScheduler extends LabelScheduler {
   protected override readonly historyLength = 0;
 
-  /** @see DPMSolverMultistepScheduler.fromConfig */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): DDIMScheduler {
-    return new DDIMScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    super(
-      {
-        name: 'DDIMScheduler',
-        flow: false,
-        choices: { prediction_type: ['epsilon', 'sample', 'v_prediction'] },
-        defaults: {
-          ...TRAINING,
-          clip_sample: true,
-          set_alpha_to_one: true,
-          steps_offset: 0,
-          prediction_type: 'epsilon',
-          thresholding: false,
-          dynamic_thresholding_ratio: 0.995,
-          clip_sample_range: 1,
-          sample_max_value: 1,
-          timestep_spacing: 'leading',
-          rescale_betas_zero_snr: false,
-        },
-      },
-      json,
-      overrides,
-    );
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'DDIMScheduler',
+    flow: false,
+    choices: { prediction_type: ['epsilon', 'sample', 'v_prediction'] },
+    defaults: {
+      ...TRAINING,
+      clip_sample: true,
+      set_alpha_to_one: true,
+      steps_offset: 0,
+      prediction_type: 'epsilon',
+      thresholding: false,
+      dynamic_thresholding_ratio: 0.995,
+      clip_sample_range: 1,
+      sample_max_value: 1,
+      timestep_spacing: 'leading',
+      rescale_betas_zero_snr: false,
+    },
+  };
 
   protected override schedule(request: Request): LabelSchedule {
     this.refuse(request, ['sigmas', 'mu']);
@@ -203,30 +193,20 @@ const ADAMS = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 
  * by one step that is made twice: one timestep of the schedule repeats.
  */
 export class PNDMScheduler extends LabelScheduler {
-  /** @see DPMSolverMultistepScheduler.fromConfig */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): PNDMScheduler {
-    return new PNDMScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    super(
-      {
-        name: 'PNDMScheduler',
-        flow: false,
-        choices: { prediction_type: ['epsilon', 'v_prediction'] },
-        defaults: {
-          ...TRAINING,
-          skip_prk_steps: false,
-          set_alpha_to_one: false,
-          prediction_type: 'epsilon',
-          timestep_spacing: 'leading',
-          steps_offset: 0,
-        },
-      },
-      json,
-      overrides,
-    );
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'PNDMScheduler',
+    flow: false,
+    choices: { prediction_type: ['epsilon', 'v_prediction'] },
+    defaults: {
+      ...TRAINING,
+      skip_prk_steps: false,
+      set_alpha_to_one: false,
+      prediction_type: 'epsilon',
+      timestep_spacing: 'leading',
+      steps_offset: 0,
+    },
+  };
 
   protected override get historyLength(): number {
     return this.settings.skip_prk_steps ? 3 : 5;

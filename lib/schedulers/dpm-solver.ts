@@ -13,7 +13,7 @@ import {
   updateRow,
 } from '../coefficients.js';
 import type { Tensor } from '../tensor.js';
-import { type ClassRules, clash, type SchedulerConfig, type Settings } from './config.js';
+import { type ClassRules, clash, type Settings } from './config.js';
 import {
   convertedGrid,
   type Grid,
@@ -148,41 +148,27 @@ function fallingOrder(s: Settings, count: number, left: number, steps: number, e
  * sigmas, repeated timesteps, third-order SDEs), this one does not; docs/schedulers.md has the list.
  */
 export class DPMSolverMultistepScheduler extends MultistepScheduler {
-  /**
-   * @param json scheduler_config.json of this class or of one whose network it can follow, as an object or as text
-   * @param overrides keys that replace those of the configuration
-   * @throws TypeError, RangeError for values that are wrong or do not go together, and configurations of other networks
-   */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): DPMSolverMultistepScheduler {
-    return new DPMSolverMultistepScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    super(
-      {
-        name: 'DPMSolverMultistepScheduler',
-        flow: true,
-        synonyms: DPM_SYNONYMS,
-        defaults: {
-          ...TRAINING,
-          ...SOLVER,
-          ...CLIPPING,
-          lower_order_final: true,
-          euler_at_final: false,
-          ...GRIDS,
-          use_lu_lambdas: false,
-          final_sigmas_type: 'zero',
-          lambda_min_clipped: -Infinity,
-          variance_type: null,
-          ...SPACING,
-          rescale_betas_zero_snr: false,
-          ...SHIFTING,
-        },
-      },
-      json,
-      overrides,
-    );
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'DPMSolverMultistepScheduler',
+    flow: true,
+    synonyms: DPM_SYNONYMS,
+    defaults: {
+      ...TRAINING,
+      ...SOLVER,
+      ...CLIPPING,
+      lower_order_final: true,
+      euler_at_final: false,
+      ...GRIDS,
+      use_lu_lambdas: false,
+      final_sigmas_type: 'zero',
+      lambda_min_clipped: -Infinity,
+      variance_type: null,
+      ...SPACING,
+      rescale_betas_zero_snr: false,
+      ...SHIFTING,
+    },
+  };
 
   protected override get gridRules(): GridRules {
     return { sigmaMin: 'training', cutsCosine: true, flowStart: 'step' };
@@ -198,38 +184,24 @@ export class DPMSolverMultistepScheduler extends MultistepScheduler {
  * algorithms only.
  */
 export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
-  /** @see DPMSolverMultistepScheduler.fromConfig */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): DPMSolverMultistepInverseScheduler {
-    return new DPMSolverMultistepInverseScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    const name = 'DPMSolverMultistepInverseScheduler';
-    super(
-      {
-        name,
-        flow: true,
-        synonyms: DPM_SYNONYMS,
-        defaults: {
-          ...TRAINING,
-          ...SOLVER,
-          ...CLIPPING,
-          lower_order_final: true,
-          euler_at_final: false,
-          ...GRIDS,
-          lambda_min_clipped: -Infinity,
-          variance_type: null,
-          ...SPACING,
-        },
-      },
-      json,
-      overrides,
-    );
-    const { algorithm_type } = this.settings;
-    if (algorithm_type.startsWith('sde')) {
-      throw clash(`algorithm_type '${algorithm_type}'`, name, 'a reverse SDE has no steps towards noise');
-    }
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'DPMSolverMultistepInverseScheduler',
+    flow: true,
+    inverse: true,
+    synonyms: DPM_SYNONYMS,
+    defaults: {
+      ...TRAINING,
+      ...SOLVER,
+      ...CLIPPING,
+      lower_order_final: true,
+      euler_at_final: false,
+      ...GRIDS,
+      lambda_min_clipped: -Infinity,
+      variance_type: null,
+      ...SPACING,
+    },
+  };
 
   protected override get gridRules(): GridRules {
     return { sigmaMin: 'grid', cutsCosine: false, flowStart: 'step' };
@@ -299,33 +271,23 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
 export class DPMSolverSinglestepScheduler extends DpmScheduler {
   private stages: { steps: number; orders: readonly number[] } = { steps: 0, orders: [] };
 
-  /** @see DPMSolverMultistepScheduler.fromConfig */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): DPMSolverSinglestepScheduler {
-    return new DPMSolverSinglestepScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    super(
-      {
-        name: 'DPMSolverSinglestepScheduler',
-        flow: true,
-        synonyms: DPM_SYNONYMS,
-        defaults: {
-          ...TRAINING,
-          ...SOLVER,
-          ...CLIPPING,
-          lower_order_final: false,
-          ...GRIDS,
-          final_sigmas_type: 'zero',
-          lambda_min_clipped: -Infinity,
-          variance_type: null,
-          ...SHIFTING,
-        },
-      },
-      json,
-      overrides,
-    );
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'DPMSolverSinglestepScheduler',
+    flow: true,
+    synonyms: DPM_SYNONYMS,
+    defaults: {
+      ...TRAINING,
+      ...SOLVER,
+      ...CLIPPING,
+      lower_order_final: false,
+      ...GRIDS,
+      final_sigmas_type: 'zero',
+      lambda_min_clipped: -Infinity,
+      variance_type: null,
+      ...SHIFTING,
+    },
+  };
 
   protected override get gridRules(): GridRules {
     return { sigmaMin: 'training', cutsCosine: false, flowStart: 'step' };
@@ -383,37 +345,27 @@ function stageOrders(s: Settings, steps: number): number[] {
  * predictions, integrated exactly. That is DPM-Solver's multistep form with all its derivatives.
  */
 export class DEISMultistepScheduler extends MultistepScheduler {
-  /** @see DPMSolverMultistepScheduler.fromConfig */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): DEISMultistepScheduler {
-    return new DEISMultistepScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    super(
-      {
-        name: 'DEISMultistepScheduler',
-        flow: true,
-        synonyms: {
-          algorithm_type: { dpmsolver: 'deis', 'dpmsolver++': 'deis' },
-          solver_type: { midpoint: 'logrho', heun: 'logrho', bh1: 'logrho', bh2: 'logrho' },
-        },
-        choices: { algorithm_type: ['deis'] },
-        defaults: {
-          ...TRAINING,
-          ...CLIPPING,
-          solver_order: 2,
-          algorithm_type: 'deis',
-          solver_type: 'logrho',
-          lower_order_final: true,
-          ...GRIDS,
-          ...SPACING,
-          ...SHIFTING,
-        },
-      },
-      json,
-      overrides,
-    );
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'DEISMultistepScheduler',
+    flow: true,
+    synonyms: {
+      algorithm_type: { dpmsolver: 'deis', 'dpmsolver++': 'deis' },
+      solver_type: { midpoint: 'logrho', heun: 'logrho', bh1: 'logrho', bh2: 'logrho' },
+    },
+    choices: { algorithm_type: ['deis'] },
+    defaults: {
+      ...TRAINING,
+      ...CLIPPING,
+      solver_order: 2,
+      algorithm_type: 'deis',
+      solver_type: 'logrho',
+      lower_order_final: true,
+      ...GRIDS,
+      ...SPACING,
+      ...SHIFTING,
+    },
+  };
 
   protected override get gridRules(): GridRules {
     return { sigmaMin: 'grid', cutsCosine: false, flowStart: 'step' };
@@ -434,39 +386,29 @@ export class DEISMultistepScheduler extends MultistepScheduler {
  * timesteps are log(sigma) / 4, fractions.
  */
 export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
-  /** @see DPMSolverMultistepScheduler.fromConfig */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): EDMDPMSolverMultistepScheduler {
-    return new EDMDPMSolverMultistepScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    super(
-      {
-        name: 'EDMDPMSolverMultistepScheduler',
-        flow: false,
-        edm: true,
-        synonyms: DPM_SYNONYMS,
-        defaults: {
-          sigma_min: 0.002,
-          sigma_max: 80,
-          sigma_data: 0.5,
-          sigma_schedule: 'karras',
-          num_train_timesteps: 1000,
-          prediction_type: 'epsilon',
-          rho: 7,
-          solver_order: 2,
-          ...CLIPPING,
-          algorithm_type: 'dpmsolver++',
-          solver_type: 'midpoint',
-          lower_order_final: true,
-          euler_at_final: false,
-          final_sigmas_type: 'zero',
-        },
-      },
-      json,
-      overrides,
-    );
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'EDMDPMSolverMultistepScheduler',
+    flow: false,
+    edm: true,
+    synonyms: DPM_SYNONYMS,
+    defaults: {
+      sigma_min: 0.002,
+      sigma_max: 80,
+      sigma_data: 0.5,
+      sigma_schedule: 'karras',
+      num_train_timesteps: 1000,
+      prediction_type: 'epsilon',
+      rho: 7,
+      solver_order: 2,
+      ...CLIPPING,
+      algorithm_type: 'dpmsolver++',
+      solver_type: 'midpoint',
+      lower_order_final: true,
+      euler_at_final: false,
+      final_sigmas_type: 'zero',
+    },
+  };
 
   override get initNoiseSigma(): number {
     return Math.sqrt(this.settings.sigma_max! ** 2 + 1);

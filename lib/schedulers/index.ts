@@ -8,7 +8,7 @@ import {
   DPMSolverSinglestepScheduler,
   EDMDPMSolverMultistepScheduler,
 } from './dpm-solver.js';
-import type { Scheduler } from './scheduler.js';
+import type { Scheduler, SchedulerClass } from './scheduler.js';
 import { UniPCMultistepScheduler } from './unipc.js';
 
 export type { Tensor, TensorType } from '../tensor.js';
@@ -21,10 +21,10 @@ export {
   DPMSolverSinglestepScheduler,
   EDMDPMSolverMultistepScheduler,
 } from './dpm-solver.js';
-export { Scheduler, type Sequence, type StepOptions, type TimestepOptions } from './scheduler.js';
+export { Scheduler, type SchedulerClass, type Sequence, type StepOptions, type TimestepOptions } from './scheduler.js';
 export { UniPCMultistepScheduler } from './unipc.js';
 
-const CLASSES: Readonly<Record<string, new (json: SchedulerConfig, overrides?: SchedulerConfig) => Scheduler>> = {
+const CLASSES: Readonly<Record<string, SchedulerClass>> = {
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
   DPMSolverMultistepInverseScheduler,

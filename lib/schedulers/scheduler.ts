@@ -108,6 +108,9 @@ interface Buffers {
   scratch: Uint8Array | null;
 }
 
+/** The constructor of a scheduler. */
+export type SchedulerClass = new (json?: SchedulerConfig | string, overrides?: SchedulerConfig) => Scheduler;
+
 /**
  * A scheduler as diffusers pipelines drive it:
  *
@@ -142,8 +145,26 @@ export abstract class Scheduler {
   private buffers: Buffers | null = null;
   private noiseSource: { key: string; source: TorchNoise } | null = null;
 
-  /** @internal */
-  protected constructor(rules: ClassRules, json: unknown, overrides: unknown) {
+  /** What tells a class from the others; every class has its own. @internal */
+  static readonly rules: ClassRules;
+
+  /**
+   * @param json scheduler_config.json of this class, or of one whose network it can follow, as an object or as text
+   * @param overrides keys that replace those of the configuration
+   * @throws TypeError, RangeError for values that are wrong or do not go together; TypeError for a configuration of
+   *   another kind of network. Unknown keys are kept, with a warning
+   */
+  static fromConfig<C extends SchedulerClass>(
+    this: C,
+    json: SchedulerConfig | string,
+    overrides?: SchedulerConfig,
+  ): InstanceType<C> {
+    return new this(json, overrides) as InstanceType<C>;
+  }
+
+  /** As {@link Scheduler.fromConfig}; without arguments, with the defaults of diffusers. */
+  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
+    const { rules } = new.target;
     const { settings, config } = resolveConfig(rules, json, overrides);
     this.name = rules.name;
     this.settings = settings;

@@ -1,6 +1,6 @@
 // UniPC (Zhao et al. 2023, arXiv 2302.04867) as diffusers' class.
 import { type Form, STATUS, uniPCRow } from '../coefficients.js';
-import { clash, type SchedulerConfig } from './config.js';
+import { type ClassRules, clash } from './config.js';
 import { UNIPC_DEFAULTS } from './dpm-solver.js';
 import type { GridRules } from './grids.js';
 import type { Plan, Progress, Schedule } from './scheduler.js';
@@ -11,26 +11,13 @@ import { SigmaScheduler } from './sigma-scheduler.js';
  * corrects the step that led there, and the next step starts from the corrected state.
  */
 export class UniPCMultistepScheduler extends SigmaScheduler {
-  private readonly uncorrected: ReadonlySet<number>;
-
-  /** @see DPMSolverMultistepScheduler.fromConfig */
-  static fromConfig(json: SchedulerConfig | string, overrides?: SchedulerConfig): UniPCMultistepScheduler {
-    return new UniPCMultistepScheduler(json, overrides);
-  }
-
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
-    super(
-      {
-        name: 'UniPCMultistepScheduler',
-        flow: true,
-        synonyms: { solver_type: { midpoint: 'bh2', heun: 'bh2', logrho: 'bh2' } },
-        defaults: UNIPC_DEFAULTS,
-      },
-      json,
-      overrides,
-    );
-    this.uncorrected = new Set(Array.from(this.settings.disable_corrector));
-  }
+  /** @internal */
+  static override readonly rules: ClassRules = {
+    name: 'UniPCMultistepScheduler',
+    flow: true,
+    synonyms: { solver_type: { midpoint: 'bh2', heun: 'bh2', logrho: 'bh2' } },
+    defaults: UNIPC_DEFAULTS,
+  };
 
   protected override get gridRules(): GridRules {
     return { sigmaMin: 'grid', cutsCosine: false, flowStart: 'noise' };
@@ -53,7 +40,7 @@ export class UniPCMultistepScheduler extends SigmaScheduler {
     const steps = schedule.timesteps.length;
     const order = (i: number, count: number) =>
       Math.min(s.solver_order, s.lower_order_final ? steps - i : s.solver_order, count + 1) as 1 | 2 | 3;
-    const corrects = progress.count > 0 && !this.uncorrected.has(index - 1);
+    const corrects = progress.count > 0 && !Array.prototype.includes.call(s.disable_corrector, index - 1);
     const current = schedule.nodes[at];
     const target = schedule.nodes[index + 1];
     this.check(this.predict(current), current, target);

@@ -172,7 +172,7 @@ test('a run may begin at any of several equal timesteps', () => {
     use_karras_sigmas: true,
   });
   s.setTimesteps(20);
-  assert.equal([...s.timesteps].slice(0, 4), [998, 998, 998, 997]);
+  assert.equal([...s.timesteps].slice(0, 3), new Array(3).fill(s.timesteps[0]));
   for (const first of [0, 1, 2]) {
     s.setTimesteps(20);
     assert.ok(go(s, first).every(Number.isFinite));
