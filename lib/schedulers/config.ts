@@ -1,7 +1,7 @@
 // scheduler_config.json: which keys there are, what may stand in them, and what becomes of another scheduler's.
 import { finiteNumber, numbers, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../check.js';
 
-/** The keys that the schedulers here read, as diffusers writes them. @internal */
+/** The keys that the schedulers here read, as diffusers writes them. */
 export interface Settings {
   num_train_timesteps: number;
   beta_start: number;
@@ -48,7 +48,7 @@ export interface Settings {
 /** A configuration as it stands in scheduler_config.json: diffusers' keys, and any others. */
 export type SchedulerConfig = Readonly<Record<string, unknown>>;
 
-/** What a class makes of the keys. @internal */
+/** What a class makes of the keys. */
 export interface ClassRules {
   readonly name: string;
   /** Its keys and their defaults, as in diffusers. */
@@ -65,13 +65,18 @@ export interface ClassRules {
   readonly choices?: Partial<Record<keyof Settings, readonly string[]>>;
 }
 
-/** What holds where a class has no such key. */
-const COMMON: Settings = {
+/** Keys of training, which every class but EDM's has. @internal */
+export const TRAINING_DEFAULTS = {
   num_train_timesteps: 1000,
   beta_start: 0.0001,
   beta_end: 0.02,
   beta_schedule: 'linear',
   trained_betas: null,
+} as const;
+
+/** What holds where a class has no such key. */
+const COMMON: Settings = {
+  ...TRAINING_DEFAULTS,
   rescale_betas_zero_snr: false,
   prediction_type: 'epsilon',
   variance_type: null,
@@ -113,9 +118,9 @@ const COMMON: Settings = {
 const OTHER_KEYS = new Set(
   [
     '_class_name _diffusers_version _use_default_values _name_or_path solver_p interpolation_type timestep_type',
-    'sigma_schedule shift base_shift max_shift base_image_seq_len max_image_seq_len invert_sigmas stochastic_sampling',
+    'shift base_shift max_shift base_image_seq_len max_image_seq_len invert_sigmas stochastic_sampling',
     'timestep_scaling original_inference_steps predict_epsilon eta s_churn s_noise tau_func predictor_order',
-    'corrector_order skip_type noise_sampler_seed use_tau clip_sample_range sample_max_value',
+    'corrector_order skip_type noise_sampler_seed use_tau',
   ].flatMap((line) => line.split(' ')),
 );
 
@@ -296,6 +301,8 @@ function translate(rules: ClassRules, given: Record<string, unknown>): Record<st
       : 'its network is preconditioned as EDM';
     refuse(rules, from, why);
   }
+  if (given.timestep_type === 'continuous')
+    refuse(rules, from, 'its network is told log sigma and not a training step');
   if (!DISCRETE.has(from) && !EDM.has(from)) refuse(rules, from, 'how its network was trained is not known');
   return given;
 }

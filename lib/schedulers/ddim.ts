@@ -2,7 +2,7 @@
 // training step to another.
 import { finiteNumber, outOfRange } from '../check.js';
 import { ddimRow, END, type Node, pndmRow, ROW, STATUS, type Status, SUM, TRANSFORM } from '../coefficients.js';
-import { type ClassRules, clash } from './config.js';
+import { type ClassRules, clash, TRAINING_DEFAULTS } from './config.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';
 import { type Plan, type Progress, type Request, type Schedule, Scheduler, type StepOptions } from './scheduler.js';
 import { MODEL, threshold } from './sigma-scheduler.js';
@@ -13,7 +13,6 @@ interface LabelSchedule extends Schedule {
   readonly targets: readonly number[];
 }
 
-/** @internal */
 abstract class LabelScheduler extends Scheduler {
   private tables: Training | undefined;
 
@@ -93,25 +92,16 @@ abstract class LabelScheduler extends Scheduler {
   }
 }
 
-const TRAINING = {
-  num_train_timesteps: 1000,
-  beta_start: 0.0001,
-  beta_end: 0.02,
-  beta_schedule: 'linear',
-  trained_betas: null,
-} as const;
-
 /** DDIM: first order, with `eta` in the options of `step` for its stochastic form. */
 export class DDIMScheduler extends LabelScheduler {
   protected override readonly historyLength = 0;
 
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'DDIMScheduler',
     flow: false,
     choices: { prediction_type: ['epsilon', 'sample', 'v_prediction'] },
     defaults: {
-      ...TRAINING,
+      ...TRAINING_DEFAULTS,
       clip_sample: true,
       set_alpha_to_one: true,
       steps_offset: 0,
@@ -193,13 +183,12 @@ const ADAMS = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 
  * by one step that is made twice: one timestep of the schedule repeats.
  */
 export class PNDMScheduler extends LabelScheduler {
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'PNDMScheduler',
     flow: false,
     choices: { prediction_type: ['epsilon', 'v_prediction'] },
     defaults: {
-      ...TRAINING,
+      ...TRAINING_DEFAULTS,
       skip_prk_steps: false,
       set_alpha_to_one: false,
       prediction_type: 'epsilon',

@@ -13,7 +13,7 @@ import {
   updateRow,
 } from '../coefficients.js';
 import type { Tensor } from '../tensor.js';
-import { type ClassRules, clash, type Settings } from './config.js';
+import { type ClassRules, clash, type Settings, TRAINING_DEFAULTS } from './config.js';
 import {
   convertedGrid,
   type Grid,
@@ -29,14 +29,7 @@ import type { Plan, Progress, Request, Schedule } from './scheduler.js';
 import { SigmaScheduler, threshold } from './sigma-scheduler.js';
 import { linspace32 } from './training.js';
 
-const TRAINING = {
-  num_train_timesteps: 1000,
-  beta_start: 0.0001,
-  beta_end: 0.02,
-  beta_schedule: 'linear',
-  trained_betas: null,
-  prediction_type: 'epsilon',
-} as const;
+const TRAINING = { ...TRAINING_DEFAULTS, prediction_type: 'epsilon' } as const;
 const CLIPPING = { thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1 } as const;
 const GRIDS = {
   use_karras_sigmas: false,
@@ -49,7 +42,6 @@ const SHIFTING = { use_dynamic_shifting: false, time_shift_type: 'exponential' }
 const SPACING = { timestep_spacing: 'linspace', steps_offset: 0 } as const;
 const SOLVER = { solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint' } as const;
 
-/** @internal */
 export const UNIPC_DEFAULTS: Partial<Settings> = {
   ...TRAINING,
   ...CLIPPING,
@@ -148,7 +140,6 @@ function fallingOrder(s: Settings, count: number, left: number, steps: number, e
  * sigmas, repeated timesteps, third-order SDEs), this one does not; docs/schedulers.md has the list.
  */
 export class DPMSolverMultistepScheduler extends MultistepScheduler {
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'DPMSolverMultistepScheduler',
     flow: true,
@@ -184,7 +175,6 @@ export class DPMSolverMultistepScheduler extends MultistepScheduler {
  * algorithms only.
  */
 export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'DPMSolverMultistepInverseScheduler',
     flow: true,
@@ -271,7 +261,6 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
 export class DPMSolverSinglestepScheduler extends DpmScheduler {
   private stages: { steps: number; orders: readonly number[] } = { steps: 0, orders: [] };
 
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'DPMSolverSinglestepScheduler',
     flow: true,
@@ -345,7 +334,6 @@ function stageOrders(s: Settings, steps: number): number[] {
  * predictions, integrated exactly. That is DPM-Solver's multistep form with all its derivatives.
  */
 export class DEISMultistepScheduler extends MultistepScheduler {
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'DEISMultistepScheduler',
     flow: true,
@@ -386,7 +374,6 @@ export class DEISMultistepScheduler extends MultistepScheduler {
  * timesteps are log(sigma) / 4, fractions.
  */
 export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'EDMDPMSolverMultistepScheduler',
     flow: false,

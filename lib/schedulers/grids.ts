@@ -3,13 +3,13 @@ import { betaQuantile } from '../schedule/beta-distribution.js';
 import type { Settings } from './config.js';
 import type { Training } from './training.js';
 
-/** Labels of the evaluations, and one sigma more, in float32: that of the end. @internal */
+/** Labels of the evaluations, and one sigma more, in float32: that of the end. */
 export interface Grid {
   readonly timesteps: readonly number[];
   readonly sigmas: Float32Array;
 }
 
-/** What grids cannot do alike, since diffusers' classes do not. @internal */
+/** What grids cannot do alike, since diffusers' classes do not. */
 export interface GridRules {
   /** 'training': the least noisy training step; 'grid': the grid's own last sigma, again. */
   readonly sigmaMin: 'training' | 'grid';

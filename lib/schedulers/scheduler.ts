@@ -37,13 +37,13 @@ export interface StepOptions {
   useClippedModelOutput?: boolean;
 }
 
-/** A prediction that the history keeps: where it was made, and in which of the scheduler's buffers it is. @internal */
+/** A prediction that the history keeps: where it was made, and in which of the scheduler's buffers it is. */
 export interface Kept {
   readonly node: Node;
   readonly slot: number;
 }
 
-/** How far a run has come. @internal */
+/** How far a run has come. */
 export interface Progress {
   /** Evaluations so far. */
   readonly count: number;
@@ -55,7 +55,7 @@ export interface Progress {
   readonly base: Node | null;
 }
 
-/** What one evaluation does besides its row. @internal */
+/** What one evaluation does besides its row. */
 export interface Plan {
   /** What `base` in the row is: the sample that comes in, or the state that was kept. */
   readonly base: 'sample' | 'kept';
@@ -71,7 +71,7 @@ export interface Plan {
   readonly draws: boolean;
 }
 
-/** A run's schedule. @internal */
+/** A run's schedule. */
 export interface Schedule {
   readonly timesteps: readonly number[];
   /** One more than timesteps. */
@@ -82,7 +82,7 @@ export interface Schedule {
   readonly integer: boolean;
 }
 
-/** A checked request for a schedule. @internal */
+/** A checked request for a schedule. */
 export interface Request {
   readonly steps: number;
   readonly timesteps: readonly number[] | null;
@@ -128,11 +128,9 @@ export abstract class Scheduler {
   readonly config: SchedulerConfig;
   /** Evaluations per timestep, as diffusers' pipelines ask for it: 1. */
   readonly order: number = 1;
-  /** @internal */
   protected readonly settings: Settings;
-  /** @internal */
   protected readonly name: string;
-  /** The row that `plan` fills. @internal */
+  /** The row that `plan` fills. */
   protected readonly row: Float64Array = new Float64Array(ROW.length);
   // No #private members: pipelines and frameworks wrap schedulers in proxies, which do not have them.
   private labels: Sequence | null = null;
@@ -145,7 +143,7 @@ export abstract class Scheduler {
   private buffers: Buffers | null = null;
   private noiseSource: { key: string; source: TorchNoise } | null = null;
 
-  /** What tells a class from the others; every class has its own. @internal */
+  /** What tells a class from the others; every class has its own. */
   static readonly rules: ClassRules;
 
   /**
@@ -311,17 +309,14 @@ export abstract class Scheduler {
     return combine(clean, z, rows);
   }
 
-  /** @internal What stands before setTimesteps: all of training. */
+  /** What stands before setTimesteps: all of training. */
   protected abstract initial(): Schedule;
-  /** @internal */
   protected abstract schedule(request: Request): Schedule;
-  /** How many predictions are kept. @internal */
+  /** How many predictions are kept. */
   protected abstract readonly historyLength: number;
   /**
    * Fills `row`, which is all zeros, for the evaluation at `index`, of a sample that stands at node `at`: the same, but
    * where a repeated timestep was skipped.
-   *
-   * @internal
    */
   protected abstract plan(
     schedule: Schedule,
@@ -330,15 +325,15 @@ export abstract class Scheduler {
     index: number,
     options: StepOptions,
   ): Plan;
-  /** alpha and sigma of a training label that the schedule does not have; null if there is none. @internal */
+  /** alpha and sigma of a training label that the schedule does not have; null if there is none. */
   protected abstract trainingNode(t: number): Node | null;
 
-  /** Where the sample stands before the evaluation at an index. @internal */
+  /** Where the sample stands before the evaluation at an index. */
   protected nodeAt(schedule: Schedule, index: number): Node {
     return schedule.nodes[index];
   }
 
-  /** A multiple of a sample, of its class. @internal */
+  /** A multiple of a sample, of its class. */
   protected scaled(x: Tensor, factor: number): Tensor {
     const view = readTensor(x, 'the sample');
     const rows = new Float64Array(view.batch * ROW.length);
@@ -346,7 +341,7 @@ export abstract class Scheduler {
     return combine(view, null, rows);
   }
 
-  /** Where a sample at timestep `t` stands, before the step that it is for. @internal */
+  /** Where a sample at timestep `t` stands, before the step that it is for. */
   protected inputNode(t: number | bigint): Node {
     const schedule = this.ready('scaleModelInput');
     return this.nodeAt(schedule, this.locate(schedule, timeOf(t)).at);

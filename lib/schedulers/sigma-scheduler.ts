@@ -58,7 +58,6 @@ export function threshold(row: Float64Array, s: Settings): void {
   row[ROW.cap] = s.sample_max_value;
 }
 
-/** @internal */
 export abstract class SigmaScheduler extends Scheduler {
   private tables: Training | undefined;
 

@@ -3,7 +3,7 @@
 import { betas } from '../schedule/betas.js';
 import type { Settings } from './config.js';
 
-/** Tables over the training steps, index = label. @internal */
+/** Tables over the training steps, index = label. */
 export interface Training {
   readonly alphasCumprod: Float32Array;
   /** sigma / alpha = sqrt((1 - alphasCumprod) / alphasCumprod) */

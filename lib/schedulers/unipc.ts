@@ -11,7 +11,6 @@ import { SigmaScheduler } from './sigma-scheduler.js';
  * corrects the step that led there, and the next step starts from the corrected state.
  */
 export class UniPCMultistepScheduler extends SigmaScheduler {
-  /** @internal */
   static override readonly rules: ClassRules = {
     name: 'UniPCMultistepScheduler',
     flow: true,

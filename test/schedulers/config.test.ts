@@ -137,6 +137,8 @@ test('what cannot be converted is refused', () => {
   assertThrows(() => DPMSolverMultistepScheduler.fromConfig(edm), TypeError, /preconditioned as EDM/);
   const mochi = { ...SD3, invert_sigmas: true };
   assertThrows(() => DPMSolverMultistepScheduler.fromConfig(mochi), TypeError, /invert_sigmas/);
+  const continuous = { ...EULER, timestep_type: 'continuous' };
+  assertThrows(() => DPMSolverMultistepScheduler.fromConfig(continuous), TypeError, /told log sigma/);
   assertThrows(() => UniPCMultistepScheduler.fromConfig(VP, { solver_p: {} }), TypeError, /null for solver_p/);
 });
 
