@@ -100,8 +100,7 @@ Status UniPCRow(double* row, const UniPC& u) {
   }
 
   double predicted[kSumLength];
-  const Status status =
-      Step(u.form, u.bh1, u.target, u.current, kBp, earlier, u.predictor_order - 1, predicted);
+  const Status status = Step(u.form, u.bh1, u.target, u.current, kBp, earlier, u.predictor_order - 1, predicted);
   if (status != Status::ok) return status;
   const double a = predicted[kA];
   predicted[kA] = 0;

@@ -100,6 +100,44 @@ for (const [name, least, most, make, n, from] of orders) {
   });
 }
 
+// The mean of one step of SDE-DPM-Solver++, after two others, where x0 is lambda^2: with the wrong sign in front of 1/2
+// the error falls with h^2 only.
+for (const Class of [DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler]) {
+  test(`${Class.name}: the third-order SDE update has the right sign`, () => {
+    const errors = [0.2, 0.1, 0.05].map((h) => {
+      const heun = {
+        solver_order: 3,
+        solver_type: 'heun',
+        algorithm_type: 'sde-dpmsolver++',
+        prediction_type: 'sample',
+      };
+      const s = Class.fromConfig({ ...CONFIG, ...heun });
+      s.setTimesteps({ sigmas: Array.from({ length: 6 }, (_, i) => 3 * Math.exp(-i * h)) });
+      const { sigmas } = s;
+      const zeros = { data: new Float64Array(3), dims };
+      const lambda = (i: number) => -Math.log(sigmas[i]);
+      // What each call starts from does not matter: but for the first of a singlestep step, which is its base.
+      let x: unknown;
+      for (let i = 0; i < 3; i++) {
+        const output = { data: new Float64Array(3).fill(lambda(i) ** 2), dims };
+        x = s.step(output, s.timesteps[i], zeros, { noise: zeros }).data;
+      }
+      const from = Class === DPMSolverSinglestepScheduler ? 0 : 2;
+      const { alpha } = at(sigmas[3]);
+      // The integral of 2 e^{2 (l - l_t)} l^2 from the base to the target.
+      const primitive = (l: number) => Math.exp(2 * (l - lambda(3))) * (l * l - l + 0.5);
+      return Math.abs((x as Float64Array)[0] - alpha * (primitive(lambda(3)) - primitive(lambda(from))));
+    });
+    if (Class === DPMSolverSinglestepScheduler) {
+      // Its weights are exact for quadratic predictions.
+      assert.ok(Math.max(...errors) < 1e-14, errors.join(' '));
+      return;
+    }
+    const found = [Math.log2(errors[0] / errors[1]), Math.log2(errors[1] / errors[2])];
+    for (const order of found) assert.ok(order > 2.7, found.join(' '));
+  });
+}
+
 // Their steps are even in the label, which has a square root at the data's end: measured down to label 200.
 test('DDIM is of first order', () => {
   const make = () => DDIMScheduler.fromConfig({ ...CONFIG, clip_sample: false });
