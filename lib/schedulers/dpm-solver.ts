@@ -1,5 +1,4 @@
 // DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095) as diffusers' classes, and DEIS.
-import { numbers } from '../check.js';
 import {
   END,
   edmPredictionRow,
@@ -441,14 +440,13 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
 
   private ownSigmas(steps: number): Float32Array {
     const { sigma_min: low, sigma_max: high, rho, sigma_schedule } = this.settings;
+    if (steps === 1) return Float32Array.of(high!);
     if (sigma_schedule === 'exponential') {
-      const logs = steps > 1 ? linspace32(Math.log(low!), Math.log(high!), steps) : numbers([Math.log(low!)], 'sigmas');
-      return Float32Array.from(logs, Math.exp).reverse();
+      return linspace32(Math.log(low!), Math.log(high!), steps).map(Math.exp).reverse();
     }
     const first = high! ** (1 / rho);
     const last = low! ** (1 / rho);
-    const ramp = steps > 1 ? linspace32(0, 1, steps) : Float32Array.of(0);
-    return ramp.map((w) => Math.fround(first + Math.fround(w * (last - first))) ** rho);
+    return linspace32(0, 1, steps).map((w) => Math.fround(first + Math.fround(w * (last - first))) ** rho);
   }
 
   protected override predict(node: Node): Status {

@@ -1,6 +1,6 @@
 // Which sigmas a run goes through, and what the network is told at each: the grids of diffusers' set_timesteps.
 import { betaQuantile } from '../schedule/beta-distribution.js';
-import type { Settings } from './config.js';
+import { clash, type Settings } from './config.js';
 import type { Training } from './training.js';
 
 /** Labels of the evaluations, and one sigma more, in float32: that of the end. */
@@ -54,6 +54,9 @@ export function spacedTimesteps(s: Settings, steps: number, last: number): numbe
         .slice(0, -1);
     case 'leading': {
       const ratio = Math.floor(last / (steps + 1));
+      if (ratio === 0) {
+        throw clash("timestep_spacing 'leading'", `${steps} steps`, `there are ${last} training steps to go through`);
+      }
       return Array.from({ length: steps }, (_, i) => (steps - i) * ratio + s.steps_offset);
     }
     case 'trailing':
@@ -67,7 +70,9 @@ export function keptSteps(s: Settings, training: Training): number {
   let kept = logSigmas.length;
   // lambda = log(alpha / sigma) = -log(sigma / alpha), in float32 there as here.
   while (kept > 0 && -logSigmas[kept - 1] < s.lambda_min_clipped) kept--;
-  return kept;
+  if (kept >= 2) return kept;
+  const left = `${kept} of ${logSigmas.length} training steps are left`;
+  throw clash(`lambda_min_clipped ${s.lambda_min_clipped}`, `beta_schedule '${s.beta_schedule}'`, left);
 }
 
 /** sigma at a label, linear between training steps and constant outside of them, as numpy.interp. @internal */

@@ -138,8 +138,10 @@ export abstract class SigmaScheduler extends Scheduler {
 
   /** Where the run ends. */
   protected lastSigma(converted: boolean, sigmas: readonly number[]): number {
-    if (this.settings.final_sigmas_type === 'zero') return 0;
-    return converted && this.gridRules.sigmaMin === 'grid' ? sigmas[sigmas.length - 1] : this.training.sigmas[0];
+    const { final_sigmas_type, use_flow_sigmas, use_karras_sigmas } = this.settings;
+    if (final_sigmas_type === 'zero') return 0;
+    const own = this.gridRules.sigmaMin === 'grid' || (use_flow_sigmas && use_karras_sigmas);
+    return converted && own ? sigmas[sigmas.length - 1] : this.training.sigmas[0];
   }
 
   private optionOf(kind: string): string {

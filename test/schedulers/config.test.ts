@@ -233,6 +233,10 @@ test('values that are wrong', () => {
     RangeError,
     /use_dynamic_shifting true with no mu/,
   );
+  const clipped = DPMSolverMultistepScheduler.fromConfig({ ...VP, lambda_min_clipped: 50 });
+  assertThrows(() => clipped.setTimesteps(4), RangeError, /lambda_min_clipped 50 with beta_schedule 'scaled_linear'/);
+  const leading = DPMSolverMultistepScheduler.fromConfig({ ...VP, timestep_spacing: 'leading' });
+  assertThrows(() => leading.setTimesteps(1000), RangeError, /timestep_spacing 'leading' with 1000 steps/);
   const plain = DPMSolverMultistepScheduler.fromConfig(SD3);
   assertThrows(() => plain.setTimesteps(4, { mu: 1 }), RangeError, /mu 1 with use_dynamic_shifting false/);
   const linear = DPMSolverMultistepScheduler.fromConfig(FLUX, { time_shift_type: 'linear' });
@@ -247,6 +251,37 @@ test('values that are wrong', () => {
     RangeError,
     /timesteps with EDM/,
   );
+});
+
+test('EDM: both sigma schedules, one step, sigmas of its own', () => {
+  for (const sigma_schedule of ['karras', 'exponential']) {
+    const s = EDMDPMSolverMultistepScheduler.fromConfig({ sigma_schedule, sigma_min: 0.01, sigma_max: 50 });
+    for (const steps of [1, 2, 9]) {
+      s.setTimesteps(steps);
+      assertClose(s.sigmas[0], 50, { rtol: 1e-5 });
+      if (steps > 1) assertClose(s.sigmas[steps - 1], 0.01, { rtol: 1e-5 });
+      assert.is(s.sigmas[steps], 0);
+    }
+    runs(s);
+  }
+  for (const algorithm_type of ['dpmsolver', 'sde-dpmsolver', 'sde-dpmsolver++'])
+    for (const solver_order of [1, 2, 3])
+      runs(EDMDPMSolverMultistepScheduler.fromConfig({ algorithm_type, solver_order }));
+  const s = EDMDPMSolverMultistepScheduler.fromConfig({});
+  s.setTimesteps({ sigmas: [10, 1, 0.1] });
+  assertClose(s.timesteps, [0.25 * Math.log(10), 0, 0.25 * Math.log(0.1)], { atol: 1e-6 });
+  assert.is(s.timesteps.length, 3);
+});
+
+test('Karras spacing of a flow is in sigma / alpha', () => {
+  const config = { ...SD3, use_karras_sigmas: true, sigma_min: 0.01, sigma_max: 200 };
+  for (const Class of [...DPM, UniPCMultistepScheduler, DEISMultistepScheduler]) {
+    for (const final_sigmas_type of ['zero', 'sigma_min']) {
+      const s = runs(Class.fromConfig({ ...config, final_sigmas_type }));
+      const ends = [s.sigmas[0], s.sigmas[9]].sort();
+      assertClose(ends, [0.01 / 1.01, 200 / 201], { rtol: 1e-5 });
+    }
+  }
 });
 
 test('shifts: mu is the log of the shift or the shift, shift_terminal stretches', () => {
