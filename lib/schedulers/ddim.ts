@@ -2,7 +2,8 @@
 // training step to another.
 import { finiteNumber, outOfRange } from '../check.js';
 import { ddimRow, END, type Node, pndmRow, ROW, STATUS, type Status, SUM, TRANSFORM } from '../coefficients.js';
-import { type ClassRules, clash, TRAINING_DEFAULTS } from './config.js';
+import { type ClassRules, clash } from './config.js';
+import { CLIPPING, TRAINING } from './defaults.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';
 import { type Plan, type Progress, type Request, type Schedule, Scheduler, type StepOptions } from './scheduler.js';
 import { MODEL, threshold } from './sigma-scheduler.js';
@@ -101,15 +102,12 @@ export class DDIMScheduler extends LabelScheduler {
     flow: false,
     choices: { prediction_type: ['epsilon', 'sample', 'v_prediction'] },
     defaults: {
-      ...TRAINING_DEFAULTS,
+      ...TRAINING,
       clip_sample: true,
       set_alpha_to_one: true,
       steps_offset: 0,
-      prediction_type: 'epsilon',
-      thresholding: false,
-      dynamic_thresholding_ratio: 0.995,
+      ...CLIPPING,
       clip_sample_range: 1,
-      sample_max_value: 1,
       timestep_spacing: 'leading',
       rescale_betas_zero_snr: false,
     },
@@ -188,10 +186,9 @@ export class PNDMScheduler extends LabelScheduler {
     flow: false,
     choices: { prediction_type: ['epsilon', 'v_prediction'] },
     defaults: {
-      ...TRAINING_DEFAULTS,
+      ...TRAINING,
       skip_prk_steps: false,
       set_alpha_to_one: false,
-      prediction_type: 'epsilon',
       timestep_spacing: 'leading',
       steps_offset: 0,
     },

@@ -12,7 +12,8 @@ import {
   updateRow,
 } from '../coefficients.js';
 import type { Tensor } from '../tensor.js';
-import { type ClassRules, clash, type Settings, TRAINING_DEFAULTS } from './config.js';
+import { type ClassRules, clash, type Settings } from './config.js';
+import { CLIPPING, GRIDS, SHIFTING, SOLVER, SPACING, TRAINING } from './defaults.js';
 import {
   convertedGrid,
   type Grid,
@@ -28,35 +29,7 @@ import type { Plan, Progress, Request, Schedule } from './scheduler.js';
 import { SigmaScheduler, threshold } from './sigma-scheduler.js';
 import { linspace32 } from './training.js';
 
-const TRAINING = { ...TRAINING_DEFAULTS, prediction_type: 'epsilon' } as const;
-const CLIPPING = { thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1 } as const;
-const GRIDS = {
-  use_karras_sigmas: false,
-  use_exponential_sigmas: false,
-  use_beta_sigmas: false,
-  use_flow_sigmas: false,
-  flow_shift: 1,
-} as const;
-const SHIFTING = { use_dynamic_shifting: false, time_shift_type: 'exponential' } as const;
-const SPACING = { timestep_spacing: 'linspace', steps_offset: 0 } as const;
-const SOLVER = { solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint' } as const;
-
-export const UNIPC_DEFAULTS: Partial<Settings> = {
-  ...TRAINING,
-  ...CLIPPING,
-  solver_order: 2,
-  predict_x0: true,
-  solver_type: 'bh2',
-  lower_order_final: true,
-  disable_corrector: [],
-  ...GRIDS,
-  ...SHIFTING,
-  ...SPACING,
-  final_sigmas_type: 'zero',
-  rescale_betas_zero_snr: false,
-};
-
-// Other classes' words for the solver: diffusers takes them for its default.
+// Other classes' words for a solver stand for the default here, as in diffusers.
 const DPM_SYNONYMS: ClassRules['synonyms'] = {
   algorithm_type: { deis: 'dpmsolver++' },
   solver_type: { logrho: 'midpoint', bh1: 'midpoint', bh2: 'midpoint' },
@@ -220,7 +193,7 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
     if (kind === 'flow') {
       // As for other noise: from the training step nearest to the data, and the last one is where the run ends.
       const least = 1 / s.num_train_timesteps;
-      const shift = s.flow_shift;
+      const shift = this.shiftOf(request);
       sigmas = linspace(least, 1 - least, steps + 1).map((sigma) => shifted(sigma, shift));
       timesteps = sigmas.slice(0, -1).map((sigma) => Math.trunc(sigma * s.num_train_timesteps));
     } else if (kind) {
@@ -281,19 +254,13 @@ export class DPMSolverSinglestepScheduler extends DpmScheduler {
     return { sigmaMin: 'training', cutsCosine: false, flowStart: 'step' };
   }
 
-  protected override grid(request: Request): Grid {
-    const s = this.settings;
-    if (request.steps && !request.timesteps && !request.sigmas && convertedGrid(s) === null) {
-      // diffusers' class has no timestep_spacing: it is linspace, whatever another class's configuration says.
-      const timesteps = spacedTimesteps(
-        { ...s, timestep_spacing: 'linspace' },
-        request.steps,
-        keptSteps(s, this.training),
-      );
-      const sigmas = timesteps.map((t) => sigmaAt(this.training, t));
-      return this.ended(timesteps, sigmas, false);
-    }
-    return super.grid(request);
+  /** diffusers' class has no timestep_spacing: it is linspace, whatever another class's configuration says. */
+  protected override spaced(steps: number): number[] {
+    return spacedTimesteps(
+      { ...this.settings, timestep_spacing: 'linspace' },
+      steps,
+      keptSteps(this.settings, this.training),
+    );
   }
 
   protected override plan(schedule: Schedule, progress: Progress, at: number, index: number): Plan {

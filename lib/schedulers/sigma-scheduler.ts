@@ -122,10 +122,15 @@ export abstract class SigmaScheduler extends Scheduler {
         throw outOfRange('flow times up to 1', 'sigmas[0]', request.sigmas[0]);
       ({ timesteps, sigmas } = sigmaGrid(s, training, this.gridRules, request.steps, shift, request.sigmas));
     } else {
-      timesteps = spacedTimesteps(s, request.steps, keptSteps(s, training));
+      timesteps = this.spaced(request.steps);
       sigmas = timesteps.map((t) => sigmaAt(training, t));
     }
     return this.ended(timesteps, sigmas, kind !== null);
+  }
+
+  /** The labels of a grid that is even in them. */
+  protected spaced(steps: number): number[] {
+    return spacedTimesteps(this.settings, steps, keptSteps(this.settings, this.training));
   }
 
   /** A grid and the sigma that it ends at. */
@@ -149,7 +154,8 @@ export abstract class SigmaScheduler extends Scheduler {
     return `${option ?? `use_${kind}_sigmas`} true`;
   }
 
-  private shiftOf({ mu }: Request): number {
+  /** What flow times are shifted by. */
+  protected shiftOf({ mu }: Request): number {
     const s = this.settings;
     if (mu === null) {
       if (s.use_dynamic_shifting) this.withoutMu();

@@ -1,7 +1,7 @@
 // UniPC (Zhao et al. 2023, arXiv 2302.04867) as diffusers' class.
 import { type Form, STATUS, uniPCRow } from '../coefficients.js';
 import { type ClassRules, clash } from './config.js';
-import { UNIPC_DEFAULTS } from './dpm-solver.js';
+import { CLIPPING, GRIDS, SHIFTING, SPACING, TRAINING } from './defaults.js';
 import type { GridRules } from './grids.js';
 import type { Plan, Progress, Schedule } from './scheduler.js';
 import { SigmaScheduler } from './sigma-scheduler.js';
@@ -15,7 +15,20 @@ export class UniPCMultistepScheduler extends SigmaScheduler {
     name: 'UniPCMultistepScheduler',
     flow: true,
     synonyms: { solver_type: { midpoint: 'bh2', heun: 'bh2', logrho: 'bh2' } },
-    defaults: UNIPC_DEFAULTS,
+    defaults: {
+      ...TRAINING,
+      ...CLIPPING,
+      solver_order: 2,
+      predict_x0: true,
+      solver_type: 'bh2',
+      lower_order_final: true,
+      disable_corrector: [],
+      ...GRIDS,
+      ...SHIFTING,
+      ...SPACING,
+      final_sigmas_type: 'zero',
+      rescale_betas_zero_snr: false,
+    },
   };
 
   protected override get gridRules(): GridRules {
