@@ -50,7 +50,6 @@ export const STATUS = {
   overflow: 6,
 } as const;
 
-export type End = keyof typeof END;
 export type Form = keyof typeof FORM;
 export type ModelType = keyof typeof MODEL_TYPE;
 export type Guidance = keyof typeof GUIDANCE;
@@ -63,8 +62,8 @@ export interface Node {
   readonly alpha: number;
   readonly sigma: number;
   readonly lambda: number;
-  /** Default 'regular'. 'clean' is sigma = 0, 'noise' is alpha = 0. */
-  readonly end?: End;
+  /** One of the values of END; regular unless told. */
+  readonly end?: 0 | 1 | 2;
 }
 
 export interface Update {
@@ -122,7 +121,7 @@ function put(to: Float64Array, i: number, node: Node): void {
   to[4 * i] = node.alpha;
   to[4 * i + 1] = node.sigma;
   to[4 * i + 2] = node.lambda;
-  to[4 * i + 3] = END[node.end ?? 'regular'];
+  to[4 * i + 3] = node.end ?? END.regular;
 }
 
 /**

@@ -1,7 +1,6 @@
 // The only file that knows the addon, and the public module `dpm-solver/native`: the fused step for those who bring
 // their own loop.
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { load } from './loader.js';
 
 /** State, history and noise: one float32 or float64 number an element. */
 export type StateArray = Float32Array | Float64Array;
@@ -51,12 +50,7 @@ interface Addon {
 }
 
 /** @internal */
-export const addon: Addon = load();
-
-function load(): Addon {
-  const require = createRequire(import.meta.url);
-  return require('node-gyp-build')(fileURLToPath(new URL('..', import.meta.url))) as Addon;
-}
+export const addon: Addon = load<Addon>();
 
 /** Bits of the `flags` argument of the addon's step. @internal */
 export const CHECK_FINITE = 1;

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  elementary,
   END,
+  elementary,
   FORM,
   type Form,
   GUIDANCE,
@@ -37,8 +37,8 @@ const table = JSON.parse(readFileSync(new URL('./fixtures/coefficients.json', im
 
 const FORMS: Form[] = ['data', 'noise'];
 const regular = ([alpha, sigma, lambda]: Triple): Node => ({ alpha, sigma, lambda });
-const clean: Node = { alpha: 0.97, sigma: 0, lambda: Infinity, end: 'clean' };
-const noise: Node = { alpha: 0, sigma: 1.25, lambda: -Infinity, end: 'noise' };
+const clean: Node = { alpha: 0.97, sigma: 0, lambda: Infinity, end: END.clean };
+const noise: Node = { alpha: 0, sigma: 1.25, lambda: -Infinity, end: END.noise };
 /** A variance preserving node; lambda as given, so that tests need no logarithm. */
 const at = (lambda: number): Node => ({
   alpha: 1 / Math.sqrt(1 + Math.exp(-2 * lambda)),
@@ -572,8 +572,8 @@ test('23. the limits at the ends are where finite nodes lead to', () => {
   };
   const end = (node: Node): Node =>
     node.lambda > 0
-      ? { ...node, sigma: 0, lambda: Infinity, end: 'clean' }
-      : { ...node, alpha: 0, lambda: -Infinity, end: 'noise' };
+      ? { ...node, sigma: 0, lambda: Infinity, end: END.clean }
+      : { ...node, alpha: 0, lambda: -Infinity, end: END.noise };
   for (const tau2 of [0, 1, 2]) {
     for (const form of FORMS) {
       const u = { ...one, form, tau2, base: near, nodes: [near] };

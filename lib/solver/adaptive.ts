@@ -1,0 +1,261 @@
+// Step-size control by a pair of orders (Lu et al. 2022, "DPM-Solver", appendix C): 1 and 2, or 2 and 3, that share
+// their network evaluations.
+import { ROW, SUM, type Update } from '../coefficients.js';
+import { requireFiniteLambda } from '../schedule/grid.js';
+import type { ScheduleNode } from '../schedule/noise-schedule.js';
+import type { Tensor } from '../tensor.js';
+import type { Application } from './engine.js';
+import type { Sampler, Solver } from './options.js';
+import { fillRow, fillSecond } from './plan.js';
+import { BaseRun } from './run.js';
+
+const FIRST_STEP = 0.05;
+const SAFETY = 0.9;
+/** As published: the end is reached when t is this close to it. */
+const TIME_TOLERANCE = 1e-5;
+
+/** A step being tried: from s to target, its stages at s1 (and s2), seen at `stage`. */
+interface Attempt {
+  h: number;
+  target: ScheduleNode;
+  targetTime: number;
+  /** Times and nodes at which the network is evaluated, s first. */
+  times: number[];
+  nodes: ScheduleNode[];
+}
+
+/** @internal */
+export class AdaptiveRun extends BaseRun {
+  readonly #rows: Float64Array;
+  readonly #order: 2 | 3;
+  readonly #direction: number;
+  readonly #endLambda: number;
+  #time: number;
+  #lambda: number;
+  #h: number;
+  #lastError = 1;
+  #attempt: Attempt;
+  #stage = 0;
+  #finished = false;
+  #denoising = false;
+  // Slots of the states; a step taken makes `high` the state and `low` the previous one.
+  #x = 0;
+  #previous = 0;
+  #low = 1;
+  #high = 2;
+  #stages = [3, 4];
+
+  static build(solver: Solver, sampler: Sampler, xT: Tensor): AdaptiveRun {
+    requireFiniteLambda(solver.schedule, sampler.tStart, 'tStart', "method 'adaptive'");
+    requireFiniteLambda(solver.schedule, sampler.tEnd, 'tEnd', "method 'adaptive'");
+    return new AdaptiveRun(solver, sampler, xT);
+  }
+
+  private constructor(solver: Solver, sampler: Sampler, xT: Tensor) {
+    super(solver, sampler, xT, 6, 2, sampler.tStart);
+    this.#order = sampler.order as 2 | 3;
+    this.#rows = new Float64Array(this.#order * ROW.length);
+    this.#time = sampler.tStart;
+    this.#lambda = solver.schedule.lambda(sampler.tStart);
+    this.#endLambda = solver.schedule.lambda(sampler.tEnd);
+    this.#direction = Math.sign(this.#endLambda - this.#lambda);
+    this.#h = this.#direction * FIRST_STEP;
+    this.#attempt = this.#prepare();
+  }
+
+  get done(): boolean {
+    return this.#finished;
+  }
+
+  get time(): number {
+    return this.#finished || this.#denoising ? this.#time : this.#attempt.times[this.#stage];
+  }
+
+  get t(): number {
+    return this.solver.schedule.modelTime(this.time);
+  }
+
+  protected get slot(): number {
+    return this.#finished || this.#denoising || this.#stage === 0 ? this.#x : this.#stages[this.#stage - 1];
+  }
+
+  protected get totalSteps(): number {
+    return 0;
+  }
+
+  /** Chooses target and stages for the step size at hand, and fills the rows. */
+  #prepare(): Attempt {
+    const { schedule } = this.solver;
+    const remaining = this.#endLambda - this.#lambda;
+    const last = Math.abs(this.#h) >= Math.abs(remaining);
+    const h = last ? remaining : this.#h;
+    const at = (fraction: number) => schedule.inverseLambda(this.#lambda + fraction * h);
+    const targetTime = last ? this.sampler.tEnd : at(1);
+    const fractions = this.#order === 2 ? [1 / 2] : [1 / 3, 2 / 3];
+    const times = [this.#time, ...fractions.map(at)];
+    this.#h = h;
+    const attempt = {
+      h,
+      targetTime,
+      target: schedule.node(targetTime),
+      times,
+      nodes: times.map((t) => schedule.node(t)),
+    };
+    for (let stage = 0; stage < this.#order; stage++) this.#fill(attempt, stage);
+    return attempt;
+  }
+
+  #fill(attempt: Attempt, stage: number): void {
+    const { nodes, times, target } = attempt;
+    const last = stage === this.#order - 1;
+    const update = (to: ScheduleNode, taylor: boolean): Omit<Update, 'form' | 'exact' | 'tau2'> => ({
+      method: 'singlestep',
+      order: (stage + 1) as 1 | 2 | 3,
+      taylor,
+      target: to,
+      base: nodes[0],
+      nodes: nodes.slice(0, stage + 1).reverse(),
+    });
+    const { taylor } = this.sampler;
+    const first = last ? update(target, taylor) : update(nodes[stage + 1], true);
+    fillRow(this.solver, this.#rows, stage, times[stage], nodes[stage], first);
+    // The lower order of the pair goes the whole way from what the stage before the last knows.
+    if (stage === this.#order - 2) fillSecond(this.solver, this.#rows, stage, times[stage], update(target, taylor));
+  }
+
+  #application(stage: number): Application {
+    const last = stage === this.#order - 1;
+    return {
+      row: stage,
+      seen: this.slot,
+      base: this.#x,
+      out: last ? this.#high : this.#stages[stage],
+      out2: stage === this.#order - 2 ? this.#low : undefined,
+      keep: last ? -1 : stage,
+      history: Array.from({ length: stage }, (_, k) => stage - 1 - k),
+      predictsData: this.solver.form === 'data',
+      time: this.#attempt.times[stage],
+    };
+  }
+
+  protected step(output: Tensor, gradient: Tensor | undefined): void {
+    const read = this.engine.readOutput(output, gradient);
+    if (this.#denoising) {
+      this.#denoise(read);
+      return;
+    }
+    this.checkFinite(this.engine.apply(this.#rows, this.#application(this.#stage), read), this.time);
+    this.countEvaluation();
+    this.#stage++;
+    if (this.#stage === this.#order) this.#judge();
+  }
+
+  #judge(): void {
+    const { atol, rtol, controller } = this.sampler;
+    const error = this.engine.largestError(this.#low, this.#high, this.#previous, atol, rtol);
+    const accepted = error <= 1;
+    const { targetTime } = this.#attempt;
+    const p = this.#order;
+    if (accepted) {
+      this.#time = targetTime;
+      this.#lambda = this.#attempt.target.lambda;
+      // high becomes the state, low the previous one; what these were is free.
+      const free = [0, 1, 2, 3, 4, 5].filter((slot) => slot !== this.#high && slot !== this.#low);
+      this.#x = this.#high;
+      this.#previous = this.#low;
+      [this.#low, this.#high] = free;
+      this.#stages = free.slice(2);
+    }
+    this.#stage = 0;
+    const before = this.#h;
+    if (controller === 'integral') {
+      this.#h = SAFETY * before * error ** (-1 / p);
+    } else if (accepted) {
+      // Söderlind's PI control; an error of zero must not ask for an infinite step.
+      const e = Math.max(error, 1e-10);
+      this.#h = before * clip(SAFETY * e ** (-0.7 / p) * this.#lastError ** (0.4 / p), 0.2, 5);
+      this.#lastError = e;
+    } else {
+      // An error that is no number says nothing but "too far".
+      this.#h = before * (Number.isFinite(error) ? clip(SAFETY * error ** (-1 / p), 0.2, 1) : 0.5);
+    }
+    if (Number.isNaN(this.#h)) this.#h = before / 2;
+    if (accepted) this.#accept(targetTime);
+    else this.#again(controller === 'pi');
+  }
+
+  #accept(reached: number): void {
+    if (Math.abs(reached - this.sampler.tEnd) <= TIME_TOLERANCE) {
+      this.#time = this.sampler.tEnd;
+      if (this.sampler.denoiseToZero) this.#denoising = true;
+      else this.#finished = true;
+    } else {
+      this.#begin(this.#order);
+    }
+    this.complete(this.#x, this.#time, this.#time);
+  }
+
+  /** The next attempt, if `cost` more evaluations are allowed. */
+  #begin(cost: number): void {
+    const { maxNfe } = this.sampler;
+    if (this.nfe + cost > maxNfe) {
+      this.fail(
+        new RangeError(
+          `Expected an adaptive run to end within maxNfe = ${maxNfe} evaluations but it stood at time ${this.#time} of ${this.sampler.tEnd} after ${this.nfe}, with a step size of ${Math.abs(this.#h)} in lambda`,
+        ),
+      );
+    }
+    this.#attempt = this.#prepare();
+  }
+
+  #again(reuse: boolean): void {
+    this.#begin(reuse ? this.#order - 1 : this.#order);
+    if (!reuse) return;
+    // The prediction at s does not depend on the step size: only what follows from it is made again.
+    this.engine.applyKept(this.#rows, { ...this.#application(0), keep: -1 }, 0);
+    this.#stage = 1;
+  }
+
+  #denoise(output: ReturnType<BaseRun['engine']['readOutput']>): void {
+    const { solver } = this;
+    const node = solver.schedule.node(this.#time);
+    const rows = new Float64Array(ROW.length);
+    fillRow(solver, rows, 0, this.#time, node, {
+      method: 'multistep',
+      order: 1,
+      target: node,
+      base: node,
+      nodes: [node],
+    });
+    rows.fill(0, ROW.first, ROW.second);
+    rows[ROW.first + SUM.a] = solver.form === 'data' ? 0 : 1 / node.alpha;
+    rows[ROW.first + SUM.bp] = solver.form === 'data' ? 1 : -node.sigma / node.alpha;
+    const out = this.#low;
+    this.checkFinite(
+      this.engine.apply(
+        rows,
+        {
+          row: 0,
+          seen: this.#x,
+          base: this.#x,
+          out,
+          keep: -1,
+          history: [],
+          predictsData: solver.form === 'data',
+          time: this.#time,
+        },
+        output,
+      ),
+      this.#time,
+    );
+    this.countEvaluation();
+    this.#x = out;
+    this.#denoising = false;
+    this.#finished = true;
+    this.complete(out, 0, this.#time);
+  }
+}
+
+function clip(value: number, low: number, high: number): number {
+  return Math.min(Math.max(value, low), high);
+}

@@ -1,0 +1,277 @@
+// The tensors of a run: states, history and noise, made once, and the native step over them.
+import { ROW, TRANSFORM } from '../coefficients.js';
+import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../native.js';
+import { type NoiseSource, PhiloxNoise, TorchNoise } from '../noise.js';
+import {
+  allocate,
+  makeTensor,
+  readTensor,
+  sameDims,
+  type Tensor,
+  type TensorType,
+  type TensorView,
+} from '../tensor.js';
+import type { Sampler, Solver } from './options.js';
+
+/** A state and what the network is given for it: the same memory where their types agree. */
+interface Slot {
+  readonly state: StateArray;
+  /** The network's input, in its type; twice where the batch is doubled. */
+  readonly input: Tensor;
+  /** What the step has to write besides the state to complete the input. */
+  readonly next: NetworkArray | null;
+  /** The state as the caller knows it: xT's dims. */
+  readonly view: Tensor;
+}
+
+/** What one native step reads and writes, by slot; -1 for none. @internal */
+export interface Application {
+  /** Index of its row in `rows`. */
+  readonly row: number;
+  readonly seen: number;
+  readonly base: number;
+  readonly out: number;
+  readonly out2?: number;
+  readonly keep: number;
+  readonly history: readonly number[];
+  readonly noisy?: boolean;
+  /** Thresholding and correctX0 apply. */
+  readonly predictsData: boolean;
+  readonly time: number;
+}
+
+/** A checked output of the network. @internal */
+export interface Output {
+  readonly m: NetworkArray;
+  readonly g: NetworkArray | null;
+}
+
+/** @internal */
+export class Engine {
+  readonly batch: number;
+  readonly stateType: 'float32' | 'float64';
+  readonly seed: number | readonly number[] | undefined;
+  readonly #solver: Solver;
+  readonly #xT: TensorView;
+  readonly #inputDims: readonly number[];
+  readonly #slots: Slot[] = [];
+  readonly #history: StateArray[] = [];
+  readonly #flags: number;
+  readonly #scratch: Uint8Array | null;
+  readonly #batchRows: Float64Array | null;
+  readonly #noise: NoiseSource | null = null;
+  readonly #z: StateArray | null = null;
+  #draws = 0;
+  readonly #x0: StateArray | null = null;
+  readonly #x0View: Tensor | null = null;
+  readonly #norms: Float64Array;
+
+  constructor(solver: Solver, sampler: Sampler, xT: Tensor, slots: number, history: number) {
+    const view = readTensor(xT, 'xT');
+    this.#solver = solver;
+    this.#xT = view;
+    this.batch = view.batch;
+    this.stateType = view.type === 'float64' ? 'float64' : 'float32';
+    const inputType = solver.modelDtype ?? view.type;
+    const doubled = solver.guidance.type === 'classifier-free' && solver.guidance.scale !== 1;
+    this.#inputDims = doubled ? [2 * view.batch, ...view.dims.slice(1)] : view.dims;
+    this.#flags = (solver.checkFinite ? CHECK_FINITE : 0) | (doubled ? DOUBLED : 0);
+    for (let i = 0; i < slots; i++) this.#slots.push(this.#makeSlot(inputType, doubled));
+    for (let i = 0; i < history; i++) this.#history.push(this.#stateArray());
+    this.#batchRows = view.batch > 1 ? new Float64Array(view.batch * ROW.length) : null;
+    this.#norms = new Float64Array(view.batch);
+    const { thresholding, threads } = solver;
+    const n = view.length / view.batch;
+    this.#scratch = thresholding
+      ? new Uint8Array(
+          addon.scratchBytes(this.stateType === 'float64' ? 1 : 0, view.batch, n, thresholding.ratio, threads),
+        )
+      : null;
+    if (solver.tau2 > 0) {
+      this.seed = sampler.seed ?? Math.floor(Math.random() * 2 ** 32);
+      this.#noise = sampler.noise === 'philox' ? new PhiloxNoise(this.seed) : new TorchNoise(this.seed);
+      // A torch script draws xT from the generator first.
+      this.#noise.skip(view.length, view.batch, this.stateType);
+      this.#z = this.#stateArray();
+    }
+    if (solver.correctX0) {
+      this.#x0 = this.#stateArray();
+      this.#x0View = makeTensor(xT, this.stateType, this.#x0, view.dims);
+    }
+    this.setState(0, view.data);
+  }
+
+  #stateArray(): StateArray {
+    return allocate(this.stateType, this.#xT.length) as StateArray;
+  }
+
+  #makeSlot(inputType: TensorType, doubled: boolean): Slot {
+    const { source, dims, length, type, data } = this.#xT;
+    const inputData = allocate(inputType, doubled ? 2 * length : length, data);
+    const shared = inputType === this.stateType;
+    const state = (shared ? inputData.subarray(0, length) : this.#stateArray()) as StateArray;
+    const input = makeTensor(source, inputType, inputData, this.#inputDims);
+    const view =
+      type === this.stateType
+        ? shared && !doubled
+          ? input
+          : makeTensor(source, type, state, dims)
+        : makeTensor(source, type, allocate(type, length, data), dims);
+    return { state, input, next: shared ? (doubled ? inputData.subarray(length) : null) : inputData, view };
+  }
+
+  /** What the network gets for a state. */
+  input(slot: number): Tensor {
+    return this.#slots[slot].input;
+  }
+
+  /** A state in xT's type and dims, as a view that later steps overwrite. */
+  view(slot: number): Tensor {
+    const { view, state } = this.#slots[slot];
+    const data = view.data as NetworkArray;
+    if (this.#xT.type !== this.stateType) addon.convert(state, data);
+    return view;
+  }
+
+  /** A state in xT's type, as a tensor of the caller's own. */
+  copy(slot: number): Tensor {
+    const { type, length, data, source, dims } = this.#xT;
+    const own = allocate(type, length, data);
+    addon.convert(this.#slots[slot].state, own);
+    return makeTensor(source, type, own, dims);
+  }
+
+  /** Overwrites a state, and the network's input with it. */
+  setState(slot: number, values: NetworkArray): void {
+    const { state, next } = this.#slots[slot];
+    if (values !== state) addon.convert(values, state);
+    if (!next) return;
+    for (let at = 0; at < next.length; at += state.length) {
+      addon.convert(state, next.subarray(at, at + state.length));
+    }
+  }
+
+  /** Lets the caller change a state. */
+  correct(slot: number, change: (x: Tensor) => Tensor): void {
+    const changed = readTensor(change(this.view(slot)), "correctXt's result");
+    if (!sameDims(changed.dims, this.#xT.dims)) {
+      throw new RangeError(
+        `Expected dims [${this.#xT.dims.join(', ')}] for correctXt's result but received [${changed.dims.join(', ')}]`,
+      );
+    }
+    this.setState(slot, changed.data);
+  }
+
+  /** Checks what the network returned; nothing of the run changes. */
+  readOutput(output: unknown, gradient: unknown): Output {
+    const m = this.#readNetwork(output, 'the network output', this.#inputDims);
+    const { guidance } = this.#solver;
+    const wanted = guidance.type === 'classifier' && guidance.scale !== 0;
+    if (wanted && gradient === undefined) {
+      throw new TypeError(
+        "Expected a gradient beside the network output for guidance 'classifier' but received undefined",
+      );
+    }
+    if (!wanted && gradient !== undefined && guidance.type !== 'classifier') {
+      throw new TypeError(`Expected no gradient for guidance '${guidance.type}' but received one`);
+    }
+    return { m, g: wanted ? this.#readNetwork(gradient, 'the gradient', this.#xT.dims) : null };
+  }
+
+  #readNetwork(tensor: unknown, name: string, dims: readonly number[]): NetworkArray {
+    const view = readTensor(tensor, name);
+    if (!sameDims(view.dims, dims)) {
+      throw new RangeError(`Expected dims [${dims.join(', ')}] for ${name} but received [${view.dims.join(', ')}]`);
+    }
+    if (view.type !== this.stateType && !(view.type === 'float16' && this.stateType === 'float32')) {
+      const allowed = this.stateType === 'float64' ? "type 'float64'" : "type 'float32' or 'float16'";
+      throw new TypeError(`Expected ${allowed} for ${name} but received '${view.type}'`);
+    }
+    return view.data;
+  }
+
+  /** Runs one row. Returns -1, or the first sample whose prediction (0) or corrected x0 (1) is not finite. */
+  apply(rows: Float64Array, step: Application, output: Output): { sample: number; corrected: boolean } {
+    const { correctX0 } = this.#solver;
+    if (step.noisy) this.#noise!.fill(this.#z!, this.batch, this.#draws++);
+    if (correctX0 && step.predictsData) {
+      const sample = this.#native(rows, step, output, this.#x0, false);
+      if (sample >= 0) return { sample, corrected: false };
+      const corrected = readTensor(correctX0(this.#x0View!, step.time), "correctX0's result");
+      if (!sameDims(corrected.dims, this.#xT.dims)) {
+        throw new RangeError(
+          `Expected dims [${this.#xT.dims.join(', ')}] for correctX0's result but received [${corrected.dims.join(', ')}]`,
+        );
+      }
+      if (corrected.data !== this.#x0) addon.convert(corrected.data, this.#x0!);
+      return { sample: this.#native(rows, step, output, this.#x0, true), corrected: true };
+    }
+    return { sample: this.#native(rows, step, output, null, false), corrected: false };
+  }
+
+  /** Runs one row on a prediction that a history slot holds: an adaptive step tried again. */
+  applyKept(rows: Float64Array, step: Application, kept: number): void {
+    this.#native(rows, step, null, this.#history[kept], true);
+  }
+
+  #native(rows: Float64Array, step: Application, output: Output | null, p: StateArray | null, given: boolean): number {
+    const predictOnly = p !== null && !given;
+    const [all, first] = this.#rowsOf(rows, step.row, given);
+    const slot = predictOnly ? null : this.#slots[step.out];
+    const [d1, d2, d3] = step.history;
+    return addon.step(
+      all,
+      first,
+      this.batch,
+      this.#flags,
+      this.#solver.threads,
+      this.#scratch,
+      this.#slots[step.seen].state,
+      output ? output.m : null,
+      null,
+      output ? output.g : null,
+      this.#slots[step.base].state,
+      p,
+      this.#historyAt(d1),
+      this.#historyAt(d2),
+      this.#historyAt(d3),
+      step.noisy ? this.#z : null,
+      predictOnly ? null : this.#historyAt(step.keep),
+      slot ? slot.state : null,
+      predictOnly || step.out2 === undefined ? null : this.#slots[step.out2].state,
+      slot ? slot.next : null,
+    );
+  }
+
+  #historyAt(index: number | undefined): StateArray | null {
+    return index === undefined || index < 0 ? null : this.#history[index];
+  }
+
+  // All samples stand at the same step: the plan keeps one row for them, the native step wants one for each.
+  #rowsOf(rows: Float64Array, index: number, given: boolean): [Float64Array, number] {
+    if (!given && !this.#batchRows) return [rows, index];
+    const row = rows.subarray(index * ROW.length, (index + 1) * ROW.length);
+    const all = this.#batchRows ?? new Float64Array(ROW.length);
+    for (let b = 0; b < this.batch; b++) {
+      all.set(row, b * ROW.length);
+      if (given) all[b * ROW.length + ROW.transform] = TRANSFORM.given;
+    }
+    return [all, 0];
+  }
+
+  /** The adaptive solver's error of each sample, the largest of them: solvers with one step size for a batch need it. */
+  largestError(low: number, high: number, previous: number, atol: number, rtol: number): number {
+    addon.errorNorm(
+      this.#slots[low].state,
+      this.#slots[high].state,
+      this.#slots[previous].state,
+      this.batch,
+      atol,
+      rtol,
+      this.#solver.threads,
+      this.#norms,
+    );
+    // Not Math.max with spread: a batch may be large. NaN wins.
+    return this.#norms.reduce((most, norm) => (norm > most || Number.isNaN(norm) ? norm : most), 0);
+  }
+}

@@ -1,0 +1,314 @@
+// The options of a solver and of a run, and what is wrong with them.
+import { finiteNumber, knownOptions, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../check.js';
+import type { SkipType } from '../schedule/grid.js';
+import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import type { Tensor, TensorType } from '../tensor.js';
+
+/** A network: called with the state and modelTime, gives its prediction in a tensor of the same dims. */
+export type Model = (x: Tensor, t: number, signal?: AbortSignal) => Tensor | Promise<Tensor>;
+
+export const ALGORITHMS = ['dpmsolver++', 'dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver'] as const;
+export type AlgorithmType = (typeof ALGORITHMS)[number];
+export const MODEL_TYPES = ['noise', 'x_start', 'v', 'score', 'flow'] as const;
+export type NetworkType = (typeof MODEL_TYPES)[number];
+export const METHODS = ['multistep', 'singlestep', 'singlestep_fixed', 'adaptive'] as const;
+export type SolverMethod = (typeof METHODS)[number];
+
+export type GuidanceOption =
+  | { type: 'uncond' }
+  /** The model is called with the batch doubled, first half unconditional, second conditional. */
+  | { type: 'classifier-free'; scale: number }
+  /** `gradient` of log p(condition | x) in x; t is modelTime. Not needed for `start`, whose `advance` takes it. */
+  | { type: 'classifier'; scale: number; gradient?: (x: Tensor, t: number) => Tensor | Promise<Tensor> };
+
+export interface SolverOptions {
+  /** `'dpmsolver++'`: data prediction (default); `'dpmsolver'`: noise prediction; `sde-`: their stochastic forms. */
+  algorithmType?: AlgorithmType;
+  /** What the network predicts; `'noise'`. */
+  modelType?: NetworkType;
+  guidance?: GuidanceOption;
+  /** Dynamic thresholding of x0 (Saharia et al. 2022): ratio 0.995, maxValue 1. Data-prediction algorithms only. */
+  thresholding?: boolean | { ratio?: number; maxValue?: number };
+  /** The third-order multistep update as published, which is of second order (default), or corrected. */
+  thirdOrder?: 'published' | 'exact';
+  /** Changes x0 after thresholding, at every evaluation; synchronous; data-prediction algorithms only. */
+  correctX0?: (x0: Tensor, t: number) => Tensor;
+  /** Changes the state after each completed step, counted from 1; t is the schedule's time there. */
+  correctXt?: (x: Tensor, t: number, step: number) => Tensor;
+  /** What the network is given, where that is not xT's type. */
+  modelDtype?: TensorType;
+  /** Stop with an error when the network's output is not finite; true. */
+  checkFinite?: boolean;
+  /** Threads of the native step; as many as pay off. */
+  threads?: number;
+  device?: 'auto' | 'cpu' | 'cuda';
+}
+
+export interface SampleOptions {
+  /** Network evaluations; 20. */
+  steps?: number;
+  /** 2. */
+  order?: 1 | 2 | 3;
+  /** `'multistep'`. */
+  method?: SolverMethod;
+  /** `'time_uniform'`, or steps + 1 strictly monotone times, both ends included. */
+  skipType?: SkipType | readonly number[] | Float64Array;
+  /** `'dpmsolver'`. */
+  solverType?: 'dpmsolver' | 'taylor';
+  /** The schedule's T. */
+  tStart?: number;
+  /** The schedule's epsilon. */
+  tEnd?: number;
+  /** Lower orders at the end: below 10 steps (true, default), never (false), or below that many. */
+  lowerOrderFinal?: boolean | number;
+  /** One more evaluation at the end, whose x0 is the result; false. */
+  denoiseToZero?: boolean;
+  /** Adaptive: absolute tolerance; 0.0078. */
+  atol?: number;
+  /** Adaptive: relative tolerance; 0.05. */
+  rtol?: number;
+  /** Adaptive: PI step-size control with one stage reused after a rejection (default), or as published. */
+  controller?: 'pi' | 'integral';
+  /** Adaptive: most evaluations, then a RangeError; 1000. */
+  maxNfe?: number;
+  /** Of the SDE's noise: one for the whole batch, or one per sample. Chosen and returned where absent. */
+  seed?: number | readonly number[];
+  noise?: 'torch' | 'philox';
+  /** Return the states between; false. */
+  intermediates?: boolean;
+  /** After each step. `x` is a view that the next step overwrites; `steps` is 0 for adaptive runs. */
+  onStep?: (progress: Progress) => void;
+  /** Looked at between model calls; `sample` rejects with its reason. */
+  signal?: AbortSignal;
+}
+
+export interface Progress {
+  /** Completed steps. */
+  step: number;
+  steps: number;
+  /** Network evaluations so far. */
+  nfe: number;
+  /** The schedule's time that the state has reached. */
+  t: number;
+  x: Tensor;
+}
+
+/** Solver options, complete and checked. @internal */
+export interface Solver {
+  readonly schedule: NoiseSchedule;
+  readonly algorithmType: AlgorithmType;
+  readonly form: 'data' | 'noise';
+  readonly tau2: 0 | 1;
+  readonly modelType: NetworkType;
+  readonly guidance: GuidanceOption;
+  readonly thresholding: { readonly ratio: number; readonly maxValue: number } | null;
+  readonly exact: boolean;
+  readonly correctX0?: (x0: Tensor, t: number) => Tensor;
+  readonly correctXt?: (x: Tensor, t: number, step: number) => Tensor;
+  readonly modelDtype?: TensorType;
+  readonly checkFinite: boolean;
+  readonly threads: number;
+}
+
+/** Sample options, complete and checked against the solver's. @internal */
+export interface Sampler {
+  readonly steps: number;
+  readonly order: 1 | 2 | 3;
+  readonly method: SolverMethod;
+  readonly skipType: SkipType | Float64Array;
+  readonly taylor: boolean;
+  readonly tStart: number;
+  readonly tEnd: number;
+  readonly lowerOrderFinal: boolean | number;
+  readonly denoiseToZero: boolean;
+  readonly atol: number;
+  readonly rtol: number;
+  readonly controller: 'pi' | 'integral';
+  readonly maxNfe: number;
+  readonly seed?: number | readonly number[];
+  readonly noise: 'torch' | 'philox';
+  readonly intermediates: boolean;
+  readonly onStep?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+const SOLVER_KEYS = [
+  'algorithmType',
+  'modelType',
+  'guidance',
+  'thresholding',
+  'thirdOrder',
+  'correctX0',
+  'correctXt',
+  'modelDtype',
+  'checkFinite',
+  'threads',
+  'device',
+] as const satisfies (keyof SolverOptions)[];
+
+const SAMPLE_KEYS = [
+  'steps',
+  'order',
+  'method',
+  'skipType',
+  'solverType',
+  'tStart',
+  'tEnd',
+  'lowerOrderFinal',
+  'denoiseToZero',
+  'atol',
+  'rtol',
+  'controller',
+  'maxNfe',
+  'seed',
+  'noise',
+  'intermediates',
+  'onStep',
+  'signal',
+] as const satisfies (keyof SampleOptions)[];
+
+function optionalFunction<T>(value: T | undefined, name: string): T | undefined {
+  if (value !== undefined && typeof value !== 'function') throw wrongType('a function', name, value);
+  return value;
+}
+
+function boolean(value: unknown, name: string): boolean {
+  return oneOf(value, name, [true, false]);
+}
+
+/** @internal */
+export function readSolverOptions(schedule: NoiseSchedule, options: SolverOptions): Solver {
+  knownOptions(options, SOLVER_KEYS, 'the solver');
+  const algorithmType = oneOf(options.algorithmType ?? 'dpmsolver++', 'algorithmType', ALGORITHMS);
+  const threads = options.threads ?? 0;
+  if (options.threads !== undefined) wholeNumber(threads, 'threads', 1, 1024);
+  const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda'] as const);
+  if (device === 'cuda')
+    throw new RangeError("Expected 'auto' or 'cpu' for device but received 'cuda', which this build does not have");
+  return {
+    schedule,
+    algorithmType,
+    form: algorithmType.endsWith('++') ? 'data' : 'noise',
+    tau2: algorithmType.startsWith('sde-') ? 1 : 0,
+    modelType: oneOf(options.modelType ?? 'noise', 'modelType', MODEL_TYPES),
+    guidance: readGuidance(options.guidance ?? { type: 'uncond' }),
+    thresholding: readThresholding(options.thresholding ?? false),
+    exact: oneOf(options.thirdOrder ?? 'published', 'thirdOrder', ['published', 'exact'] as const) === 'exact',
+    correctX0: optionalFunction(options.correctX0, 'correctX0'),
+    correctXt: optionalFunction(options.correctXt, 'correctXt'),
+    modelDtype:
+      options.modelDtype === undefined
+        ? undefined
+        : oneOf(options.modelDtype, 'modelDtype', ['float32', 'float16', 'float64'] as const),
+    checkFinite: boolean(options.checkFinite ?? true, 'checkFinite'),
+    threads,
+  };
+}
+
+function readGuidance(guidance: GuidanceOption): GuidanceOption {
+  const type = (guidance as { type?: unknown } | null)?.type;
+  oneOf(type as string, 'guidance.type', ['uncond', 'classifier-free', 'classifier'] as const);
+  const keys = { uncond: ['type'], 'classifier-free': ['type', 'scale'], classifier: ['type', 'scale', 'gradient'] };
+  knownOptions(guidance, keys[guidance.type], `guidance '${guidance.type}'`);
+  if (guidance.type === 'uncond') return { type: 'uncond' };
+  finiteNumber(guidance.scale, 'guidance.scale');
+  if (guidance.type === 'classifier') optionalFunction(guidance.gradient, 'guidance.gradient');
+  return { ...guidance };
+}
+
+function readThresholding(thresholding: SolverOptions['thresholding']): Solver['thresholding'] {
+  if (thresholding === false) return null;
+  if (thresholding === true) return { ratio: 0.995, maxValue: 1 };
+  knownOptions(thresholding, ['ratio', 'maxValue'], 'thresholding');
+  const { ratio = 0.995, maxValue = 1 } = thresholding as { ratio?: number; maxValue?: number };
+  finiteNumber(ratio, 'thresholding.ratio');
+  if (ratio < 0 || ratio > 1) throw outOfRange('a number from 0 to 1', 'thresholding.ratio', ratio);
+  positiveNumber(maxValue, 'thresholding.maxValue');
+  return { ratio, maxValue };
+}
+
+/** @internal */
+export function readSampleOptions(solver: Solver, options: SampleOptions, inverse: boolean): Sampler {
+  knownOptions(options, SAMPLE_KEYS, 'the run');
+  const { schedule } = solver;
+  const method = oneOf(options.method ?? 'multistep', 'method', METHODS);
+  const order = wholeNumber(options.order ?? 2, 'order', 1, 3) as 1 | 2 | 3;
+  const skipType = options.skipType ?? 'time_uniform';
+  const times = typeof skipType === 'string' ? undefined : Float64Array.from(skipType as ArrayLike<number>);
+  const steps = wholeNumber(options.steps ?? (times ? times.length - 1 : 20), 'steps', 1);
+  const tStart = options.tStart ?? times?.[0] ?? (inverse ? schedule.epsilon : schedule.T);
+  const tEnd = options.tEnd ?? times?.[times.length - 1] ?? (inverse ? schedule.T : schedule.epsilon);
+  const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', ['dpmsolver', 'taylor'] as const);
+  const { seed, signal } = options;
+  if (seed !== undefined && typeof seed !== 'number' && !Array.isArray(seed)) {
+    throw wrongType('a number or an array of numbers', 'seed', seed);
+  }
+  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
+    throw wrongType('an AbortSignal', 'signal', signal);
+  }
+  const sampler: Sampler = {
+    steps,
+    order,
+    method,
+    skipType: times ?? (skipType as SkipType),
+    taylor: solverType === 'taylor',
+    tStart: schedule.within(tStart, 'tStart'),
+    tEnd: schedule.within(tEnd, 'tEnd'),
+    lowerOrderFinal: options.lowerOrderFinal ?? true,
+    denoiseToZero: boolean(options.denoiseToZero ?? false, 'denoiseToZero'),
+    atol: positiveNumber(options.atol ?? 0.0078, 'atol'),
+    rtol: positiveNumber(options.rtol ?? 0.05, 'rtol'),
+    controller: oneOf(options.controller ?? 'pi', 'controller', ['pi', 'integral'] as const),
+    maxNfe: wholeNumber(options.maxNfe ?? 1000, 'maxNfe', 1),
+    seed,
+    noise: oneOf(options.noise ?? 'torch', 'noise', ['torch', 'philox'] as const),
+    intermediates: boolean(options.intermediates ?? false, 'intermediates'),
+    onStep: optionalFunction(options.onStep, 'onStep'),
+    signal,
+  };
+  checkTogether(solver, sampler, inverse);
+  return sampler;
+}
+
+/** What each option allows, but the two together do not. */
+function checkTogether(solver: Solver, sampler: Sampler, inverse: boolean): void {
+  const { tStart, tEnd, method, order, steps } = sampler;
+  const refuse = (expected: string, name: string, received: unknown): never => {
+    throw new RangeError(`Expected ${expected} for ${name} but received ${String(received)}`);
+  };
+  if (tStart === tEnd) refuse('a time other than tStart', 'tEnd', tEnd);
+  if (inverse && tStart > tEnd) refuse('a time above tStart, as invert goes from data to noise,', 'tEnd', tEnd);
+  const towardsNoise = tStart < tEnd;
+  if (solver.tau2 > 0 && towardsNoise) {
+    refuse("'dpmsolver++' or 'dpmsolver', as an SDE cannot be inverted,", 'algorithmType', `'${solver.algorithmType}'`);
+  }
+  if (towardsNoise && sampler.denoiseToZero) refuse('false, as an inversion ends in noise,', 'denoiseToZero', true);
+  if (solver.form === 'noise' && solver.thresholding) {
+    refuse(
+      "a data-prediction algorithm ('dpmsolver++' or 'sde-dpmsolver++') with thresholding",
+      'algorithmType',
+      `'${solver.algorithmType}'`,
+    );
+  }
+  if (solver.form === 'noise' && solver.correctX0) {
+    refuse(
+      "a data-prediction algorithm ('dpmsolver++' or 'sde-dpmsolver++') with correctX0",
+      'algorithmType',
+      `'${solver.algorithmType}'`,
+    );
+  }
+  if (method === 'adaptive') {
+    if (solver.tau2 > 0) {
+      refuse(
+        "'dpmsolver++' or 'dpmsolver', as an adaptive run has no SDE form,",
+        'algorithmType',
+        `'${solver.algorithmType}'`,
+      );
+    }
+    if (order === 1) refuse('2 or 3 with an adaptive run', 'order', order);
+    if (typeof sampler.skipType !== 'string') refuse('no list of times with an adaptive run', 'skipType', 'an array');
+    if (solver.correctXt) refuse('no function with an adaptive run', 'correctXt', 'a function');
+  } else if ((method === 'multistep' || method === 'singlestep_fixed') && steps < order) {
+    refuse(`at least ${order}, the order of a ${method} run,`, 'steps', steps);
+  }
+}

@@ -1,0 +1,195 @@
+// The loop turned inside out: a run asks for one network evaluation at a time.
+import type { Tensor } from '../tensor.js';
+import { Engine } from './engine.js';
+import type { Sampler, Solver } from './options.js';
+import { type Evaluation, fixedPlan, type Plan } from './plan.js';
+
+/**
+ * A sampling run for those who own their loop:
+ *
+ *     const run = solver.start(xT, { steps: 20 });
+ *     while (!run.done) run.advance(await unet(run.x, run.t));
+ *     run.result;
+ */
+export interface Run {
+  readonly done: boolean;
+  /**
+   * What the network gets: 2B samples under classifier-free guidance with a scale other than 1. A view that the next
+   * `advance` overwrites. When an output was not finite, still the last good state.
+   */
+  readonly x: Tensor;
+  /** What the network is told: the schedule's modelTime. */
+  readonly t: number;
+  /** The schedule's time of this evaluation. */
+  readonly time: number;
+  /** Evaluations so far. */
+  readonly nfe: number;
+  /**
+   * Takes the network's output for `x` at `t` and runs the fused step; synchronous. Once per evaluation, stages
+   * included.
+   *
+   * @param output a tensor of the dims of `x`, of the state's type, or float16 for a float32 state
+   * @param gradient of log p(condition | x) in x, for classifier guidance
+   * @throws TypeError or RangeError for an output of another shape or type (the run is as it was), Error for one that
+   *   is not finite, for a call from inside a callback of this run and for a call after the end
+   */
+  advance(output: Tensor, gradient?: Tensor): void;
+  /** The sample, in xT's class and type, the caller's own; throws before the end. */
+  readonly result: Tensor;
+}
+
+/** What `sample` needs of a run beyond {@link Run}. @internal */
+export interface InternalRun extends Run {
+  readonly seed: number | readonly number[] | undefined;
+  readonly intermediates: Tensor[];
+  readonly times: number[];
+}
+
+/** What runs with given times and adaptive runs share. @internal */
+export abstract class BaseRun implements InternalRun {
+  readonly intermediates: Tensor[] = [];
+  readonly times: number[] = [];
+  protected readonly engine: Engine;
+  protected readonly solver: Solver;
+  protected readonly sampler: Sampler;
+  #nfe = 0;
+  #steps = 0;
+  #busy = false;
+  #failure: Error | null = null;
+  #result: Tensor | null = null;
+
+  protected constructor(solver: Solver, sampler: Sampler, xT: Tensor, states: number, history: number, start: number) {
+    this.solver = solver;
+    this.sampler = sampler;
+    this.engine = new Engine(solver, sampler, xT, states, history);
+    if (sampler.intermediates) this.intermediates.push(this.engine.copy(0));
+    this.times.push(start);
+  }
+
+  abstract readonly done: boolean;
+  abstract readonly t: number;
+  abstract readonly time: number;
+  /** The slot of the state that the network sees next, or of the sample. */
+  protected abstract readonly slot: number;
+  protected abstract readonly totalSteps: number;
+  /** Runs the update that follows the network's output. */
+  protected abstract step(output: Tensor, gradient: Tensor | undefined): void;
+
+  get nfe(): number {
+    return this.#nfe;
+  }
+
+  get seed(): number | readonly number[] | undefined {
+    return this.engine.seed;
+  }
+
+  get x(): Tensor {
+    return this.engine.input(this.slot);
+  }
+
+  get result(): Tensor {
+    if (!this.done)
+      throw new Error(`Expected a finished run for result but received one after ${this.#nfe} evaluations`);
+    this.#result ??= this.engine.copy(this.slot);
+    return this.#result;
+  }
+
+  advance(output: Tensor, gradient?: Tensor): void {
+    if (this.#busy) throw new Error('Expected one advance at a time but received a call from inside another');
+    if (this.#failure) throw new Error(`Expected no further advance, as this run has failed: ${this.#failure.message}`);
+    if (this.done) throw new Error('Expected no further advance, as this run is done, but received one');
+    this.#busy = true;
+    try {
+      this.step(output, gradient);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** Counts an evaluation whose update has been made. */
+  protected countEvaluation(): void {
+    this.#nfe++;
+  }
+
+  protected fail(error: Error): never {
+    this.#failure = error;
+    throw error;
+  }
+
+  /** Stops the run if a prediction was not finite. */
+  protected checkFinite(found: { sample: number; corrected: boolean }, time: number): void {
+    if (found.sample < 0) return;
+    const what = found.corrected ? "correctX0's result" : 'the network output';
+    this.fail(
+      new Error(
+        `Expected finite numbers for ${what} but received NaN or Infinity for sample ${found.sample} at evaluation ${this.#nfe + 1} (step ${this.#steps + 1}, time ${time})`,
+      ),
+    );
+  }
+
+  /** After a completed step: corrector, intermediates and progress, in this order. */
+  protected complete(slot: number, reached: number, evaluated: number): void {
+    this.#steps++;
+    this.times.push(reached);
+    const { correctXt } = this.solver;
+    if (correctXt) this.engine.correct(slot, (x) => correctXt(x, evaluated, this.#steps));
+    if (this.sampler.intermediates) this.intermediates.push(this.engine.copy(slot));
+    this.sampler.onStep?.({
+      step: this.#steps,
+      steps: this.totalSteps,
+      nfe: this.#nfe,
+      t: reached,
+      x: this.engine.view(slot),
+    });
+  }
+}
+
+/** A run whose times are given: multistep and singlestep. @internal */
+export class FixedRun extends BaseRun {
+  readonly #plan: Plan;
+  #index = 0;
+
+  static build(solver: Solver, sampler: Sampler, xT: Tensor): FixedRun {
+    return new FixedRun(solver, sampler, xT, fixedPlan(solver, sampler));
+  }
+
+  private constructor(solver: Solver, sampler: Sampler, xT: Tensor, plan: Plan) {
+    super(solver, sampler, xT, plan.stateSlots, plan.historySlots, plan.start);
+    this.#plan = plan;
+  }
+
+  get #next(): Evaluation {
+    const { evaluations } = this.#plan;
+    return evaluations[Math.min(this.#index, evaluations.length - 1)];
+  }
+
+  get done(): boolean {
+    return this.#index === this.#plan.evaluations.length;
+  }
+
+  get t(): number {
+    return this.#next.modelTime;
+  }
+
+  get time(): number {
+    return this.#next.time;
+  }
+
+  protected get slot(): number {
+    return this.done ? this.#next.out : this.#next.seen;
+  }
+
+  protected get totalSteps(): number {
+    return this.#plan.steps;
+  }
+
+  protected step(output: Tensor, gradient: Tensor | undefined): void {
+    const evaluation = this.#next;
+    const read = this.engine.readOutput(output, gradient);
+    this.checkFinite(this.engine.apply(this.#plan.rows, evaluation, read), evaluation.time);
+    this.#index++;
+    this.countEvaluation();
+    const { reached, denoises, time, out } = evaluation;
+    if (reached !== undefined) this.complete(out, reached, denoises ? time : reached);
+  }
+}
