@@ -28,7 +28,7 @@ export interface Slot {
 
 export interface SessionOptions {
   /** onnxruntime's names ('cpu', 'cuda', ...) or its objects with settings, in order of preference; `['cpu']`. */
-  executionProviders?: readonly InferenceSession.ExecutionProviderConfig[];
+  executionProviders?: readonly (string | { name: string; [setting: string]: unknown })[];
   /** Threads of one operator; onnxruntime's own choice where absent. */
   threads?: number;
 }
@@ -74,7 +74,7 @@ export class Graph {
     const { executionProviders = ['cpu'], threads } = options;
     try {
       const session = await runtime.InferenceSession.create(path, {
-        executionProviders: [...executionProviders],
+        executionProviders: [...executionProviders] as InferenceSession.ExecutionProviderConfig[],
         ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
         // Warnings (initializers that are also inputs and the like) say nothing to who runs someone's export.
         logSeverityLevel: 3,
