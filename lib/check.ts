@@ -67,14 +67,16 @@ export function knownOptions(options: unknown, known: readonly string[], name: s
   }
 }
 
-function show(value: unknown): string {
+/** A value as it stands in a message. */
+export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object';
   return String(value);
 }
 
-function list(words: readonly string[], joiner: 'and' | 'or'): string {
+/** Words as "a, b or c". */
+export function list(words: readonly string[], joiner: 'and' | 'or'): string {
   if (words.length < 2) return words.join();
   return `${words.slice(0, -1).join(', ')} ${joiner} ${words[words.length - 1]}`;
 }
