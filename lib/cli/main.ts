@@ -5,7 +5,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../text.js';
 import { info } from './info.js';
-import { sample } from './sample.js';
+import { examples, sample } from './sample.js';
 import { checkFlags, UsageError } from './usage.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
@@ -50,6 +50,7 @@ async function help(command: CommandDef, parent?: CommandDef): Promise<void> {
   // citty colours whatever it is printed to.
   const plain = process.stdout.isTTY ? text : stripVTControlCharacters(text);
   console.log(plain.replace(/ +$/gm, '').trimEnd());
+  if (command === sample) console.log(['', 'EXAMPLES', '', ...examples.map((line) => `  ${line}`)].join('\n'));
 }
 
 // A reader that has seen enough (`| head`) is no error.

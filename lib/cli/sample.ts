@@ -12,6 +12,13 @@ import { choice, number, UsageError, whole } from './usage.js';
 const skipTypes = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
 const devices = ['auto', 'cpu', 'cuda'] as const;
 
+/** What the help ends with. */
+export const examples = [
+  'dpm-solver sample "a red circle on a blue background" --count 8 -o circles.png',
+  'dpm-solver sample "a small white star on a black background" --steps 20 --order 3 --method singlestep',
+  'dpm-solver sample "a green ring on a white background" --classifier-scale 4 --json',
+];
+
 /** What `npm start` draws: every shape, and colours that are easily told apart. */
 const defaultPrompts = [
   'a red circle on a blue background',
@@ -139,7 +146,7 @@ function write(
   scale: number | undefined,
   json: boolean,
 ): void {
-  const { images, nfe, seeds, timings } = generation;
+  const { images, nfe, seeds, guidance, timings } = generation;
   const prompts = options.prompt as readonly string[];
   const count = options.count as number;
   const rows = prompts.map((_, p) => images.slice(p * count, (p + 1) * count));
@@ -149,7 +156,8 @@ function write(
   if (json) {
     const { prompt, negativePrompt, onStep, ...settings } = options;
     const { width, height } = picture;
-    console.log(JSON.stringify({ output, width, height, prompts, negativePrompt, seeds, ...settings, nfe, timings }));
+    const made = { output, width, height, prompts, negativePrompt, seeds, ...settings, guidance, nfe, timings };
+    console.log(JSON.stringify(made));
     return;
   }
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;

@@ -58,11 +58,12 @@ export function writeFileAtomically(path: string, data: Uint8Array): void {
     rmSync(temporary, { force: true });
     throw failure(path, cause);
   } finally {
-    // The loop has to come round once for a signal that has arrived to be seen.
-    setImmediate(() => {
+    const restore = (): void => {
       process.off('SIGINT', defer).off('SIGTERM', defer);
       if (interrupted) process.kill(process.pid, interrupted);
-    });
+    };
+    // A signal is seen when the loop polls, which lies between any immediate and the next one.
+    setImmediate(() => setImmediate(restore));
   }
 }
 

@@ -106,6 +106,8 @@ export interface Generation {
   /** Network evaluations for a picture; the most, where the adaptive method took more for some than for others. */
   nfe: number;
   seeds: number[];
+  /** The classifier-free guidance scale in effect. */
+  guidance: number;
   timings: Timings;
 }
 
@@ -282,6 +284,7 @@ export class DiffusionPipeline extends Callable {
       sample: { type: 'float32', data: sample, dims },
       nfe,
       seeds: pictures.map(({ seed }) => seed),
+      guidance,
       timings: { ...clock.timings(), encodeMs, totalMs: performance.now() - started },
     };
   }

@@ -1,4 +1,5 @@
 // Files that are there whole or not at all.
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -52,6 +53,24 @@ test('keeps a link a link', () => {
   writeFileAtomically(link, Uint8Array.of(5));
   assert.ok(lstatSync(link).isSymbolicLink());
   assert.equal([...readFileSync(path)], [5]);
+});
+
+test('is through with writing before an interrupt ends the process', () => {
+  if (process.platform === 'win32') return;
+  const path = join(folder, 'interrupted.bin');
+  const module = JSON.stringify(new URL('../../lib/image/file.ts', import.meta.url).href);
+  const script = `
+    const { writeFileAtomically } = await import(${module});
+    writeFileAtomically(${JSON.stringify(path)}, Uint8Array.of(1, 2));
+    process.kill(process.pid, 'SIGINT');
+    await new Promise((resolve) => setTimeout(resolve, 10000));
+    process.exit(0);`;
+  const tsx = import.meta.resolve('tsx');
+  const child = spawnSync(process.execPath, ['--import', tsx, '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  assert.is(child.signal, 'SIGINT', child.stderr);
+  assert.equal([...readFileSync(path)], [1, 2]);
 });
 
 const unwritable: [string, () => string, RegExp][] = [

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { betas, NoiseSchedule, randn } from '../../lib/index.js';
 import { DiffusionPipeline, type GenerateOptions, type Progress } from '../../lib/pipelines/index.js';
 import { assertBitsEqual, assertClose, assertRejects, assertThrows } from '../support.js';
+import { colorsOf } from './colors.js';
 import { changed, constant, hasShapes, removeCopies, shapes } from './models.js';
 
 const test = suite('DiffusionPipeline');
@@ -335,21 +336,6 @@ test('says so where there is no classifier', async () => {
 const trained = hasShapes ? test : test.skip;
 const prompt = 'a red circle on a blue background';
 
-/** Mean of each channel over the middle (or all) of a picture, 0 to 255. */
-function means({ width, height, data }: { width: number; height: number; data: Uint8Array }, inner = false): number[] {
-  const sums = [0, 0, 0];
-  let n = 0;
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const edge = Math.min(x, y, width - 1 - x, height - 1 - y);
-      if (inner ? edge < width / 2 - 3 : edge > 2) continue;
-      for (let c = 0; c < 3; c++) sums[c] += data[3 * (y * width + x) + c];
-      n++;
-    }
-  }
-  return sums.map((sum) => sum / n);
-}
-
 trained('draws the same picture from the same seed, another from another', async () => {
   const pipe = await load(shapes);
   const ask = { prompt, steps: 5, seed: 4 };
@@ -369,14 +355,31 @@ trained('draws a picture alone as it does in company', async () => {
   }
 });
 
-trained('draws what the prompt says', async () => {
+trained('draws the colours that the prompt says', async () => {
   const pipe = await load(shapes);
   const { images } = await pipe({ prompt, count: 8, steps: 15, guidance: 3, seed: 0 });
-  // Blue around; and more pictures than not have something red in the middle.
-  const blue = images.filter((image) => means(image)[2] > 2 * means(image)[0]);
-  const reds = images.filter((image) => means(image, true)[0] > means(image, true)[2]);
-  assert.ok(blue.length >= 7, `${blue.length} of 8 backgrounds are blue`);
-  assert.ok(reds.length >= 5, `${reds.length} of 8 pictures have red in the middle`);
+  const found = images.map(colorsOf);
+  const right = found.filter(({ color, background }) => color === 'red' && background === 'blue');
+  assert.ok(right.length >= 7, `${right.length} of 8 pictures are right: ${JSON.stringify(found)}`);
+});
+
+trained('draws the colours that the classifier asks for, from a network without a prompt', async () => {
+  const pipe = await load(shapes);
+  const wanted = ['red circle on a blue', 'yellow star on a purple', 'green square on a white', 'cyan ring on a black'];
+  const prompts = wanted.map((words) => `a ${words} background`);
+  const share = async (classifierScale: number) => {
+    const { images } = await pipe({ prompt: prompts, count: 8, steps: 20, classifierScale, seed: 0 });
+    const right = images.filter((image, i) => {
+      const { color, background } = colorsOf(image);
+      const [first, , , , last] = wanted[i >> 3].split(' ');
+      return color === first && background === last;
+    });
+    return right.length / images.length;
+  };
+  // By chance one in 56 is right.
+  const [without, guided] = [await share(0), await share(4)];
+  assert.ok(without <= 0.15, `${without} of the pictures are right without guidance`);
+  assert.ok(guided >= 0.5, `${guided} of the pictures are right with guidance`);
 });
 
 trained('draws other pictures with other guidance, prompts and negative prompts', async () => {
