@@ -1,6 +1,16 @@
 // The options of a solver and of a run, and what is wrong with them.
-import { finiteNumber, knownOptions, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../check.js';
-import type { SkipType } from '../schedule/grid.js';
+import {
+  finiteNumber,
+  knownOptions,
+  numbers,
+  oneOf,
+  outOfRange,
+  positiveNumber,
+  safeInteger,
+  wholeNumber,
+  wrongType,
+} from '../check.js';
+import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import type { Tensor, TensorType } from '../tensor.js';
 
@@ -227,22 +237,41 @@ function readThresholding(thresholding: SolverOptions['thresholding']): Solver['
   return { ratio, maxValue };
 }
 
+function readSkipType(skipType: unknown): SkipType | Float64Array {
+  if (typeof skipType === 'string') return oneOf(skipType as SkipType, 'skipType', SKIP_TYPES);
+  const times = numbers(skipType, 'skipType');
+  if (times.length < 2) throw outOfRange('at least two times', 'skipType', times.length);
+  return times;
+}
+
+function readLowerOrderFinal(value: unknown): boolean | number {
+  if (typeof value === 'boolean') return value;
+  if (typeof value !== 'number') throw wrongType('true, false or a number', 'lowerOrderFinal', value);
+  if (!(value >= 0)) throw outOfRange('a number of at least 0', 'lowerOrderFinal', value);
+  return value;
+}
+
+/** Copied: what a run returns as its seeds is what it began with. */
+function readSeed(seed: unknown): number | number[] | undefined {
+  if (seed === undefined) return undefined;
+  if (Array.isArray(seed)) return Array.from(seed, (one, i) => safeInteger(one, `seed[${i}]`));
+  if (typeof seed !== 'number') throw wrongType('a number or an array of numbers', 'seed', seed);
+  return safeInteger(seed, 'seed');
+}
+
 /** @internal */
 export function readSampleOptions(solver: Solver, options: SampleOptions, inverse: boolean): Sampler {
   knownOptions(options, SAMPLE_KEYS, 'the run');
   const { schedule } = solver;
   const method = oneOf(options.method ?? 'multistep', 'method', METHODS);
   const order = wholeNumber(options.order ?? 2, 'order', 1, 3) as 1 | 2 | 3;
-  const skipType = options.skipType ?? 'time_uniform';
-  const times = typeof skipType === 'string' ? undefined : Float64Array.from(skipType as ArrayLike<number>);
+  const skipType = readSkipType(options.skipType ?? 'time_uniform');
+  const times = typeof skipType === 'string' ? undefined : skipType;
   const steps = wholeNumber(options.steps ?? (times ? times.length - 1 : 20), 'steps', 1);
   const tStart = options.tStart ?? times?.[0] ?? (inverse ? schedule.epsilon : schedule.T);
   const tEnd = options.tEnd ?? times?.[times.length - 1] ?? (inverse ? schedule.T : schedule.epsilon);
   const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', ['dpmsolver', 'taylor'] as const);
-  const { seed, signal } = options;
-  if (seed !== undefined && typeof seed !== 'number' && !Array.isArray(seed)) {
-    throw wrongType('a number or an array of numbers', 'seed', seed);
-  }
+  const { signal } = options;
   if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
     throw wrongType('an AbortSignal', 'signal', signal);
   }
@@ -250,17 +279,17 @@ export function readSampleOptions(solver: Solver, options: SampleOptions, invers
     steps,
     order,
     method,
-    skipType: times ?? (skipType as SkipType),
+    skipType,
     taylor: solverType === 'taylor',
     tStart: schedule.within(tStart, 'tStart'),
     tEnd: schedule.within(tEnd, 'tEnd'),
-    lowerOrderFinal: options.lowerOrderFinal ?? true,
+    lowerOrderFinal: readLowerOrderFinal(options.lowerOrderFinal ?? true),
     denoiseToZero: boolean(options.denoiseToZero ?? false, 'denoiseToZero'),
     atol: positiveNumber(options.atol ?? 0.0078, 'atol'),
     rtol: positiveNumber(options.rtol ?? 0.05, 'rtol'),
     controller: oneOf(options.controller ?? 'pi', 'controller', ['pi', 'integral'] as const),
     maxNfe: wholeNumber(options.maxNfe ?? 1000, 'maxNfe', 1),
-    seed,
+    seed: readSeed(options.seed),
     noise: oneOf(options.noise ?? 'torch', 'noise', ['torch', 'philox'] as const),
     intermediates: boolean(options.intermediates ?? false, 'intermediates'),
     onStep: optionalFunction(options.onStep, 'onStep'),
