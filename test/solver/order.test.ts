@@ -443,4 +443,49 @@ for (const controller of ['pi', 'integral'] as const) {
   }
 }
 
+test('runs over the whole of flow, whose ends have no finite lambda, keep their order', async () => {
+  const schedule = NoiseSchedule.flow();
+  const points = noise(new Float64Array(2 * SAMPLES), 7).map((value) => 1.5 * value);
+  // Next to an end the exact path is straight: x = alpha E[x0] + sigma x_1 at noise, and alpha x_0 at the clean end.
+  const near = 1e-6;
+  const atNoise = denoise(points, { alpha: 0, sigma: 1 }).map((x0, i) => near * x0 + (1 - near) * points[i]);
+  const down = exactStates('flow', atNoise, [flowLambda(1 - near), flowLambda(near)], { steps: 8000 })[1];
+  const atClean = points.map((x0) => (1 - near) * x0);
+  const up = exactStates('flow', atClean, [flowLambda(near), flowLambda(0.8)], { steps: 6000 })[1];
+  const model = (x: Tensor, sigma: number): Tensor => {
+    const point = { alpha: 1 - sigma, sigma };
+    const seen = x.data as Float64Array;
+    const x0 = denoise(seen, point);
+    const data = sigma === 0 ? x0.map((value) => -value) : noiseOf(seen, point).map((e, i) => e - x0[i]);
+    return { data, dims: x.dims };
+  };
+  for (const [algorithmType, inverse] of [
+    ['dpmsolver++', false],
+    ['dpmsolver++', true],
+    ['dpmsolver', true],
+  ] as const) {
+    for (const [method, order, expected] of [
+      ['multistep', 1, 1],
+      ['multistep', 2, 2],
+      ['multistep', 3, 2],
+      ['singlestep_fixed', 2, 2],
+    ] as const) {
+      const counts = [96, 192, 384];
+      const errors: number[] = [];
+      for (const steps of counts) {
+        const solver = new DPMSolver(model, schedule, { algorithmType, modelType: 'flow' });
+        const x = { data: points, dims: [SAMPLES, 2] };
+        const options = { method, order, steps };
+        const run = inverse ? await solver.invert(x, { ...options, tEnd: 0.8 }) : await solver.sample(x, options);
+        errors.push(distance(run.sample.data as Float64Array, inverse ? up : down));
+      }
+      // The infinite steps at the ends cost a logarithm of the number of steps.
+      const slope = slopeOf(counts, errors);
+      const what = `flow from end to end, ${algorithmType}${inverse ? ', inverted' : ''}: ${method} ${order}`;
+      report(what, slope, errors);
+      assert.ok(slope > expected - 0.3, `${what}: slope ${slope}, errors ${errors}`);
+    }
+  }
+});
+
 test.run();
