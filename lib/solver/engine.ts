@@ -23,6 +23,8 @@ interface Slot {
   readonly next: NetworkArray | null;
   /** The state as the caller knows it: xT's dims and type. */
   readonly view: Tensor;
+  /** What view holds; a tensor's own data is not asked for twice. */
+  readonly viewData: NetworkArray;
   /** The state itself, in xT's dims. */
   readonly own: Tensor;
 }
@@ -107,6 +109,19 @@ export class Engine {
       this.#x0View = makeTensor(xT, this.stateType, this.#x0, view.dims);
     }
     this.setState(0, view.data);
+    const bad = this.#notFinite(0);
+    if (bad >= 0) {
+      const value = this.#slots[0].state[bad];
+      throw new RangeError(`Expected finite numbers for xT.data but received ${value} at index ${bad}`);
+    }
+  }
+
+  /** The first element of a state that is not finite, if that is to be checked; -1 for none. */
+  #notFinite(slot: number): number {
+    if (!this.#solver.checkFinite) return -1;
+    const { state } = this.#slots[slot];
+    for (let i = 0; i < state.length; i++) if (state[i] - state[i] !== 0) return i;
+    return -1;
   }
 
   #stateArray(): StateArray {
@@ -119,14 +134,11 @@ export class Engine {
     const shared = inputType === this.stateType;
     const state = (shared ? inputData.subarray(0, length) : this.#stateArray()) as StateArray;
     const input = makeTensor(source, inputType, inputData, this.#inputDims);
-    const view =
-      type === this.stateType
-        ? shared && !doubled
-          ? input
-          : makeTensor(source, type, state, dims)
-        : makeTensor(source, type, allocate(type, length, data), dims);
+    const viewData = type === this.stateType ? state : allocate(type, length, data);
+    const view = shared && !doubled && viewData === state ? input : makeTensor(source, type, viewData, dims);
     const own = type === this.stateType ? view : makeTensor(source, this.stateType, state, dims);
-    return { state, input, next: shared ? (doubled ? inputData.subarray(length) : null) : inputData, view, own };
+    const next = shared ? (doubled ? inputData.subarray(length) : null) : inputData;
+    return { state, input, next, view, viewData, own };
   }
 
   /** What the network gets for a state. */
@@ -136,9 +148,8 @@ export class Engine {
 
   /** A state in xT's type and dims, as a view that later steps overwrite. */
   view(slot: number): Tensor {
-    const { view, state } = this.#slots[slot];
-    const data = view.data as NetworkArray;
-    if (this.#xT.type !== this.stateType) addon.convert(state, data);
+    const { view, viewData, state } = this.#slots[slot];
+    if (viewData !== state) addon.convert(state, viewData);
     return view;
   }
 
@@ -169,6 +180,11 @@ export class Engine {
       );
     }
     this.setState(slot, changed.data);
+    const bad = this.#notFinite(slot);
+    if (bad >= 0) {
+      const value = this.#slots[slot].state[bad];
+      throw new Error(`Expected finite numbers for correctXt's result but received ${value} at index ${bad}`);
+    }
   }
 
   /** Checks what the network returned; nothing of the run changes. */

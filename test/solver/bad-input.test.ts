@@ -157,6 +157,25 @@ test('views of shared memory give what views of their own memory give', async ()
   assertBitsEqual(shared.slice(), noiseTensor().data);
 });
 
+test('numbers in xT that are not finite are not blamed on the network', async () => {
+  for (const bad of [NaN, Infinity, -Infinity]) {
+    for (const method of ['multistep', 'adaptive']) {
+      const x = noiseTensor();
+      x.data[4] = bad;
+      await refused({ x, options: { method } }, RangeError, /finite numbers for xT\.data but received .* at index 4/);
+      // x_start: the prediction does not see the state, which would carry them to the end.
+      await refused({ x, options: { method }, solver: { modelType: 'x_start' } }, RangeError, /finite numbers for xT/);
+    }
+  }
+  const bits = new Uint16Array(6);
+  bits[2] = 0x7c00;
+  await refused({ x: { data: bits, dims: DIMS, type: 'float16' } }, RangeError, /received Infinity at index 2/);
+  const x = noiseTensor();
+  x.data[0] = NaN;
+  const { sample } = await accepted({ x, solver: { checkFinite: false } });
+  assert.ok(Number.isNaN((sample.data as Float32Array)[0]));
+});
+
 // The solver's own arguments
 
 test('a model or schedule of another kind', () => {
@@ -823,6 +842,7 @@ test('correctXt that throws or returns nonsense ends the run with the state of b
     ],
     [() => undefined, TypeError, /a tensor .* for correctXt's result/],
     [() => ({ data: new Float32Array(6), dims: [6] }), RangeError, /dims \[2, 3\] for correctXt's result/],
+    [() => ({ data: new Float32Array(6).fill(NaN), dims: DIMS }), Error, /finite numbers for correctXt's result .*NaN/],
   ];
   for (const [trouble, errorClass, pattern] of wrong) {
     let called = 0;
