@@ -165,7 +165,7 @@ export class DPMSolver {
     }
     const sampling: Sampling = { sample: run.result, nfe: run.nfe, times: run.times };
     if (run.seed !== undefined) sampling.seed = typeof run.seed === 'number' ? run.seed : [...run.seed];
-    if (options.intermediates) sampling.intermediates = run.intermediates;
+    if (run.intermediates.length > 0) sampling.intermediates = run.intermediates;
     return sampling;
   }
 }

@@ -268,6 +268,16 @@ test("a run with thirdOrder 'exact' is held to order 2 by its first-order first 
     report(`${algorithmType}, exact 3M as run`, slope, errors);
     assert.ok(slope > 1.85 && slope < 2.5, `slope ${slope}, errors ${errors}`);
   }
+  // Started where the prediction hardly changes, it shows its third order, and the published update its second.
+  for (const [thirdOrder, low, high] of [
+    ['published', 1.85, 2.4],
+    ['exact', 2.7, 3.5],
+  ] as const) {
+    const options: SampleOptions = { method: 'multistep', order: 3, skipType: 'logSNR' };
+    const { slope, errors } = await measure('linear', false, { thirdOrder }, options);
+    report(`${thirdOrder} 3M from a quiet start`, slope, errors);
+    assert.ok(slope > low && slope < high, `${thirdOrder}: slope ${slope}, errors ${errors}`);
+  }
 });
 
 test('the SDE updates without their noise are of their order', () => {

@@ -1,4 +1,5 @@
 // What holds for every solver, method, schedule and network, and what API.md says of runs.
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import ort from 'onnxruntime-node';
 import { test } from 'uvu';
@@ -917,6 +918,22 @@ test('modelDtype: what the network is given, whatever the state', async () => {
   }
 });
 
+test('a float16 xT with a float32 network', async () => {
+  const bits = half(noise(new Float32Array(6)));
+  const states: Tensor[] = [];
+  const model: Model = (x) => {
+    assert.instance(x.data, Float32Array);
+    assert.is(x.type, 'float32');
+    return { data: (x.data as Float32Array).map((value) => 0.5 * value), dims: x.dims };
+  };
+  const solver = new DPMSolver(model, SCHEDULES.linear, { modelDtype: 'float32' });
+  const options = { steps: 5, onStep: ({ x }: Progress) => states.push({ ...x }) } as const;
+  const { sample } = await solver.sample({ data: bits, dims: [2, 3], type: 'float16' }, options);
+  const plain = await new DPMSolver(model, SCHEDULES.linear).sample(tensor(single(bits), [2, 3]), { steps: 5 });
+  assert.equal(sample.data, half(plain.sample.data as Float32Array));
+  for (const state of states) assert.instance(state.data, Uint16Array);
+});
+
 class OwnTensor {
   reads = { data: 0, dims: 0, type: 0 };
   readonly #parts: { type: string; data: unknown; dims: number[] };
@@ -978,6 +995,16 @@ test('what comes back has the class of what came in', async () => {
   const { sample } = await new DPMSolver((x) => x, SCHEDULES.linear).sample(bare);
   assert.is(Object.getPrototypeOf(sample), Object.prototype);
   assert.equal(sample.data, plain.sample.data);
+});
+
+test('arrays of another realm', async () => {
+  const Foreign = runInNewContext('Float32Array') as typeof Float32Array;
+  const values = noise(new Float32Array(4));
+  const solver = new DPMSolver((x) => ({ data: Foreign.from(x.data as Float32Array), dims: [4] }), SCHEDULES.linear);
+  const { sample } = await solver.sample({ data: Foreign.from(values), dims: [4] }, { steps: 3 });
+  const own = new DPMSolver((x) => x, SCHEDULES.linear);
+  const expected = await own.sample({ data: values, dims: [4] }, { steps: 3 });
+  assertBitsEqual(Float32Array.from(sample.data as Float32Array), expected.sample.data as Float32Array);
 });
 
 test("onnxruntime's tensors, in and out", async () => {
@@ -1153,6 +1180,26 @@ test('correctX0: after thresholding, at every evaluation, synchronous, and what 
       assertClose(sample.data as Floats, plain.result.data as Floats, { rtol: 1e-3, scale: 'max' }, method);
       assert.not(run.done);
     }
+  }
+});
+
+test('correctX0 sees the guided prediction of the batch as the caller knows it', async () => {
+  for (const type of ['float32', 'float16'] as const) {
+    const guidance = { type: 'classifier-free', scale: 3 } as const;
+    const seen: number[][] = [];
+    const correctX0 = (x0: Tensor) => {
+      seen.push([...x0.dims]);
+      assert.instance(x0.data, Float32Array);
+      return { data: new Float32Array(6).fill(0.5), dims: x0.dims };
+    };
+    const model: Model = ({ dims }) => ({ data: new Float32Array(12), dims });
+    const solver = new DPMSolver(model, NoiseSchedule.flow(), { guidance, correctX0, modelType: 'flow' });
+    const values = noise(new Float32Array(6));
+    const x = { data: type === 'float16' ? half(values) : values, dims: [2, 3], type };
+    const { sample } = await solver.sample(x, { steps: 4 });
+    assert.equal(seen, new Array(4).fill([2, 3]));
+    const data = type === 'float16' ? single(sample.data) : (sample.data as Float32Array);
+    assertClose(data, new Float32Array(6).fill(0.5), { rtol: 1e-6 });
   }
 });
 
