@@ -20,42 +20,42 @@ export function pointOf(kind: Kind, lambda: number): Point {
 
 /** Weights, means and covariances [xx, xy, yy]. */
 const COMPONENTS = [
-  { weight: 0.3, mean: [1.1, 0.4], covariance: [0.5, 0.1, 0.35] },
-  { weight: 0.3, mean: [-0.9, 0.8], covariance: [0.4, -0.15, 0.6] },
-  { weight: 0.25, mean: [-0.3, -1.2], covariance: [0.45, 0.05, 0.3] },
-  { weight: 0.15, mean: [1.0, -1.0], covariance: [0.3, 0, 0.5] },
-] as const;
+  { weight: 0.3, mx: 1.1, my: 0.4, xx: 0.5, xy: 0.1, yy: 0.35 },
+  { weight: 0.3, mx: -0.9, my: 0.8, xx: 0.4, xy: -0.15, yy: 0.6 },
+  { weight: 0.25, mx: -0.3, my: -1.2, xx: 0.45, xy: 0.05, yy: 0.3 },
+  { weight: 0.15, mx: 1.0, my: -1.0, xx: 0.3, xy: 0, yy: 0.5 },
+];
 
 /** E[x0 | x_t = x] for points (x, y), (x, y), ... at alpha and sigma. */
-export function denoise(x: ArrayLike<number>, { alpha, sigma }: Point, out = new Float64Array(x.length)): Float64Array {
-  const logs = new Float64Array(COMPONENTS.length);
-  const means = new Float64Array(2 * COMPONENTS.length);
+export function denoise(x: ArrayLike<number>, { alpha, sigma }: Point): Float64Array {
+  const out = new Float64Array(x.length);
+  // Per component: the covariance of x_t, C = alpha^2 S + sigma^2 I, and log(weight / sqrt(det C)).
+  const parts = COMPONENTS.map(({ weight, mx, my, xx, xy, yy }) => {
+    const cxx = alpha * alpha * xx + sigma * sigma;
+    const cxy = alpha * alpha * xy;
+    const cyy = alpha * alpha * yy + sigma * sigma;
+    const det = cxx * cyy - cxy * cxy;
+    return { mx, my, xx, xy, yy, cxx, cxy, cyy, det, log: Math.log(weight) - 0.5 * Math.log(det) };
+  });
   for (let i = 0; i < x.length; i += 2) {
     let most = -Infinity;
-    COMPONENTS.forEach(({ weight, mean, covariance: [xx, xy, yy] }, k) => {
-      // x_t is normal with mean alpha mu and covariance C = alpha^2 S + sigma^2 I;
-      // E[x0 | x, k] = mu + alpha S C^-1 (x - alpha mu).
-      const cxx = alpha * alpha * xx + sigma * sigma;
-      const cxy = alpha * alpha * xy;
-      const cyy = alpha * alpha * yy + sigma * sigma;
-      const det = cxx * cyy - cxy * cxy;
-      const dx = x[i] - alpha * mean[0];
-      const dy = x[i + 1] - alpha * mean[1];
-      const ux = (cyy * dx - cxy * dy) / det;
-      const uy = (cxx * dy - cxy * dx) / det;
-      logs[k] = Math.log(weight) - 0.5 * Math.log(det) - 0.5 * (dx * ux + dy * uy);
-      means[2 * k] = mean[0] + alpha * (xx * ux + xy * uy);
-      means[2 * k + 1] = mean[1] + alpha * (xy * ux + yy * uy);
-      most = Math.max(most, logs[k]);
-    });
     let sum = 0;
     let sx = 0;
     let sy = 0;
-    for (let k = 0; k < logs.length; k++) {
-      const r = Math.exp(logs[k] - most);
-      sum += r;
-      sx += r * means[2 * k];
-      sy += r * means[2 * k + 1];
+    for (const { mx, my, xx, xy, yy, cxx, cxy, cyy, det, log } of parts) {
+      // E[x0 | x, component] = mu + alpha S C^-1 (x - alpha mu)
+      const dx = x[i] - alpha * mx;
+      const dy = x[i + 1] - alpha * my;
+      const ux = (cyy * dx - cxy * dy) / det;
+      const uy = (cxx * dy - cxy * dx) / det;
+      const logarithm = log - 0.5 * (dx * ux + dy * uy);
+      // The sums are scaled by the largest term so far.
+      const scale = logarithm > most ? Math.exp(most - logarithm) : 1;
+      most = Math.max(most, logarithm);
+      const r = Math.exp(logarithm - most);
+      sum = sum * scale + r;
+      sx = sx * scale + r * (mx + alpha * (xx * ux + xy * uy));
+      sy = sy * scale + r * (my + alpha * (xy * ux + yy * uy));
     }
     out[i] = sx / sum;
     out[i + 1] = sy / sum;

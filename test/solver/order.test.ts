@@ -72,7 +72,7 @@ const CASES: Record<string, Case> = {
   },
 };
 
-const SAMPLES = 8;
+const SAMPLES = 4;
 
 /** Points of the distribution's own scale at this lambda, the same ones for every test. */
 function startState(kind: Kind, lambda: number): Float64Array {
@@ -117,7 +117,7 @@ async function measure(
   solverOptions: SolverOptions,
   options: SampleOptions,
   // An even grid in t reaches its order later than one in lambda.
-  counts = options.skipType === 'time_uniform' ? [96, 192, 384] : [48, 96, 192],
+  counts = options.skipType === 'time_uniform' ? [96, 288] : [48, 144],
 ) {
   const errors: number[] = [];
   for (const steps of counts) errors.push((await errorOf(name, inverse, solverOptions, { ...options, steps })).error);
@@ -169,7 +169,9 @@ for (const name of ['linear', 'cosine', 'flow', 'edm']) {
               const { slope, errors } = await measure(name, inverse, { algorithmType }, options);
               const what = `${title}: ${method} ${order} ${skipType} ${solverType}`;
               report(what, slope, errors);
-              assert.ok(slope > expected - 0.2, `${what}: slope ${slope}, errors ${errors}`);
+              // Two orders mix in it, with either sign.
+              const slack = method === 'singlestep' && order === 3 ? 0.35 : 0.2;
+              assert.ok(slope > expected - slack, `${what}: slope ${slope}, errors ${errors}`);
             }
           }
         }
