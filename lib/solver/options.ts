@@ -41,13 +41,19 @@ export interface SolverOptions {
   thresholding?: boolean | { ratio?: number; maxValue?: number };
   /** The third-order multistep update as published, which is of second order (default), or corrected. */
   thirdOrder?: 'published' | 'exact';
-  /** Changes x0 after thresholding, at every evaluation; synchronous; data-prediction algorithms only. */
+  /**
+   * Changes x0 after thresholding, at every evaluation; synchronous; data-prediction algorithms only. t is the
+   * schedule's time. x0 is float32, or float64 where the state is, in xT's class, and may be changed in place.
+   */
   correctX0?: (x0: Tensor, t: number) => Tensor;
-  /** Changes the state after each completed step, counted from 1; t is the schedule's time there. */
+  /**
+   * Changes the state after each completed step, counted from 1; t is the schedule's time there. x is float32, or
+   * float64 where the state is, in xT's class, and may be changed in place. What it throws ends the run.
+   */
   correctXt?: (x: Tensor, t: number, step: number) => Tensor;
   /** What the network is given, where that is not xT's type. */
   modelDtype?: TensorType;
-  /** Stop with an error when the network's output is not finite; true. */
+  /** Stop with an error where xT, the network's output or a corrector's result is not finite; true. */
   checkFinite?: boolean;
   /** Threads of the native step; as many as pay off. */
   threads?: number;
@@ -252,9 +258,9 @@ function readLowerOrderFinal(value: unknown): boolean | number {
 }
 
 /** Copied: what a run returns as its seeds is what it began with. */
-function readSeed(seed: unknown): number | number[] | undefined {
+function readSeed(seed: unknown): number | readonly number[] | undefined {
   if (seed === undefined) return undefined;
-  if (Array.isArray(seed)) return Array.from(seed, (one, i) => safeInteger(one, `seed[${i}]`));
+  if (Array.isArray(seed)) return Object.freeze(Array.from(seed, (one, i) => safeInteger(one, `seed[${i}]`)));
   if (typeof seed !== 'number') throw wrongType('a number or an array of numbers', 'seed', seed);
   return safeInteger(seed, 'seed');
 }

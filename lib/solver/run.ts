@@ -24,6 +24,8 @@ export interface Run {
   readonly time: number;
   /** Evaluations so far. */
   readonly nfe: number;
+  /** Of an SDE's noise, chosen where none was given; undefined for an ODE. */
+  readonly seed: number | readonly number[] | undefined;
   /**
    * Takes the network's output for `x` at `t` and runs the fused step; synchronous. Once per evaluation, stages
    * included.
@@ -40,7 +42,6 @@ export interface Run {
 
 /** What `sample` needs of a run beyond {@link Run}. @internal */
 export interface InternalRun extends Run {
-  readonly seed: number | readonly number[] | undefined;
   readonly intermediates: Tensor[];
   readonly times: number[];
 }
