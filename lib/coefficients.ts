@@ -106,6 +106,26 @@ interface Native {
     tau2: number,
     nodes: Float64Array,
   ): Status;
+  uniPCRow(
+    rows: Float64Array,
+    index: number,
+    form: number,
+    predictorOrder: number,
+    correctorOrder: number,
+    bh1: number,
+    nodes: Float64Array,
+  ): Status;
+  ddimRow(
+    rows: Float64Array,
+    index: number,
+    modelType: number,
+    eta: number,
+    rederive: number,
+    nodes: Float64Array,
+  ): Status;
+  pndmRow(rows: Float64Array, index: number, v: number, nodes: Float64Array, weights: Float64Array): Status;
+  edmPredictionRow(rows: Float64Array, index: number, v: number, sigmaData: number, node: Float64Array): Status;
+  keepNoise(rows: Float64Array, index: number, node: Float64Array): Status;
   elementary(name: 'exp' | 'expm1' | 'log' | 'log1p', x: Float64Array, out: Float64Array): void;
   phi(k: number, z: number): number;
   weight(form: number, k: number, h: number, tau2: number): number;
@@ -113,8 +133,10 @@ interface Native {
 
 const native = addon as unknown as Native;
 
-// Rows are made in every step: the nodes travel in two buffers that are made once.
+// Rows are made in every step: the nodes travel in buffers that are made once.
 const oneNode = new Float64Array(4);
+const twoNodes = new Float64Array(2 * 4);
+const fourWeights = new Float64Array(4);
 const fiveNodes = new Float64Array(5 * 4);
 
 function put(to: Float64Array, i: number, node: Node): void {
@@ -166,6 +188,89 @@ export function updateRow(
     update.tau2 ?? 0,
     fiveNodes,
   );
+}
+
+/** A step of UniPC (native/coefficients/unipc.h). */
+export interface UniPCUpdate {
+  readonly form: Form;
+  readonly predictorOrder: 1 | 2 | 3;
+  /** 0: no corrector. */
+  readonly correctorOrder: 0 | 1 | 2 | 3;
+  readonly solverType: 'bh1' | 'bh2';
+  readonly target: Node;
+  /** Where P was evaluated. */
+  readonly current: Node;
+  /** Where D1, D2 and D3 were, as many as the orders read; the corrector's base stands at the first. */
+  readonly history: readonly Node[];
+}
+
+/**
+ * Fills both sums of row `index`: `first` is the network's next input, `second` the corrected state, from which the next
+ * corrector starts. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function uniPCRow(rows: Float64Array, index: number, update: UniPCUpdate): Status {
+  put(fiveNodes, 0, update.target);
+  put(fiveNodes, 1, update.current);
+  for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.history[i] ?? update.current);
+  const bh1 = update.solverType === 'bh1' ? 1 : 0;
+  return native.uniPCRow(rows, index, FORM[update.form], update.predictorOrder, update.correctorOrder, bh1, fiveNodes);
+}
+
+/**
+ * Fills row `index` with a step of DDIM from `current` to `target`: P is x0, D0 the noise. `rederive` takes the noise
+ * from the (clipped) x0. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function ddimRow(
+  rows: Float64Array,
+  index: number,
+  modelType: ModelType,
+  current: Node,
+  target: Node,
+  eta = 0,
+  rederive = false,
+): Status {
+  put(twoNodes, 0, current);
+  put(twoNodes, 1, target);
+  return native.ddimRow(rows, index, MODEL_TYPE[modelType], eta, rederive ? 1 : 0, twoNodes);
+}
+
+/**
+ * Fills row `index` with PNDM's transfer from one node to another: the noise is the weighted sum of P, D1, D2 and D3,
+ * which are the network's outputs as they are, noise or v. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function pndmRow(
+  rows: Float64Array,
+  index: number,
+  modelType: 'noise' | 'v',
+  from: Node,
+  to: Node,
+  weights: readonly number[],
+): Status {
+  put(twoNodes, 0, from);
+  put(twoNodes, 1, to);
+  for (let i = 0; i < 4; i++) fourWeights[i] = weights[i] ?? 0;
+  return native.pndmRow(rows, index, modelType === 'v' ? 1 : 0, twoNodes, fourWeights);
+}
+
+/** Fills the prediction of row `index`, x0 of an EDM network at `node`, and D0 = P. Returns a STATUS. */
+export function edmPredictionRow(
+  rows: Float64Array,
+  index: number,
+  modelType: 'noise' | 'v',
+  sigmaData: number,
+  node: Node,
+): Status {
+  put(oneNode, 0, node);
+  return native.edmPredictionRow(rows, index, modelType === 'v' ? 1 : 0, sigmaData, oneNode);
+}
+
+/**
+ * Lets row `index`, whose P is x0 and whose sums are those of a noise form, keep and use the noise that belongs to P:
+ * D0 = (x - alpha P) / sigma. Returns a STATUS.
+ */
+export function keepNoise(rows: Float64Array, index: number, node: Node): Status {
+  put(oneNode, 0, node);
+  return native.keepNoise(rows, index, oneNode);
 }
 
 /** @internal out[i] = f(x[i]) */
