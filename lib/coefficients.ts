@@ -131,7 +131,8 @@ interface Native {
   weight(form: number, k: number, h: number, tau2: number): number;
 }
 
-const native = addon as unknown as Native;
+// Asked for at each call: native.ts shows this module to others, and so may be loaded after it.
+const native = (): Native => addon as unknown as Native;
 
 // Rows are made in every step: the nodes travel in buffers that are made once.
 const oneNode = new Float64Array(4);
@@ -160,7 +161,7 @@ export function predictionRow(
   scale = 1,
 ): Status {
   put(oneNode, 0, node);
-  return native.predictionRow(rows, index, MODEL_TYPE[modelType], FORM[form], GUIDANCE[guidance], scale, oneNode);
+  return native().predictionRow(rows, index, MODEL_TYPE[modelType], FORM[form], GUIDANCE[guidance], scale, oneNode);
 }
 
 /**
@@ -176,7 +177,7 @@ export function updateRow(
   put(fiveNodes, 0, update.target);
   put(fiveNodes, 1, update.base);
   for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.nodes[i] ?? update.base);
-  return native.updateRow(
+  return native().updateRow(
     rows,
     index,
     sum === 'second' ? 1 : 0,
@@ -213,7 +214,15 @@ export function uniPCRow(rows: Float64Array, index: number, update: UniPCUpdate)
   put(fiveNodes, 1, update.current);
   for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.history[i] ?? update.current);
   const bh1 = update.solverType === 'bh1' ? 1 : 0;
-  return native.uniPCRow(rows, index, FORM[update.form], update.predictorOrder, update.correctorOrder, bh1, fiveNodes);
+  return native().uniPCRow(
+    rows,
+    index,
+    FORM[update.form],
+    update.predictorOrder,
+    update.correctorOrder,
+    bh1,
+    fiveNodes,
+  );
 }
 
 /**
@@ -231,7 +240,7 @@ export function ddimRow(
 ): Status {
   put(twoNodes, 0, current);
   put(twoNodes, 1, target);
-  return native.ddimRow(rows, index, MODEL_TYPE[modelType], eta, rederive ? 1 : 0, twoNodes);
+  return native().ddimRow(rows, index, MODEL_TYPE[modelType], eta, rederive ? 1 : 0, twoNodes);
 }
 
 /**
@@ -249,7 +258,7 @@ export function pndmRow(
   put(twoNodes, 0, from);
   put(twoNodes, 1, to);
   for (let i = 0; i < 4; i++) fourWeights[i] = weights[i] ?? 0;
-  return native.pndmRow(rows, index, modelType === 'v' ? 1 : 0, twoNodes, fourWeights);
+  return native().pndmRow(rows, index, modelType === 'v' ? 1 : 0, twoNodes, fourWeights);
 }
 
 /** Fills the prediction of row `index`, x0 of an EDM network at `node`, and D0 = P. Returns a STATUS. */
@@ -261,7 +270,7 @@ export function edmPredictionRow(
   node: Node,
 ): Status {
   put(oneNode, 0, node);
-  return native.edmPredictionRow(rows, index, modelType === 'v' ? 1 : 0, sigmaData, oneNode);
+  return native().edmPredictionRow(rows, index, modelType === 'v' ? 1 : 0, sigmaData, oneNode);
 }
 
 /**
@@ -270,20 +279,20 @@ export function edmPredictionRow(
  */
 export function keepNoise(rows: Float64Array, index: number, node: Node): Status {
   put(oneNode, 0, node);
-  return native.keepNoise(rows, index, oneNode);
+  return native().keepNoise(rows, index, oneNode);
 }
 
 /** @internal out[i] = f(x[i]) */
 export function elementary(name: 'exp' | 'expm1' | 'log' | 'log1p', x: Float64Array, out: Float64Array): void {
-  native.elementary(name, x, out);
+  native().elementary(name, x, out);
 }
 
 /** @internal phi_k(z), k = 1 .. 4 */
 export function phi(k: number, z: number): number {
-  return native.phi(k, z);
+  return native().phi(k, z);
 }
 
 /** @internal The weight of the k-th Taylor coefficient in a step of size h. */
 export function weight(form: Form, k: number, h: number, tau2 = 0): number {
-  return native.weight(FORM[form], k, h, tau2);
+  return native().weight(FORM[form], k, h, tau2);
 }

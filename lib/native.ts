@@ -2,6 +2,22 @@
 // their own loop.
 import { load } from './loader.js';
 
+export {
+  type Form,
+  type Guidance,
+  type Method,
+  type ModelType,
+  type Node,
+  predictionRow,
+  ROW,
+  STATUS,
+  type Status,
+  SUM,
+  TRANSFORM,
+  type Update,
+  updateRow,
+} from './coefficients.js';
+
 /** State, history and noise: one float32 or float64 number an element. */
 export type StateArray = Float32Array | Float64Array;
 /** What a network may give or take besides: float16, as a `Float16Array` or as the bits in a `Uint16Array`. */

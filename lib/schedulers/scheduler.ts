@@ -2,7 +2,7 @@
 // history, and the native step over them. A scheduler says what its rows are.
 import { finiteNumber, knownOptions, numbers, outOfRange, positiveNumber, wholeNumber } from '../check.js';
 import { type Node, ROW, SUM, TRANSFORM } from '../coefficients.js';
-import { addon, CHECK_FINITE, type StateArray } from '../native.js';
+import { addon, CHECK_FINITE, DOUBLED, type StateArray } from '../native.js';
 import { TorchNoise } from '../noise.js';
 import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../tensor.js';
 import { type ClassRules, resolveConfig, type SchedulerConfig, type Settings } from './config.js';
@@ -31,6 +31,11 @@ export interface StepOptions {
    * from the same generator first, and they continue from step to step while the seed stays the same.
    */
   seed?: number | readonly number[];
+  /**
+   * Classifier-free guidance in the step: the model output then holds 2B samples, the unconditional predictions and then
+   * the conditional ones, and uncond + guidanceScale (cond - uncond) is taken, in the same pass over memory.
+   */
+  guidanceScale?: number;
   /** DDIMScheduler: how much noise a step adds, 0 (default) to 1. */
   eta?: number;
   /** DDIMScheduler: takes the noise from the clipped x0 and not from the network; false. */
@@ -238,11 +243,14 @@ export abstract class Scheduler {
     const m = readTensor(modelOutput, 'the model output');
     const sample = readTensor(x, 'the sample');
     const buffers = this.buffersFor(sample);
-    this.fits(m, sample, buffers);
+    const { guidanceScale: scale } = options;
+    if (scale !== undefined) finiteNumber(scale, 'guidanceScale');
+    this.fits(m, sample, buffers, scale !== undefined);
 
     this.row.fill(0);
     const progress = begin === this.progress.begin ? this.progress : { ...this.progress, begin };
     const plan = this.plan(schedule, progress, at, index, options);
+    if (scale !== undefined) guide(this.row, scale);
     spread(this.row, buffers.rows, buffers.batch);
     const z = this.noiseFor(plan, buffers, options);
     const state = this.widened(sample, buffers);
@@ -258,7 +266,7 @@ export abstract class Scheduler {
       buffers.rows,
       0,
       buffers.batch,
-      CHECK_FINITE,
+      CHECK_FINITE | (scale === undefined ? 0 : DOUBLED),
       0,
       this.scratchFor(buffers),
       state,
@@ -447,18 +455,20 @@ export abstract class Scheduler {
     return buffers.sample;
   }
 
-  private fits(m: TensorView, sample: TensorView, buffers: Buffers): void {
+  private fits(m: TensorView, sample: TensorView, buffers: Buffers, doubled: boolean): void {
     if (m.type !== buffers.stateType && !(m.type === 'float16' && buffers.stateType === 'float32')) {
       const allowed = buffers.stateType === 'float64' ? "type 'float64'" : "type 'float32' or 'float16'";
       throw new TypeError(`Expected ${allowed} for the model output but received '${m.type}'`);
     }
-    if (sameDims(m.dims, sample.dims)) return;
-    const twice = [...sample.dims];
+    const expected = [...sample.dims];
+    if (doubled) expected[0] *= 2;
+    if (sameDims(m.dims, expected)) return;
+    const twice = [...expected];
     twice[1] *= 2;
     const { variance_type: variance } = this.settings;
     const learned = variance === 'learned' || variance === 'learned_range';
     if (learned && sample.dims.length > 1 && sameDims(m.dims, twice)) return;
-    throw dimsError(sample.dims, 'the model output', m.dims);
+    throw dimsError(expected, 'the model output', m.dims);
   }
 
   private noiseFor(plan: Plan, buffers: Buffers, options: StepOptions): StateArray | null {
@@ -499,7 +509,7 @@ export abstract class Scheduler {
   }
 }
 
-const STEP_OPTIONS = ['noise', 'seed', 'eta', 'useClippedModelOutput'];
+const STEP_OPTIONS = ['guidanceScale', 'noise', 'seed', 'eta', 'useClippedModelOutput'];
 const FRESH: Progress = { count: 0, begin: 0, history: [], base: null };
 
 function after(progress: Progress, plan: Plan, slot: number, length: number): Progress {
@@ -517,6 +527,14 @@ function freeSlot(history: readonly Kept[]): number {
   let slot = 0;
   while (history.some((kept) => kept.slot === slot)) slot++;
   return slot;
+}
+
+/** u + scale (m - u) wherever a row takes the network's output m. */
+function guide(row: Float64Array, scale: number): void {
+  row[ROW.cu] = (1 - scale) * row[ROW.cm];
+  row[ROW.cm] *= scale;
+  row[ROW.eu] = (1 - scale) * row[ROW.em];
+  row[ROW.em] *= scale;
 }
 
 function spread(row: Float64Array, rows: Float64Array, batch: number): void {
