@@ -24,6 +24,13 @@ export function positiveNumber(value: unknown, name: string): number {
   return value;
 }
 
+/** `value` if it is an integer that a double holds exactly, TypeError or RangeError otherwise. */
+export function safeInteger(value: unknown, name: string): number {
+  if (typeof value !== 'number') throw wrongType('a number', name, value);
+  if (!Number.isSafeInteger(value)) throw outOfRange('a safe integer', name, value);
+  return value;
+}
+
 /** `value` if it is an integer of at least `least` (and at most `most`), TypeError or RangeError otherwise. */
 export function wholeNumber(value: unknown, name: string, least: number, most = Infinity): number {
   const expected =
@@ -67,14 +74,16 @@ export function knownOptions(options: unknown, known: readonly string[], name: s
   }
 }
 
-function show(value: unknown): string {
+/** A value as it stands in a message. */
+export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object';
   return String(value);
 }
 
-function list(words: readonly string[], joiner: 'and' | 'or'): string {
+/** Words as "a, b or c". */
+export function list(words: readonly string[], joiner: 'and' | 'or'): string {
   if (words.length < 2) return words.join();
   return `${words.slice(0, -1).join(', ')} ${joiner} ${words[words.length - 1]}`;
 }

@@ -46,8 +46,8 @@ struct TeamArgs {
 // ---- the thresholded kernels' shared memory, in words ---------------------------------------------------------------
 
 constexpr uint32_t kLevelBits = 11, kBins = 1u << kLevelBits, kLevels = 3;
-// A level: its bins and three counts beside them (keys at the cap or above, infinities, NaN).
-constexpr uint32_t kCapped = kBins, kInfinite = kBins + 1, kNaN = kBins + 2, kLevelWords = kBins + 4;
+// A level: its bins and two counts beside them (keys at the cap or above, NaN); 2 unused.
+constexpr uint32_t kCapped = kBins, kNaN = kBins + 1, kLevelWords = kBins + 4;
 constexpr uint32_t kRowWords = 2 * kRowLength + 32;  // the row, then what it resolves to
 constexpr uint32_t kSharedLevels = kRowWords;
 constexpr uint32_t kSharedNeighbours = kSharedLevels + kLevels * kLevelWords;  // next above, next below; 2 unused

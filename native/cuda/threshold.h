@@ -220,10 +220,7 @@ struct ThresholdKernel {
       } else if (key > w.low) {
         ++capped;
       }
-      if (key >= 0x7f800000u) {
-        AtomicAdd(level, kInfinite, 1);
-        if (key > 0x7f800000u) AtomicAdd(level, kNaN, 1);
-      }
+      if (key > 0x7f800000u) AtomicAdd(level, kNaN, 1);
     };
     DPM_UNROLL_2
     for (size_t j = ThreadIndex(); j < s.vectors; j += BlockThreads()) {
@@ -312,12 +309,9 @@ struct ThresholdKernel {
     team.Sync();
     uint32_t counts[4];
     team.Totals(0, kCapped, counts);
-    const uint32_t capped = counts[0], infinite = counts[kInfinite - kCapped];
+    const uint32_t capped = counts[0];
     if (counts[kNaN - kCapped] != 0) return WordToFloat(0x7fc00000u);
-    if (keep <= capped) {
-      // Both neighbours are at the cap or above. Two infinities have nothing between them.
-      return infinite >= keep && weight > 0 && keep > 1 ? WordToFloat(0x7fc00000u) : high;
-    }
+    if (keep <= capped) return high;  // both neighbours are at the cap or above
     const uint64_t wanted = keep - capped;
     uint32_t rank = wanted > 0xffffffffu ? 0xffffffffu : static_cast<uint32_t>(wanted);
     uint32_t bits = BitLength(w.range ? w.range - 1 : 0);
@@ -376,7 +370,8 @@ struct ThresholdKernel {
     }
     below = WordToFloat(last);
     double value = below;
-    if (weight > 0 && keep > 1) value = below + weight * (static_cast<double>(WordToFloat(next)) - below);
+    if (weight > 0 && keep > 1 && next != last)
+      value = below + weight * (static_cast<double>(WordToFloat(next)) - below);
     const float bound = static_cast<float>(value);
     return bound < low ? (low < high ? low : high) : (bound > high ? high : bound);
   }

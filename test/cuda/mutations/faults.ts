@@ -232,8 +232,8 @@ export const faults: Fault[] = [
   {
     name: 'NaN is infinity',
     file: 'threshold.h',
-    find: 'if (key > 0x7f800000u) AtomicAdd(level, kNaN, 1);',
-    replace: '',
+    find: 'if (key > 0x7f800000u) AtomicAdd',
+    replace: 'if (key > 0x7fffffffu) AtomicAdd',
   },
   {
     name: 'interpolation in single precision',

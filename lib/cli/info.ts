@@ -1,0 +1,60 @@
+// `dpm-solver info`: what a report of a problem should have in it.
+import { readFileSync } from 'node:fs';
+import { type ArgsDef, defineCommand } from 'citty';
+import { loadRuntime } from '../onnx/runtime.js';
+
+const args = {
+  json: { type: 'boolean', description: 'Print one JSON object' },
+} as const satisfies ArgsDef;
+
+export const info = defineCommand({
+  meta: { name: 'info', description: 'Versions, addon, instruction set, threads, onnxruntime and devices' },
+  args,
+  async run({ args }) {
+    const found = await collect();
+    if (args.json) {
+      console.log(JSON.stringify(found));
+      return;
+    }
+    const { version, node, platform, addon, simd, simdAvailable, threads, onnxruntime, devices } = found;
+    const lines = [
+      ['dpm-solver', version],
+      ['node', `${node} on ${platform}`],
+      ['addon', addon],
+      ['simd', `${simd} (available: ${simdAvailable.join(', ')})`],
+      ['threads', String(threads)],
+      [
+        'onnxruntime',
+        onnxruntime === null ? 'not installed' : `${onnxruntime.version} (${onnxruntime.backends.join(', ')})`,
+      ],
+      ['devices', devices.map(({ type, name }) => `${type} (${name})`).join(', ')],
+    ];
+    for (const [name, value] of lines) console.log(`${name.padEnd(12)} ${value}`);
+  },
+});
+
+async function collect() {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  // Imported here, so that `--help` works where the addon is missing, and the loader's advice comes as a message.
+  const { addonPath } = await import('../loader.js');
+  const native = await import('../native.js');
+  const { devices } = await import('../index.js');
+  return {
+    version: version as string,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    addon: addonPath(),
+    ...native.info(),
+    onnxruntime: await onnxruntime(),
+    devices: devices(),
+  };
+}
+
+async function onnxruntime(): Promise<{ version: string; backends: string[] } | null> {
+  try {
+    const { env, listSupportedBackends } = await loadRuntime();
+    return { version: env.versions.node ?? 'unknown', backends: listSupportedBackends().map(({ name }) => name) };
+  } catch {
+    return null;
+  }
+}

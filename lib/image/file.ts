@@ -1,0 +1,101 @@
+// Files that are there whole or not at all.
+import { randomBytes } from 'node:crypto';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { encode } from 'fast-png';
+import type { Image } from './image.js';
+
+/** The picture as a PNG file's bytes, 8 bits a channel. `text` is stored beside it (Latin-1, as PNG has it). */
+export function encodePng(image: Image, text?: Record<string, string>): Uint8Array {
+  return encode({ ...image, channels: 3, depth: 8, ...(text ? { text } : {}) });
+}
+
+/**
+ * Finds out whether {@link writeFileAtomically} could write to `path` by making its temporary file, so that nobody
+ * waits for pictures that cannot be stored.
+ *
+ * @throws Error in one sentence otherwise
+ */
+export function checkWritable(path: string): void {
+  const { temporary } = places(path);
+  try {
+    closeSync(openSync(temporary, 'wx'));
+  } catch (cause) {
+    throw failure(path, cause);
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+/**
+ * Writes to a temporary file in the same folder and renames it: `path` is whole or as it was before. Synchronous, so
+ * that an interrupt handled by the event loop cannot fall between the two.
+ *
+ * @throws Error in one sentence, with nothing left behind
+ */
+export function writeFileAtomically(path: string, data: Uint8Array): void {
+  const { target, temporary } = places(path);
+  // While a listener is there, a Ctrl-C waits for the event loop instead of ending the process between the two calls.
+  let interrupted: NodeJS.Signals | undefined;
+  const defer = (signal: NodeJS.Signals): void => {
+    interrupted = signal;
+  };
+  process.on('SIGINT', defer).on('SIGTERM', defer);
+  try {
+    writeFileSync(temporary, data, { flag: 'wx' });
+    renameSync(temporary, target);
+  } catch (cause) {
+    rmSync(temporary, { force: true });
+    throw failure(path, cause);
+  } finally {
+    const restore = (): void => {
+      process.off('SIGINT', defer).off('SIGTERM', defer);
+      if (interrupted) process.kill(process.pid, interrupted);
+    };
+    // A signal is seen when the loop polls, which lies between any immediate and the next one.
+    setImmediate(() => setImmediate(restore));
+  }
+}
+
+function places(path: string): { target: string; temporary: string } {
+  let target = path;
+  try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (there && !there.isFile()) {
+      throw new Error(there.isDirectory() ? 'it is a folder' : 'it is no regular file');
+    }
+    // A link stays a link, to the new file; and a file that is protected stays as it is.
+    if (there) {
+      target = realpathSync(path);
+      accessSync(target, constants.W_OK);
+    }
+  } catch (cause) {
+    throw failure(path, cause);
+  }
+  return { target, temporary: join(dirname(target), `.dpm-solver-${randomBytes(6).toString('hex')}.tmp`) };
+}
+
+const reasons: Record<string, string> = {
+  ENOENT: 'its folder does not exist',
+  ENOTDIR: 'a part of its path is no folder',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space is left on the device',
+  ENAMETOOLONG: 'its name is too long',
+};
+
+function failure(path: string, cause: unknown): Error {
+  const { code = '', message } = cause as NodeJS.ErrnoException;
+  return new Error(`${path} cannot be written: ${reasons[code] ?? message}`, { cause });
+}

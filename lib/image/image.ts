@@ -1,0 +1,98 @@
+// Pictures as bytes: from a network's tensor, enlarged, laid out in sheets.
+
+/** Three bytes a pixel, red first, rows from the top. */
+export interface Image {
+  width: number;
+  height: number;
+  data: Uint8Array;
+}
+
+/**
+ * The samples of a tensor as pictures: -1 becomes 0 and 1 becomes 255, values outside are clamped, NaN is black.
+ *
+ * @param data `[batch, 3, height, width]`, or one channel for grey
+ * @throws RangeError for other dims
+ */
+export function toImages(data: ArrayLike<number>, dims: readonly number[]): Image[] {
+  const [batch, channels, height, width] = dims;
+  if (dims.length !== 4 || (channels !== 1 && channels !== 3) || data.length !== batch * channels * height * width) {
+    throw new RangeError(`Expected dims [batch,3,height,width] for pictures but received [${dims.join(',')}]`);
+  }
+  const plane = width * height;
+  return Array.from({ length: batch }, (_, b) => {
+    const image = { width, height, data: new Uint8Array(3 * plane) };
+    for (let c = 0; c < 3; c++) {
+      const offset = (b * channels + (channels === 3 ? c : 0)) * plane;
+      // Ties go to the even byte here as in numpy's rint, which Python pipelines use. NaN turns into 0.
+      for (let i = 0; i < plane; i++) image.data[3 * i + c] = toByte(data[offset + i]);
+    }
+    return image;
+  });
+}
+
+function toByte(value: number): number {
+  const scaled = Math.min(Math.max(value * 0.5 + 0.5, 0), 1) * 255;
+  const low = Math.floor(scaled);
+  const rest = scaled - low;
+  return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+}
+
+/** Every pixel as a square of `factor` times `factor` pixels; a whole number from 1. */
+export function enlarge(image: Image, factor: number): Image {
+  if (!(Number.isSafeInteger(factor) && factor >= 1)) {
+    throw new RangeError(`Expected a whole number of at least 1 for the enlargement but received ${factor}`);
+  }
+  const width = image.width * factor;
+  const height = image.height * factor;
+  const data = new Uint8Array(3 * width * height);
+  for (let y = 0; y < image.height; y++) {
+    const row = 3 * width * y * factor;
+    for (let x = 0; x < width; x++) {
+      const from = 3 * (y * image.width + Math.floor(x / factor));
+      data.set(image.data.subarray(from, from + 3), row + 3 * x);
+    }
+    for (let i = 1; i < factor; i++) data.copyWithin(row + 3 * width * i, row, row + 3 * width);
+  }
+  return { width, height, data };
+}
+
+export interface SheetOptions {
+  /** Each picture's enlargement; 1. */
+  scale?: number;
+  /** Pixels around and between pictures; 8. */
+  margin?: number;
+  /** Red, green and blue of what no picture covers; white. */
+  background?: readonly [number, number, number];
+}
+
+/**
+ * Pictures in rows and columns, on one sheet. Columns are as wide as the widest picture, rows as high as the highest;
+ * null leaves a place empty.
+ */
+export function sheet(rows: readonly (readonly (Image | null)[])[], options: SheetOptions = {}): Image {
+  const { scale = 1, margin = 8, background = [255, 255, 255] } = options;
+  const all = rows.flat().filter((image) => image !== null);
+  if (all.length === 0) throw new RangeError('Expected at least one picture for a sheet but received none');
+  const cellWidth = Math.max(...all.map((image) => image.width)) * scale;
+  const cellHeight = Math.max(...all.map((image) => image.height)) * scale;
+  const columns = Math.max(...rows.map((row) => row.length));
+  const width = margin + columns * (cellWidth + margin);
+  const height = margin + rows.length * (cellHeight + margin);
+  const data = new Uint8Array(3 * width * height);
+  for (let i = 0; i < data.length; i += 3) data.set(background, i);
+  const target = { width, height, data };
+  rows.forEach((row, r) => {
+    row.forEach((image, c) => {
+      if (image === null) return;
+      paste(target, enlarge(image, scale), margin + c * (cellWidth + margin), margin + r * (cellHeight + margin));
+    });
+  });
+  return target;
+}
+
+function paste(target: Image, image: Image, left: number, top: number): void {
+  for (let y = 0; y < image.height; y++) {
+    const row = image.data.subarray(3 * y * image.width, 3 * (y + 1) * image.width);
+    target.data.set(row, 3 * ((top + y) * target.width + left));
+  }
+}

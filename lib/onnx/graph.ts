@@ -1,0 +1,243 @@
+// One ONNX graph: its session, what it declares, and runs that read and write the caller's own buffers.
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { list } from '../check.js';
+import { isLfsPointer } from './files.js';
+import { firstLine, loadRuntime, type Runtime } from './runtime.js';
+
+/** The element types that the networks of diffusion pipelines use. */
+export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64';
+export type ElementArray = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array;
+
+/** An input or output as the graph declares it: symbolic dimensions are their names. */
+export interface ValueInfo {
+  name: string;
+  type: string;
+  shape: readonly (number | string)[];
+}
+
+/**
+ * A buffer of ours that the graph reads or writes: `data` has as many elements as `dims` say, float16 as bits in a
+ * `Uint16Array`. It is a feed in onnxruntime's eyes as it is.
+ */
+export interface Slot {
+  type: ElementType;
+  data: ElementArray;
+  dims: readonly number[];
+  location?: 'cpu';
+}
+
+export interface SessionOptions {
+  /** onnxruntime's names ('cpu', 'cuda', ...) or its objects with settings, in order of preference; `['cpu']`. */
+  executionProviders?: readonly (string | { name: string; [setting: string]: unknown })[];
+  /** Threads of one operator; onnxruntime's own choice where absent. */
+  threads?: number;
+}
+
+const arrays: Record<ElementType, new (length: number) => ElementArray> = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+};
+
+/** A new buffer of zeros. */
+export function slot(type: ElementType, dims: readonly number[]): Slot {
+  return { type, data: new arrays[type](dims.reduce((n, d) => n * d, 1)), dims: [...dims], location: 'cpu' };
+}
+
+/** A loaded graph. Made by {@link Graph.open}; {@link release} it when done, since sessions hold native memory. */
+export class Graph {
+  readonly path: string;
+  readonly inputs: ReadonlyMap<string, ValueInfo>;
+  readonly outputs: ReadonlyMap<string, ValueInfo>;
+  readonly #session: InferenceSession;
+  readonly #runtime: Runtime;
+  readonly #pending = new Set<Promise<unknown>>();
+  #released = false;
+
+  private constructor(path: string, session: InferenceSession, runtime: Runtime) {
+    this.path = path;
+    this.#session = session;
+    this.#runtime = runtime;
+    this.inputs = describe(session.inputMetadata);
+    this.outputs = describe(session.outputMetadata);
+  }
+
+  /**
+   * Loads the graph in the file `path`.
+   *
+   * @throws Error with the path and the reason when the file is no ONNX graph or a provider cannot be used
+   */
+  static async open(path: string, options: SessionOptions = {}): Promise<Graph> {
+    const runtime = await loadRuntime();
+    const { executionProviders = ['cpu'], threads } = options;
+    try {
+      const session = await runtime.InferenceSession.create(path, {
+        executionProviders: [...executionProviders] as InferenceSession.ExecutionProviderConfig[],
+        ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+        // Warnings (initializers that are also inputs and the like) say nothing to who runs someone's export.
+        logSeverityLevel: 3,
+      });
+      return new Graph(path, session, runtime);
+    } catch (cause) {
+      if (isLfsPointer(path)) {
+        throw new Error(`${path} is a git-lfs pointer, not the graph itself: fetch it with git lfs pull`, { cause });
+      }
+      // onnxruntime repeats the path and what it was about to do.
+      const reason = firstLine((cause as Error).message).replace(/^Load model from .* failed:\s*/, '');
+      throw new Error(`${path} could not be loaded by onnxruntime: ${reason}`, { cause });
+    }
+  }
+
+  /**
+   * The declared input or output of that name.
+   *
+   * @throws Error that lists what the graph has instead
+   */
+  input(name: string): ValueInfo {
+    return find(this.inputs, name, `an input ${name} of ${this.path}`);
+  }
+
+  output(name: string): ValueInfo {
+    return find(this.outputs, name, `an output ${name} of ${this.path}`);
+  }
+
+  /**
+   * Ties the graph's inputs and outputs to buffers, once for many runs. Inputs are read and outputs written in place.
+   * Between runs a caller may change a buffer's contents and also put another one (same type and length) into
+   * `feeds[name].data`.
+   *
+   * @throws Error when names, types or dims are not what the graph declares
+   */
+  bind(feeds: Record<string, Slot>, outputs: Record<string, Slot>): Binding {
+    for (const name of this.inputs.keys()) {
+      if (feeds[name] === undefined) throw new Error(`Nothing is known to feed the input ${name} of ${this.path} with`);
+    }
+    for (const [name, value] of Object.entries(feeds))
+      checkSlot(value, this.input(name), `the input ${name}`, this.path);
+    const fetches: Record<string, Tensor> = {};
+    for (const [name, value] of Object.entries(outputs)) {
+      checkSlot(value, this.output(name), `the output ${name}`, this.path);
+      // Pre-allocated outputs have to be onnxruntime's own tensors; one over our array makes it write there.
+      fetches[name] = new this.#runtime.Tensor(value.type, value.data as Float32Array, value.dims);
+    }
+    return new Binding(feeds, (inputs) => this.#run(inputs, fetches));
+  }
+
+  async #run(feeds: Record<string, Slot>, fetches: Record<string, Tensor>): Promise<void> {
+    if (this.#released) throw new Error(`The session of ${this.path} has been released`);
+    const running = this.#session.run(feeds as unknown as Record<string, Tensor>, fetches);
+    this.#pending.add(running);
+    try {
+      // The returned tensors are copies: what counts is in our buffers.
+      await running;
+    } catch (cause) {
+      throw new Error(`onnxruntime failed to run ${this.path}: ${firstLine((cause as Error).message)}`, { cause });
+    } finally {
+      this.#pending.delete(running);
+    }
+  }
+
+  /** Frees the session, after the runs that are under way. A second call does nothing. */
+  async release(): Promise<void> {
+    if (this.#released) return;
+    this.#released = true;
+    await Promise.allSettled(this.#pending);
+    await this.#session.release();
+  }
+}
+
+/** Buffers tied to a graph by {@link Graph.bind}. */
+export class Binding {
+  readonly feeds: Record<string, Slot>;
+  readonly #execute: (feeds: Record<string, Slot>) => Promise<void>;
+  #busy = false;
+
+  /** @internal */
+  constructor(feeds: Record<string, Slot>, execute: (feeds: Record<string, Slot>) => Promise<void>) {
+    this.feeds = feeds;
+    this.#execute = execute;
+  }
+
+  /**
+   * Runs the graph. Until the promise settles no buffer of this binding may be read or written: onnxruntime may be
+   * working in them.
+   *
+   * @throws Error when a run of this binding is still under way, or what onnxruntime reports
+   */
+  async run(): Promise<void> {
+    if (this.#busy) throw new Error('A run with these buffers is still under way');
+    this.#busy = true;
+    try {
+      await this.#execute(this.feeds);
+    } finally {
+      this.#busy = false;
+    }
+  }
+}
+
+/**
+ * A number as the graph wants it: written into every element of `slot`, rounded to the nearest where the type is an
+ * integer (networks exported with integer timesteps know nothing between them).
+ */
+export function fill({ type, data }: Slot, value: number): void {
+  if (type === 'int64') (data as BigInt64Array).fill(BigInt(Math.round(value)));
+  else if (type === 'int32') (data as Int32Array).fill(Math.round(value));
+  else if (type === 'float16') (data as Uint16Array).fill(toHalf(value));
+  else (data as Float32Array).fill(value);
+}
+
+const scratch = new Float32Array(1);
+const scratchBits = new Uint32Array(scratch.buffer);
+
+/** The bits of `value` in float16, rounded to nearest, ties to even. */
+export function toHalf(value: number): number {
+  scratch[0] = value;
+  const bits = scratchBits[0];
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = Math.abs(scratch[0]);
+  if (Number.isNaN(magnitude)) return sign | 0x7e00;
+  if (magnitude >= 65520) return sign | 0x7c00;
+  // Below 2^-14 halves are spaced 2^-24 apart, above by 2^-10 of their power of two.
+  const exponent = Math.max(Math.floor(Math.log2(magnitude)), -14);
+  const units = roundEven(magnitude / 2 ** (exponent - 10));
+  return sign | (units < 1024 ? units : ((exponent + 14) << 10) + units);
+}
+
+function roundEven(x: number): number {
+  const low = Math.floor(x);
+  const rest = x - low;
+  return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+}
+
+function describe(metadata: readonly InferenceSession.ValueMetadata[]): Map<string, ValueInfo> {
+  return new Map(
+    metadata.map((m) => [
+      m.name,
+      { name: m.name, type: m.isTensor ? m.type : 'no tensor', shape: m.isTensor ? m.shape : [] },
+    ]),
+  );
+}
+
+function find(values: ReadonlyMap<string, ValueInfo>, name: string, what: string): ValueInfo {
+  const found = values.get(name);
+  if (found) return found;
+  throw new Error(`Expected ${what}, which has ${list([...values.keys()], 'and') || 'none'}`);
+}
+
+function checkSlot(value: Slot, info: ValueInfo, what: string, path: string): void {
+  const size = value.dims.reduce((n, d) => n * d, 1);
+  if (value.type !== info.type) {
+    throw new Error(`Expected ${value.type} for ${what} of ${path}, which declares ${info.type}`);
+  }
+  const fits =
+    value.dims.length === info.shape.length &&
+    value.dims.every((d, i) => typeof info.shape[i] === 'string' || info.shape[i] === d);
+  if (!fits) {
+    throw new Error(`Expected dims [${value.dims}] for ${what} of ${path}, which declares [${info.shape.join(',')}]`);
+  }
+  if (value.data.length !== size) {
+    throw new RangeError(`Expected ${size} elements for ${what} of ${path} but received ${value.data.length}`);
+  }
+}

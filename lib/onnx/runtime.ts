@@ -1,0 +1,51 @@
+// onnxruntime-node is an optional peer: it is loaded on first use, and its absence is one clear sentence.
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+
+/** What this package uses of onnxruntime-node. */
+export interface Runtime {
+  InferenceSession: { create(path: string, options?: InferenceSession.SessionOptions): Promise<InferenceSession> };
+  Tensor: typeof Tensor;
+  env: { versions: { common?: string; node?: string }; logLevel?: string };
+  listSupportedBackends(): { name: string; bundled: boolean }[];
+}
+
+let runtime: Promise<Runtime> | undefined;
+
+/**
+ * onnxruntime-node, loaded once.
+ *
+ * @throws Error that says what to install where the package is missing, or what failed where it cannot be loaded
+ */
+export function loadRuntime(): Promise<Runtime> {
+  // A failed load is not kept: a server may install the package and try again.
+  runtime ??= importRuntime(() => import('onnxruntime-node')).catch((error) => {
+    runtime = undefined;
+    throw error;
+  });
+  return runtime;
+}
+
+/** @internal */
+export async function importRuntime(load: () => Promise<unknown>): Promise<Runtime> {
+  let loaded: Runtime & { default?: Runtime };
+  try {
+    loaded = (await load()) as typeof loaded;
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    // Only the package itself: a file missing inside it is a broken installation, and the message then says which.
+    if (code === 'ERR_MODULE_NOT_FOUND' && /onnxruntime-node'/.test(message)) {
+      throw new Error(
+        'Running a network needs the package onnxruntime-node, which is not installed: npm install onnxruntime-node',
+        { cause },
+      );
+    }
+    throw new Error(`onnxruntime-node is installed but could not be loaded: ${firstLine(message)}`, { cause });
+  }
+  // A CommonJS package: its names are seen by static analysis, and are in any case on the default export.
+  return loaded.InferenceSession ? loaded : (loaded.default as Runtime);
+}
+
+/** @internal */
+export function firstLine(message: unknown): string {
+  return String(message).trim().split('\n', 1)[0].replace(/\.$/, '');
+}

@@ -1,0 +1,95 @@
+// What a pipeline's scheduler_config.json says about the network: its noise schedule, what it predicts, and how its
+// authors sample from it.
+import { list, show } from '../check.js';
+import { type BetaSchedule, betas, betasForZeroTerminalSnr } from '../schedule/betas.js';
+import { NoiseSchedule } from '../schedule/noise-schedule.js';
+import type { SampleOptions, SolverOptions } from '../solver/options.js';
+
+/** What the sampler has to know about a network. */
+export interface Training {
+  schedule: NoiseSchedule;
+  modelType: NonNullable<SolverOptions['modelType']>;
+  /** The configuration's own sampling options, used where a call names none. */
+  defaults: Pick<SolverOptions, 'algorithmType' | 'thresholding'> &
+    Pick<SampleOptions, 'order' | 'skipType' | 'solverType'>;
+}
+
+const modelTypes = { epsilon: 'noise', sample: 'x_start', v_prediction: 'v', flow_prediction: 'flow' } as const;
+const betaNames = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
+const algorithms = ['dpmsolver++', 'dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver'] as const;
+const solverTypes = { midpoint: 'dpmsolver', heun: 'taylor' } as const;
+
+/**
+ * Reads a `scheduler_config.json` as diffusers writes it. Keys that only concern diffusers' own step loop are ignored.
+ *
+ * @param json the parsed file
+ * @param path its name, for messages
+ * @throws Error that names the file and the key when a value is missing or not known
+ */
+export function readTraining(json: Record<string, unknown>, path: string): Training {
+  const prediction = json.prediction_type ?? 'epsilon';
+  const modelType = modelTypes[prediction as keyof typeof modelTypes];
+  if (modelType === undefined) throw unknown('prediction_type', prediction, Object.keys(modelTypes));
+  const algorithm = json.algorithm_type;
+  const order = json.solver_order;
+  return {
+    schedule: modelType === 'flow' ? flowSchedule() : discreteSchedule(),
+    modelType,
+    defaults: {
+      ...(algorithms.includes(algorithm as never) ? { algorithmType: algorithm as (typeof algorithms)[number] } : {}),
+      ...(order === 1 || order === 2 || order === 3 ? { order } : {}),
+      ...(json.use_karras_sigmas === true ? { skipType: 'karras' as const } : {}),
+      ...(json.use_beta_sigmas === true ? { skipType: 'beta' as const } : {}),
+      ...(json.use_exponential_sigmas === true || json.use_lu_lambdas === true ? { skipType: 'logSNR' as const } : {}),
+      ...(Object.hasOwn(solverTypes, String(json.solver_type))
+        ? { solverType: solverTypes[json.solver_type as keyof typeof solverTypes] }
+        : {}),
+      ...(json.thresholding === true ? { thresholding: thresholding() } : {}),
+    },
+  };
+
+  function flowSchedule(): NoiseSchedule {
+    return NoiseSchedule.flow({ shift: positive('flow_shift', json.flow_shift ?? json.shift ?? 1) });
+  }
+
+  function discreteSchedule(): NoiseSchedule {
+    let sequence: ArrayLike<number>;
+    if (Array.isArray(json.trained_betas)) {
+      sequence = json.trained_betas as number[];
+    } else {
+      const name = json.beta_schedule ?? 'linear';
+      if (!betaNames.includes(name as BetaSchedule)) throw unknown('beta_schedule', name, betaNames);
+      const n = positive('num_train_timesteps', json.num_train_timesteps ?? 1000);
+      // diffusers' defaults for its DPM-Solver classes, which are those of DDPM whatever the sequence.
+      const start = positive('beta_start', json.beta_start ?? 0.0001);
+      const end = positive('beta_end', json.beta_end ?? 0.02);
+      try {
+        sequence = betas(name as BetaSchedule, n, name === 'squaredcos_cap_v2' ? {} : { start, end });
+      } catch (cause) {
+        throw new Error(`${path}: ${(cause as Error).message}`, { cause });
+      }
+    }
+    try {
+      if (json.rescale_betas_zero_snr !== true) return NoiseSchedule.discrete({ betas: sequence });
+      return NoiseSchedule.discrete({ betas: betasForZeroTerminalSnr(sequence), clip: false });
+    } catch (cause) {
+      throw new Error(`${path}: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  function thresholding(): { ratio: number; maxValue: number } {
+    return {
+      ratio: positive('dynamic_thresholding_ratio', json.dynamic_thresholding_ratio ?? 0.995),
+      maxValue: positive('sample_max_value', json.sample_max_value ?? 1),
+    };
+  }
+
+  function positive(key: string, value: unknown): number {
+    if (typeof value === 'number' && value > 0 && value < Infinity) return value;
+    throw new Error(`Expected a positive number for ${key} in ${path} but found ${show(value)}`);
+  }
+
+  function unknown(key: string, value: unknown, known: readonly string[]): Error {
+    return new Error(`Expected ${list(known, 'or')} for ${key} in ${path} but found ${show(value)}`);
+  }
+}

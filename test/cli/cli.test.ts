@@ -1,0 +1,260 @@
+// The command line, as a child process.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { decode } from 'fast-png';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { changed, constant, hasShapes, removeCopies } from '../pipelines/models.js';
+
+const test = suite('command line');
+const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-cli-'));
+test.after(() => {
+  rmSync(folder, { recursive: true });
+  removeCopies();
+});
+
+interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+function start(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): { child: ChildProcess; ended: Promise<Ended> } {
+  // The URL, since tsx is looked for from the folder that the command runs in.
+  const tsx = import.meta.resolve('tsx');
+  const child = spawn(process.execPath, ['--import', tsx, main, ...args], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, DEBUG: '', NODE_V8_COVERAGE: '', ...env },
+  });
+  const ended = new Promise<Ended>((resolve, reject) => {
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (text) => {
+      stdout += text;
+    });
+    child.stderr.on('data', (text) => {
+      stderr += text;
+    });
+    child.on('error', reject).on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+  return { child, ended };
+}
+
+const run = (...args: string[]) => start(args).ended;
+const quick = ['--model', constant, '--steps', '2', '--count', '2'];
+
+test('draws a sheet with a row for each prompt', async () => {
+  const { code, stdout, stderr } = await run('sample', 'red', 'green', ...quick, '-o', 'sheet.png', '--scale', '3');
+  assert.is(code, 0, stderr);
+  assert.is(stderr, '');
+  const ms = '[\\d.]+ ms';
+  assert.match(
+    stdout,
+    new RegExp(`^sheet\\.png: 4 pictures, 2 evaluations each; ${ms} per network call, ${ms} per solver step; `),
+  );
+  assert.is(stdout.trim().split('\n').length, 1);
+  const png = decode(readFileSync(join(folder, 'sheet.png')));
+  assert.equal([png.width, png.height, png.channels], [8 + 2 * (12 + 8), 8 + 2 * (12 + 8), 3]);
+});
+
+test('tells machines what it did', async () => {
+  const args = ['sample', 'red', ...quick, '--json', '--seed', '-3', '--guidance=1.5', '--solver', 'sde-dpmsolver++'];
+  const { code, stdout, stderr } = await run(...args, '-o', 'json.png');
+  assert.is(code, 0, stderr);
+  const result = JSON.parse(stdout);
+  assert.is(stdout.trim().split('\n').length, 1);
+  assert.equal(
+    { ...result, timings: undefined },
+    {
+      ...{ output: 'json.png', width: 56, height: 32, prompts: ['red'], seeds: [-3, -2], steps: 2, guidance: 1.5 },
+      ...{ seed: -3, count: 2, algorithmType: 'sde-dpmsolver++', order: 2, method: 'multistep' },
+      ...{ skipType: 'time_uniform', nfe: 2, timings: undefined },
+    },
+  );
+  assert.ok(result.timings.networkMs > 0 && result.timings.stepMs > 0);
+});
+
+test('takes every option', async () => {
+  const { code, stdout, stderr } = await run(
+    ...['sample', 'a red circle on a blue background', ...quick, '--classifier-scale', '0.1', '--order', '1'],
+    ...['--method', 'singlestep', '--skip-type', 'logSNR', '--solver-type', 'taylor', '--thresholding'],
+    ...['--denoise-to-zero', '--negative', 'green', '--device', 'cpu', '--batch', '1', '--json', '-oall.png'],
+  );
+  assert.is(code, 0, stderr);
+  const { nfe, skipType, thresholding, timings } = JSON.parse(stdout);
+  assert.equal([nfe, skipType, thresholding, timings.networkCalls], [3, 'logSNR', true, 6]);
+  assert.ok(timings.classifierMs > 0);
+});
+
+(hasShapes ? test : test.skip)('draws its own prompts with its own network', async () => {
+  const { code, stdout, stderr } = await run('sample', '--steps', '2', '--count', '1');
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /^out\.png: 6 pictures, 2 evaluations each/);
+  const png = decode(readFileSync(join(folder, 'out.png')));
+  assert.equal([png.width, png.height], [8 + 128 + 8, 8 + 6 * (128 + 8)]);
+});
+
+test('tells about the installation', async () => {
+  const { code, stdout } = await run('info');
+  assert.is(code, 0);
+  for (const word of ['dpm-solver', 'node', 'addon', 'simd', 'threads', 'onnxruntime', 'devices']) {
+    assert.match(stdout, new RegExp(`^${word} +\\S`, 'm'));
+  }
+  const json = JSON.parse((await run('info', '--json')).stdout);
+  assert.is(json.version, version);
+  assert.match(json.addon, /\.node$/);
+  assert.ok(json.simdAvailable.includes(json.simd) && json.threads >= 1 && json.devices[0].type === 'cpu');
+  assert.match(json.onnxruntime.version, /^\d/);
+});
+
+test('helps', async () => {
+  for (const args of [[], ['--help'], ['-h'], ['help']]) {
+    const { code, stdout } = await run(...args);
+    assert.is(code, 0);
+    assert.match(stdout, /sample .*Draw pictures/);
+    assert.match(stdout, /info .*Versions/);
+  }
+  for (const args of [
+    ['sample', '--help'],
+    ['sample', 'red', '-h', '--nonsense'],
+  ]) {
+    const { code, stdout } = await run(...args);
+    assert.is(code, 0);
+    for (const flag of ['steps', 'guidance', 'seed', 'count', 'solver', 'order', 'method', 'skip-type', 'json']) {
+      assert.match(stdout, `--${flag}`);
+    }
+    assert.not.match(stdout, '\u001b', 'no colours in a file');
+  }
+  assert.is((await run('--version')).stdout, `${version}\n`);
+});
+
+const png = (...args: string[]) => ['sample', 'red', ...quick, '-o', 'bad.png', ...args];
+const own = (change: (folder: string) => void) => ['sample', 'red', '--model', changed(change), '-o', 'bad.png'];
+
+const mistakes: [name: string, args: () => string[], code: number, message: RegExp][] = [
+  ['an unknown command', () => ['smaple'], 2, /^There is no command smaple; did you mean sample\?$/],
+  ['an unknown flag', () => png('--stesp', '3'), 2, /^There is no flag --stesp; did you mean --steps\?$/],
+  ['a strange flag', () => png('--frobnicate'), 2, /^There is no flag --frobnicate; see --help$/],
+  ['an unknown short flag', () => png('-x'), 2, /^There is no flag -x; see --help$/],
+  ['an unknown flag of info', () => ['info', '--jsno'], 2, /^There is no flag --jsno; did you mean --json\?$/],
+  ['a flag without its value', () => png('--seed'), 2, /^The flag --seed needs a value$/],
+  ['a flag for a value', () => png('--seed', '--json'), 2, /^The flag --seed needs a value$/],
+  ['a value for a switch', () => png('--json=yes'), 2, /^The flag --json takes no value/],
+  ['steps in words', () => png('--steps', 'ten'), 2, /^Expected a number for --steps but received 'ten'$/],
+  ['no steps', () => png('--steps', '0'), 2, /^Expected a whole number of at least 1 for --steps but received '0'$/],
+  ['half a seed', () => png('--seed', '0.5'), 2, /^Expected a whole number for --seed but received '0\.5'$/],
+  ['endless guidance', () => png('--guidance', 'Infinity'), 2, /^Expected a number for --guidance/],
+  [
+    'an unknown solver',
+    () => png('--solver', 'dpmsover'),
+    2,
+    /for --solver but received 'dpmsover'; did you mean dpms/,
+  ],
+  ['an unknown grid', () => png('--skip-type', 'uniform'), 2, /^Expected time_uniform, .* for --skip-type/],
+  ['order 4', () => png('--order', '4'), 2, /^Expected 1, 2 or 3 for --order but received '4'$/],
+  [
+    'steps below the order',
+    () => png('--steps', '2', '--order', '3'),
+    2,
+    /^Expected at least 3, the order .* for steps/,
+  ],
+  ['both guidances', () => png('--guidance', '3', '--classifier-scale', '1'), 2, /beside classifierScale/],
+  ['no labels', () => png('--classifier-scale', '1'), 2, /^Classifier guidance needs a prompt like/],
+  [
+    'an unknown word',
+    () => png('a pink elephant'),
+    2,
+    /does not know the words 'pink' and 'elephant' in .* it knows a, on/,
+  ],
+  ['a long prompt', () => png('a '.repeat(9)), 2, /^Expected a prompt of at most 8 tokens but .* has 9$/],
+  [
+    'another kind of file',
+    () => png('--output', 'bad.jpg'),
+    2,
+    /ending in \.png for --output but received 'bad\.jpg'$/,
+  ],
+  [
+    'a missing folder',
+    () => png('-o', 'none/bad.png'),
+    1,
+    /^none\/bad\.png cannot be written: its folder does not exist$/,
+  ],
+  ['a folder for a file', () => png('-o', 'folder.png'), 1, /^folder\.png cannot be written: it is a folder$/],
+  [
+    'a missing model',
+    () => png('--model', 'none'),
+    1,
+    /^Expected model_index\.json in none but there is no such folder$/,
+  ],
+  [
+    'a missing graph',
+    () => own((f) => rmSync(join(f, 'unet'), { recursive: true })),
+    1,
+    /^Expected unet\/model\.onnx in/,
+  ],
+  [
+    'a corrupt graph',
+    () => own((f) => writeFileSync(join(f, 'unet/model.onnx'), '?')),
+    1,
+    /could not be loaded by onnx/,
+  ],
+  ['numbers that overflow', () => png('--guidance', '1e39'), 1, /^Expected finite numbers for the network output/],
+];
+mkdirSync(join(folder, 'folder.png'));
+for (const [name, args, code, message] of mistakes) {
+  test(`refuses ${name}`, async () => {
+    const before = readdirSync(folder);
+    const result = await run(...args());
+    assert.is(result.code, code, result.stderr);
+    assert.is(result.stdout, '');
+    const [sentence, ...more] = result.stderr.trimEnd().split('\n');
+    assert.equal(more, [], 'one sentence');
+    assert.match(sentence, /^dpm-solver: /);
+    assert.match(sentence.slice('dpm-solver: '.length), message);
+    assert.equal(readdirSync(folder), before, 'nothing is left behind');
+  });
+}
+
+test('shows where an error came from if asked', async () => {
+  const { code, stderr } = await start(['sample', '--order', '4'], { DEBUG: '1' }).ended;
+  assert.is(code, 2);
+  assert.match(stderr, /UsageError: Expected 1, 2 or 3 for --order but received '4'\n +at /);
+});
+
+test('ends at once on Ctrl-C, with nothing written', async () => {
+  if (process.platform === 'win32') return;
+  const before = readdirSync(folder);
+  // Minutes of work.
+  const { child, ended } = start([
+    'sample',
+    'red',
+    '--model',
+    constant,
+    '--steps',
+    '5000',
+    '--count',
+    '500',
+    '-o',
+    'cut.png',
+  ]);
+  await setTimeout(2500);
+  assert.is(child.exitCode, null);
+  const started = performance.now();
+  child.kill('SIGINT');
+  const { signal } = await ended;
+  assert.is(signal, 'SIGINT');
+  assert.ok(performance.now() - started < 2000);
+  assert.equal(readdirSync(folder), before);
+});
+
+test.run();

@@ -1,0 +1,70 @@
+// Samples to pictures, pictures to sheets.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { enlarge, sheet, toImages } from '../../lib/image/image.js';
+import { assertThrows } from '../support.js';
+
+const test = suite('image');
+
+test('maps -1 to 0 and 1 to 255, clamps and rounds to even', () => {
+  const values = [-1, 1, 0, -3, 5, NaN, 0.5, -0.5, Infinity, -Infinity, 1 / 255 - 1, 3 / 255 - 1];
+  const [image] = toImages(Float32Array.from([...values, ...values, ...values]), [1, 3, 3, 4]);
+  assert.equal([image.width, image.height], [4, 3]);
+  const red = values.map((_, i) => image.data[3 * i]);
+  // 127.5 and 0.5 go to the even neighbour; 63.75 and 191.25 to the nearest; 1.5 in float32 is a little above.
+  assert.equal(red.slice(0, 10), [0, 255, 128, 0, 255, 0, 191, 64, 255, 0]);
+  assert.ok(red[10] <= 1 && red[11] >= 1 && red[11] <= 2);
+});
+
+test('takes planes of red, green and blue apart by sample', () => {
+  const data = Float32Array.from({ length: 2 * 3 * 2 }, (_, i) => (i / 11) * 2 - 1);
+  const images = toImages(data, [2, 3, 1, 2]);
+  const byte = (i: number) => Math.round((i / 11) * 255);
+  assert.equal([...images[0].data], [0, 2, 4, 1, 3, 5].map(byte));
+  assert.equal([...images[1].data], [6, 8, 10, 7, 9, 11].map(byte));
+});
+
+test('turns one channel into grey', () => {
+  assert.equal([...toImages(new Float32Array([1, -1]), [1, 1, 1, 2])[0].data], [255, 255, 255, 0, 0, 0]);
+});
+
+test('refuses other dims', () => {
+  for (const dims of [
+    [1, 4, 1, 1],
+    [3, 2, 2],
+    [1, 3, 2, 3],
+  ]) {
+    assertThrows(() => toImages(new Float32Array(12), dims), RangeError, /^Expected dims \[batch,3,height,width\]/);
+  }
+});
+
+const pixels = { width: 2, height: 1, data: Uint8Array.from([1, 2, 3, 4, 5, 6]) };
+
+test('enlarges pixels to squares', () => {
+  const { width, height, data } = enlarge(pixels, 2);
+  assert.equal([width, height], [4, 2]);
+  const row = [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6];
+  assert.equal([...data], [...row, ...row]);
+  assertThrows(() => enlarge(pixels, 1.5), RangeError, /^Expected a whole number/);
+});
+
+test('lays pictures out in rows and columns with margins', () => {
+  const wide = { width: 3, height: 1, data: new Uint8Array(9).fill(9) };
+  const result = sheet(
+    [
+      [pixels, wide],
+      [null, pixels],
+    ],
+    { scale: 2, margin: 1, background: [7, 7, 7] },
+  );
+  assert.equal([result.width, result.height], [1 + 2 * (6 + 1), 1 + 2 * (2 + 1)]);
+  const at = (x: number, y: number) => result.data[3 * (y * result.width + x)];
+  assert.equal(
+    [at(0, 0), at(1, 1), at(2, 2), at(3, 1), at(5, 1), at(8, 1), at(13, 2), at(14, 2)],
+    [7, 1, 1, 4, 7, 9, 9, 7],
+  );
+  assert.equal([at(1, 4), at(8, 4), at(10, 5), at(12, 4)], [7, 1, 4, 7]);
+  assertThrows(() => sheet([[]]), RangeError, /at least one picture/);
+});
+
+test.run();

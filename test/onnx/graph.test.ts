@@ -1,0 +1,173 @@
+// Graphs that read and write our buffers. The graphs: test/fixtures/graphs.py.
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { convert } from '../../lib/native.js';
+import { findFile, readJson } from '../../lib/onnx/files.js';
+import { fill, Graph, slot, toHalf } from '../../lib/onnx/graph.js';
+import { runAt, timeSlot } from '../../lib/pipelines/denoiser.js';
+import { assertRejects, assertThrows } from '../support.js';
+
+const test = suite('graph');
+const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/onnx/${name}.onnx`, import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-graph-'));
+test.after(() => rmSync(folder, { recursive: true }));
+
+const times: [type: string, dims: number[], fed: number][] = [
+  ['float32', [1], 3.625],
+  ['float64', [], 3.625],
+  ['float16', [1], 3.625],
+  ['int32', [2], 4],
+  ['int64', [1], 4],
+];
+for (const [type, dims, fed] of times) {
+  test(`feeds a time of type ${type} and dims [${dims}] as it is declared`, async () => {
+    const graph = await Graph.open(fixture(`time_${type}`));
+    const timestep = timeSlot(graph, 2);
+    assert.equal([timestep.type, timestep.dims], [type, dims]);
+    const sample = slot('float32', [2, 1, 2, 2]);
+    const output = slot('float32', [2, 1, 2, 2]);
+    const binding = graph.bind({ sample, timestep }, { out_sample: output });
+    const x = { data: Float32Array.from({ length: 8 }, (_, i) => i), dims: [2, 1, 2, 2] };
+    await runAt(binding, x, 3.625);
+    assert.equal(
+      [...output.data],
+      [0, 1, 2, 3, 4, 5, 6, 7].map((i) => i + fed),
+    );
+    assert.is(binding.feeds.sample.data, x.data, 'x is read where it is');
+    await graph.release();
+  });
+}
+
+test('writes into views and reads what was changed between runs', async () => {
+  const graph = await Graph.open(fixture('time_float32'));
+  const memory = new Float32Array(12).fill(-1);
+  const output = { ...slot('float32', [1, 1, 2, 2]), data: memory.subarray(4, 8) };
+  const feeds = { sample: slot('float32', [1, 1, 2, 2]), timestep: slot('float32', [1]) };
+  const binding = graph.bind(feeds, { out_sample: output });
+  for (const time of [1, 2]) {
+    feeds.sample.data.fill(time as never);
+    fill(feeds.timestep, 10);
+    await binding.run();
+    assert.equal([...memory], [-1, -1, -1, -1, ...new Array(4).fill(10 + time), -1, -1, -1, -1]);
+  }
+  await graph.release();
+});
+
+test('runs float16 on bits', async () => {
+  const graph = await Graph.open(fixture('double'));
+  const sample = { ...slot('float16', [4]), data: Uint16Array.from([1.5, -2, 0.1, 1000], toHalf) };
+  const output = slot('float16', [4]);
+  await graph.bind({ sample }, { out_sample: output }).run();
+  assert.equal([...output.data], [3, -4, 0.2, 2000].map(toHalf));
+  await graph.release();
+});
+
+test('rounds to float16 as the addon does', () => {
+  const values = [0, -0, 1, 999.5, 0.1, 1 / 3, 65504, 65519, 65520, 1e9, -1e9, 2 ** -14, 2 ** -24, 2 ** -25, 1e-30];
+  values.push(2049, 2051, 0.999999, 1.9999, 2 ** -14 * 0.9999, NaN, Infinity, 1.5 * 2 ** -24, 2.5 * 2 ** -24);
+  const wide = Float32Array.from(values);
+  const bits = new Uint16Array(wide.length);
+  convert(wide, bits);
+  const own = values.map(toHalf);
+  values.forEach((value, i) => {
+    if (Number.isNaN(value)) assert.ok((own[i] & 0x7fff) > 0x7c00);
+    else assert.is(own[i], bits[i], String(value));
+  });
+});
+
+test('refuses to run twice at once with the same buffers', async () => {
+  const graph = await Graph.open(fixture('double'));
+  const binding = graph.bind({ sample: slot('float16', [1]) }, { out_sample: slot('float16', [1]) });
+  const first = binding.run();
+  await assertRejects(binding.run(), Error, /still under way$/);
+  await first;
+  await binding.run();
+  await graph.release();
+});
+
+test('releases after what is under way, and then runs no more', async () => {
+  const graph = await Graph.open(fixture('double'));
+  const output = slot('float16', [1]);
+  const binding = graph.bind(
+    { sample: { ...slot('float16', [1]), data: Uint16Array.of(toHalf(2)) } },
+    { out_sample: output },
+  );
+  const running = binding.run();
+  await Promise.all([graph.release(), graph.release()]);
+  await running;
+  assert.is(output.data[0], toHalf(4));
+  await assertRejects(binding.run(), Error, /has been released$/);
+});
+
+test('refuses buffers that are not what the graph declares', async () => {
+  const graph = await Graph.open(fixture('time_float32'));
+  const feeds = { sample: slot('float32', [1, 1, 2, 2]), timestep: slot('float32', [1]) };
+  const outputs = { out_sample: slot('float32', [1, 1, 2, 2]) };
+  const bind =
+    (f: object, o: object = {}) =>
+    () =>
+      graph.bind({ ...feeds, ...f }, { ...outputs, ...o });
+  assertThrows(bind({ timestep: slot('int64', [1]) }), Error, /^Expected int64 .* timestep .* which declares float32$/);
+  assertThrows(
+    bind({ sample: slot('float32', [1, 3, 2, 2]) }),
+    Error,
+    /^Expected dims \[1,3,2,2\] .* \[batch,1,2,2\]$/,
+  );
+  assertThrows(
+    bind({ extra: slot('float32', [1]) }),
+    Error,
+    /^Expected an input extra of .* which has sample and time/,
+  );
+  assertThrows(bind({ sample: undefined }), Error, /^Nothing is known to feed the input sample of /);
+  assertThrows(bind({}, { other: slot('float32', [1]) }), Error, /^Expected an output other .* which has out_sample$/);
+  const short = { ...slot('float32', [1, 1, 2, 2]), data: new Float32Array(3) };
+  assertThrows(bind({ sample: short }), RangeError, /^Expected 4 elements for the input sample .* received 3$/);
+  await graph.release();
+});
+
+test('says which file cannot be loaded, and why', async () => {
+  const corrupt = join(folder, 'corrupt.onnx');
+  writeFileSync(corrupt, 'this is no graph');
+  await assertRejects(Graph.open(corrupt), Error, /corrupt\.onnx could not be loaded by onnxruntime: Protobuf parsing/);
+  const pointer = join(folder, 'pointer.onnx');
+  writeFileSync(pointer, 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n');
+  await assertRejects(Graph.open(pointer), Error, /pointer\.onnx is a git-lfs pointer.*git lfs pull$/);
+  const provider = Graph.open(fixture('double'), { executionProviders: ['nonsense'] });
+  await assertRejects(provider, Error, /double\.onnx could not be loaded by onnxruntime: .*nonsense/);
+});
+
+test('says what was looked for, and what is there', () => {
+  mkdirSync(join(folder, 'model/unet'), { recursive: true });
+  const model = join(folder, 'model');
+  assertThrows(() => findFile(join(folder, 'none'), ['a.json']), Error, /^Expected a\.json in .* no such folder$/);
+  assertThrows(() => findFile(model, ['vae/model.onnx']), Error, /^Expected vae\/model.onnx in .* no folder .*vae$/);
+  assertThrows(() => findFile(model, ['unet/model.onnx']), Error, /that folder is empty$/);
+  copyFileSync(fixture('double'), join(model, 'unet/modle.onnx'));
+  assertThrows(() => findFile(model, ['unet/model.onnx']), Error, /there is only unet.modle\.onnx$/);
+  writeFileSync(join(model, 'weights.bin'), '');
+  assertThrows(
+    () => findFile(model, ['a.json', 'b.json']),
+    Error,
+    /^Expected a\.json or b\.json .* found unet, weights/,
+  );
+  assert.is(findFile(model, ['a', 'weights.bin']), join(model, 'weights.bin'));
+});
+
+test('says which JSON file is none', () => {
+  for (const [text, reason] of [
+    ['{', /half\.json could not be read as JSON: /],
+    ['[1]', /^Expected an object in .*half\.json but found an array$/],
+    ['null', /but found null$/],
+  ] as const) {
+    writeFileSync(join(folder, 'half.json'), text);
+    assertThrows(() => readJson(folder, ['half.json']), Error, reason);
+  }
+  writeFileSync(join(folder, 'half.json'), '{"a":1}');
+  assert.equal(readJson(folder, ['half.json']).json, { a: 1 });
+});
+
+test.run();

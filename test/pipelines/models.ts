@@ -1,0 +1,26 @@
+// Model directories for the tests: the committed ones, and copies with something wrong.
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Predicts a picture of one colour whatever it sees; see test/fixtures/graphs.py. */
+export const constant = fileURLToPath(new URL('../fixtures/models/constant', import.meta.url));
+/** The pipeline that comes with the package. */
+export const shapes = fileURLToPath(new URL('../../models/shapes', import.meta.url));
+export const hasShapes = existsSync(shapes);
+
+const copies: string[] = [];
+
+/** A copy of the constant model, changed by `change`; see {@link removeCopies}. */
+export function changed(change: (folder: string) => void): string {
+  const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-model-'));
+  copies.push(folder);
+  cpSync(constant, folder, { recursive: true });
+  change(folder);
+  return folder;
+}
+
+export function removeCopies(): void {
+  for (const folder of copies.splice(0)) rmSync(folder, { recursive: true });
+}
