@@ -7,6 +7,8 @@ export {
   deviceStep,
   NEEDS_QUANTILE,
   NOT_FINITE,
+  prepareStep,
+  type StepKernel,
 } from './step.js';
 export { Graph, Stream, StreamEvent } from './stream.js';
 export { DeviceTensor, type DeviceTensorOptions, type DeviceType, type HostArray } from './tensor.js';

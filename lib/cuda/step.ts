@@ -63,11 +63,18 @@ const AT = Object.fromEntries(['rows', ...ORDER, 'next', 'next2'].map((name, i) 
  * @param rows float64, 32 numbers a sample
  * @returns which kernel was taken
  */
-export function deviceStep(
-  rows: DeviceTensor,
-  buffers: DeviceBuffers,
-  options: DeviceStepOptions,
-): 'step' | 'cluster' | 'team' {
+export function deviceStep(rows: DeviceTensor, buffers: DeviceBuffers, options: DeviceStepOptions): StepKernel {
+  return prepareStep(rows, buffers, options)();
+}
+
+/** Which kernel a step took: one pass, or with a quantile by clusters, or by blocks that meet in global memory. */
+export type StepKernel = 'step' | 'cluster' | 'team';
+
+/**
+ * Checks everything that {@link deviceStep} does, and returns what queues the step: for loops in which a call counts in
+ * microseconds. The tensors and the stream are kept alive, and must not be disposed.
+ */
+export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options: DeviceStepOptions): () => StepKernel {
   const { stream, batch, first = 0, doubled = false, quantile = false } = options;
   const b = buffers;
   if (rows.type !== 'float64' || !(first >= 0) || rows.length < (first + batch) * ROW_LENGTH) {
@@ -140,7 +147,13 @@ export function deviceStep(
   }
   checkMemory(b, doubled || stride !== n);
   const codes = [NETWORK[type]!, NETWORK[nextType]!] as const;
-  return native.cudaStep(stream.handle, addresses, batch, n, stride, codes[0], codes[1], quantile ? 1 : 0);
+  const used = [rows, ...Object.values(b)].filter((tensor): tensor is DeviceTensor => !!tensor);
+  return () => {
+    for (const tensor of used) {
+      if (tensor.disposed) throw new Error('Expected living tensors for a step but received one that was disposed');
+    }
+    return native.cudaStep(stream.handle, addresses, batch, n, stride, codes[0], codes[1], quantile ? 1 : 0);
+  };
 }
 
 /** Outputs apart from each other; apart from every input but one that they are element by element. */

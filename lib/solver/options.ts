@@ -10,7 +10,7 @@ import {
   wholeNumber,
   wrongType,
 } from '../check.js';
-import { requireCuda } from '../cuda/info.js';
+import { cudaInfo } from '../cuda/info.js';
 import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import type { Tensor, TensorType } from '../tensor.js';
@@ -201,8 +201,8 @@ export function readSolverOptions(schedule: NoiseSchedule, options: SolverOption
   if (options.threads !== undefined) wholeNumber(threads, 'threads', 1, 1024);
   const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda'] as const);
   if (device === 'cuda') {
-    requireCuda("device: 'cuda'");
-    throw new RangeError("Expected 'auto' or 'cpu' for device but received 'cuda': DPMSolver runs on the CPU so far");
+    const why = cudaInfo().reason ?? 'DPMSolver runs on the CPU so far (dpm-solver/cuda has the step)';
+    throw new RangeError(`Expected 'auto' or 'cpu' for device but received 'cuda': ${why}`);
   }
   return {
     schedule,

@@ -29,8 +29,17 @@ if (!real && able) {
   await buildFakeLibrary(join(release, 'dpm-solver-cuda.so'));
   process.env.DPM_SOLVER_PREBUILD = folder;
 }
-const { DeviceTensor, deviceNoise, deviceStep, NEEDS_QUANTILE, NOT_FINITE, Stream, StreamEvent, cudaInfo } =
-  await import('../../lib/cuda/index.js');
+const {
+  DeviceTensor,
+  deviceNoise,
+  deviceStep,
+  NEEDS_QUANTILE,
+  NOT_FINITE,
+  prepareStep,
+  Stream,
+  StreamEvent,
+  cudaInfo,
+} = await import('../../lib/cuda/index.js');
 const { devices } = await import('../../lib/devices.js');
 const { PhiloxNoise } = await import('../../lib/noise.js');
 const { convert, step } = await import('../../lib/native.js');
@@ -209,6 +218,22 @@ test('a captured step runs with whatever its tensors hold by then', async () => 
   graph.dispose();
   assertThrows(() => graph.launch(stream), Error, /living graph/);
   for (const tensor of [rows, dx, out]) tensor.dispose();
+});
+
+test('a prepared step runs again and again, and not without its tensors', async () => {
+  const n = 512;
+  const x = floats(n);
+  const rows = await up(Float64Array.from(row()));
+  const dx = await up(x);
+  const queue = prepareStep(rows, { x: dx, base: dx, out: dx }, { stream, batch: 1 });
+  for (let k = 0; k < 3; k++) {
+    assert.is(queue(), 'step');
+    step(Float64Array.from(row()), { x, base: x, out: x }, { batch: 1 });
+  }
+  assertBitsEqual(await dx.copyTo(new Float32Array(n), stream), x);
+  dx.dispose();
+  assertThrows(queue, Error, /living tensors for a step/);
+  rows.dispose();
 });
 
 test('streams and events order and measure work', async () => {

@@ -132,8 +132,8 @@ loader('cudaInfo and devices() never throw, and the CPU comes first', () => {
   const schedule = NoiseSchedule.linear();
   const error = assertThrows(
     () => new DPMSolver((x) => x, schedule, { device: 'cuda' }),
-    Error,
-    /^Expected a CUDA card for device: 'cuda' but there is no .*/,
+    RangeError,
+    /^Expected 'auto' or 'cpu' for device but received 'cuda': there is no .*/,
   );
   assert.not.match(error.message, /\n/);
   new DPMSolver((x) => x, schedule, { device: 'auto' });
