@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const windows = process.platform === 'win32';
 const ALL = ['75', '80', '86', '89', '90', '100', '120'];
 /** Registers a thread, per kernel: those that a multiprocessor could not hold a block of would not start. */
 const REGISTERS = [
@@ -23,7 +24,7 @@ const MOST_BYTES = 2_000_000;
 const { values: options } = parseArgs({
   options: {
     arch: { type: 'string' },
-    out: { type: 'string', default: join(root, 'build/Release/dpm-solver-cuda.so') },
+    out: { type: 'string', default: join(root, `build/Release/dpm-solver-cuda.${windows ? 'dll' : 'so'}`) },
     check: { type: 'boolean', default: false },
     'if-possible': { type: 'boolean', default: false },
   },
@@ -45,7 +46,7 @@ const common = [
   '-O3',
   '-fmad=false',
   `-I${join(root, 'native')}`,
-  '-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-fno-exceptions,-fno-rtti',
+  windows ? '-Xcompiler=/W3' : '-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-fno-exceptions,-fno-rtti',
   ...(options.check ? ['-Werror', 'all-warnings'] : []),
 ];
 const gencode = archs.flatMap((arch) => ['-gencode', `arch=compute_${arch},code=sm_${arch}`]);
