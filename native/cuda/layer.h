@@ -86,9 +86,11 @@ DPM_DEVICE uint32_t ClusterSize() {
   asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
   return size;
 }
-// All threads of all blocks of the cluster; orders their accesses to shared memory.
+// All threads of all blocks of the cluster; orders their accesses to shared memory. Not the `.aligned` form: that one
+// is undefined where a warp has diverged, and what the compiler makes converge before its own barriers it does not
+// before these.
 DPM_DEVICE void ClusterSync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
 // The four words of block `rank` that lie where those at `of` + i, a multiple of 16 bytes, lie in this one.
 DPM_DEVICE void LoadRemote4(Shared<uint32_t> of, size_t i, uint32_t rank, uint32_t* to) {
