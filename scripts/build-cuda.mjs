@@ -108,6 +108,8 @@ async function check() {
     const divisions = readFileSync(ptx, 'utf8').match(/\b(div|sqrt|rcp)\.(approx|full)\S*/g) ?? [];
     if (fused.length > 0)
       problems.push(`${source}: ${fused.length} fused multiply-adds, the first is ${fused[0].trim()}`);
+    const split = readFileSync(ptx, 'utf8').match(/\bst\.global\.v2\.f32\b/g) ?? [];
+    if (split.length > 0) problems.push(`${source}: ${split.length} stores of 16 bytes that the compiler split`);
     if (divisions.length > 0) problems.push(`${source}: ${divisions[0]}, which is not rounded`);
   }
   if (bytes > MOST_BYTES) problems.push(`${bytes} bytes, the limit is ${MOST_BYTES}`);

@@ -154,13 +154,17 @@ DPM_DEVICE uint16_t Load1(const uint16_t* from) { return *from; }
 DPM_DEVICE void Store1(float* to, float value) { *to = value; }
 DPM_DEVICE void Store1(uint16_t* to, uint16_t value) { *to = value; }
 
-// 16 bytes at an address that is a multiple of 16.
+// 16 bytes at an address that is a multiple of 16. Stores are written out: the compiler takes a float4 apart and does
+// not always put it together again. They clobber memory, so that no load of an operand sinks below a store that may
+// overwrite it.
 DPM_DEVICE void Load16(const float* from, float* to) {
   const float4 v = *reinterpret_cast<const float4*>(from);
   to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
 }
 DPM_DEVICE void Store16(float* to, const float* from) {
-  *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(from[0]),
+               "f"(from[1]), "f"(from[2]), "f"(from[3])
+               : "memory");
 }
 // 16 or 8 bytes of 16-bit numbers, two in each word, at an address that is a multiple of as much.
 DPM_DEVICE void Load16(const uint16_t* from, uint32_t* to) {
@@ -168,14 +172,17 @@ DPM_DEVICE void Load16(const uint16_t* from, uint32_t* to) {
   to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
 }
 DPM_DEVICE void Store16(uint16_t* to, const uint32_t* from) {
-  *reinterpret_cast<uint4*>(to) = make_uint4(from[0], from[1], from[2], from[3]);
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(from[0]),
+               "r"(from[1]), "r"(from[2]), "r"(from[3])
+               : "memory");
 }
 DPM_DEVICE void Load8(const uint16_t* from, uint32_t* to) {
   const uint2 v = *reinterpret_cast<const uint2*>(from);
   to[0] = v.x, to[1] = v.y;
 }
 DPM_DEVICE void Store8(uint16_t* to, const uint32_t* from) {
-  *reinterpret_cast<uint2*>(to) = make_uint2(from[0], from[1]);
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "r"(from[0]), "r"(from[1])
+               : "memory");
 }
 
 // ---- a team of blocks that meets in global memory ------------------------------------------------------------------
