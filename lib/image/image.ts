@@ -30,6 +30,16 @@ export function toImages(data: ArrayLike<number>, dims: readonly number[]): Imag
   });
 }
 
+/** A picture as a network takes it: planes of red, green and blue, 0 becomes -1 and 255 becomes 1. */
+export function toPixels({ width, height, data }: Image): Float32Array {
+  const plane = width * height;
+  const pixels = new Float32Array(3 * plane);
+  for (let c = 0; c < 3; c++) {
+    for (let i = 0; i < plane; i++) pixels[c * plane + i] = data[3 * i + c] / 127.5 - 1;
+  }
+  return pixels;
+}
+
 function toByte(value: number): number {
   const scaled = Math.min(Math.max(value * 0.5 + 0.5, 0), 1) * 255;
   const low = Math.floor(scaled);
