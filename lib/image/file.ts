@@ -47,12 +47,18 @@ function toImage(png: DecodedPng): Image {
   const { width, height } = png;
   const plain = png.palette ? { data: convertIndexedToRgb(png), channels: png.palette[0].length, depth: 8 } : png;
   const { channels } = plain;
-  const max = 2 ** plain.depth - 1;
-  const read = (i: number): number => (plain.data[i] * 255) / max;
+  const { data: values, depth } = plain;
+  const max = 2 ** depth - 1;
+  // Depths below 8, which only grey has, come packed: several pixels a byte, and every row begins a new one.
+  const line = Math.ceil((width * depth) / 8);
+  const read = (i: number): number => {
+    if (depth >= 8) return (values[i] * 255) / max;
+    const bit = (i % width) * depth;
+    const byte = values[Math.floor(i / width) * line + (bit >> 3)];
+    return (((byte >> (8 - depth - (bit & 7))) & max) * 255) / max;
+  };
   const data = new Uint8Array(3 * width * height);
   const hasAlpha = channels === 2 || channels === 4;
-  // Depths below 8 come packed, several pixels a byte.
-  if (plain.depth < 8) throw new Error(`${plain.depth} bits a channel are not supported`);
   for (let i = 0; i < width * height; i++) {
     const alpha = hasAlpha ? read(channels * i + channels - 1) / 255 : 1;
     for (let c = 0; c < 3; c++) {

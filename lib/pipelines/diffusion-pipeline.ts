@@ -67,6 +67,7 @@ interface Parts {
   /** null: the network works in pixels. */
   vae: Vae | null;
   training: Training;
+  schedulerConfig: Readonly<Record<string, unknown>>;
   folder: string;
   classifierFolder: string | undefined;
   limits: Limits;
@@ -139,6 +140,7 @@ export class DiffusionPipeline extends Callable {
       const limits = { channels, factor, patch, size, defaultGuidance: scale, distilled, inpainting };
       return new DiffusionPipeline({
         ...{ denoiser, conditioner, vae, training, folder, classifierFolder, limits, session },
+        schedulerConfig: scheduler.json,
       });
     } catch (error) {
       await Promise.all(opened.map((part) => part.release()));
@@ -360,6 +362,11 @@ export class DiffusionPipeline extends Callable {
       guidance,
       timings: this.#timings(clock, encodeMs, started),
     };
+  }
+
+  /** What scheduler_config.json holds: a scheduler object for this model is made from it. */
+  get schedulerConfig(): Readonly<Record<string, unknown>> {
+    return this.#parts.schedulerConfig;
   }
 
   /** Frees the networks, after the runs that are under way. The pipeline cannot be used any more. */
