@@ -3,9 +3,9 @@
 //
 //     node examples/loop-with-scheduler.mjs "a red circle on a blue background" picture.ppm
 import { writeFileSync } from 'node:fs';
-import { Tensor } from 'onnxruntime-node';
 import { randn } from 'dpm-solver';
 import { DPMSolverMultistepScheduler as Scheduler } from 'dpm-solver/schedulers';
+import { Tensor } from 'onnxruntime-node';
 import { loadUnet, schedulerConfig, toPpm } from './shapes.mjs';
 
 const [prompt = 'a red circle on a blue background', file = 'picture.ppm'] = process.argv.slice(2);

@@ -2,8 +2,8 @@
 //
 //     node examples/loop-with-start.mjs "a red circle on a blue background" picture.ppm
 import { writeFileSync } from 'node:fs';
-import { Tensor } from 'onnxruntime-node';
 import { betas, DPMSolver, NoiseSchedule, randn } from 'dpm-solver';
+import { Tensor } from 'onnxruntime-node';
 import { loadUnet, schedulerConfig, toPpm } from './shapes.mjs';
 
 const [prompt = 'a red circle on a blue background', file = 'picture.ppm'] = process.argv.slice(2);

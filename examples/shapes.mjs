@@ -13,9 +13,12 @@ function tokens(prompt) {
   const vocabulary = json('tokenizer/tokenizer.json').model.vocab;
   const length = json('tokenizer/tokenizer_config.json').model_max_length;
   const ids = new Int32Array(length).fill(vocabulary['[PAD]']);
-  prompt.split(' ').filter(Boolean).forEach((word, i) => {
-    ids[i] = vocabulary[word];
-  });
+  prompt
+    .split(' ')
+    .filter(Boolean)
+    .forEach((word, i) => {
+      ids[i] = vocabulary[word];
+    });
   return ids;
 }
 
@@ -36,7 +39,8 @@ export async function loadUnet(prompt) {
 export function toPpm({ data, dims: [, , height, width] }) {
   const bytes = Buffer.alloc(3 * height * width);
   for (let i = 0; i < height * width; i++) {
-    for (let c = 0; c < 3; c++) bytes[3 * i + c] = Math.round(255 * Math.min(Math.max(data[c * height * width + i] / 2 + 0.5, 0), 1));
+    for (let c = 0; c < 3; c++)
+      bytes[3 * i + c] = Math.round(255 * Math.min(Math.max(data[c * height * width + i] / 2 + 0.5, 0), 1));
   }
   return Buffer.concat([Buffer.from(`P6 ${width} ${height} 255\n`), bytes]);
 }

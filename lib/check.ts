@@ -24,6 +24,13 @@ export function positiveNumber(value: unknown, name: string): number {
   return value;
 }
 
+/** `value` if it is an integer that a double holds exactly, TypeError or RangeError otherwise. */
+export function safeInteger(value: unknown, name: string): number {
+  if (typeof value !== 'number') throw wrongType('a number', name, value);
+  if (!Number.isSafeInteger(value)) throw outOfRange('a safe integer', name, value);
+  return value;
+}
+
 /** `value` if it is an integer of at least `least` (and at most `most`), TypeError or RangeError otherwise. */
 export function wholeNumber(value: unknown, name: string, least: number, most = Infinity): number {
   const expected =

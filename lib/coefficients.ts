@@ -106,15 +106,38 @@ interface Native {
     tau2: number,
     nodes: Float64Array,
   ): Status;
+  uniPCRow(
+    rows: Float64Array,
+    index: number,
+    form: number,
+    predictorOrder: number,
+    correctorOrder: number,
+    bh1: number,
+    nodes: Float64Array,
+  ): Status;
+  ddimRow(
+    rows: Float64Array,
+    index: number,
+    modelType: number,
+    eta: number,
+    rederive: number,
+    nodes: Float64Array,
+  ): Status;
+  pndmRow(rows: Float64Array, index: number, v: number, nodes: Float64Array, weights: Float64Array): Status;
+  edmPredictionRow(rows: Float64Array, index: number, v: number, sigmaData: number, node: Float64Array): Status;
+  keepNoise(rows: Float64Array, index: number, node: Float64Array): Status;
   elementary(name: 'exp' | 'expm1' | 'log' | 'log1p', x: Float64Array, out: Float64Array): void;
   phi(k: number, z: number): number;
   weight(form: number, k: number, h: number, tau2: number): number;
 }
 
-const native = addon as unknown as Native;
+// Asked for at each call: native.ts shows this module to others, and so may be loaded after it.
+const native = (): Native => addon as unknown as Native;
 
-// Rows are made in every step: the nodes travel in two buffers that are made once.
+// Rows are made in every step: the nodes travel in buffers that are made once.
 const oneNode = new Float64Array(4);
+const twoNodes = new Float64Array(2 * 4);
+const fourWeights = new Float64Array(4);
 const fiveNodes = new Float64Array(5 * 4);
 
 function put(to: Float64Array, i: number, node: Node): void {
@@ -138,7 +161,7 @@ export function predictionRow(
   scale = 1,
 ): Status {
   put(oneNode, 0, node);
-  return native.predictionRow(rows, index, MODEL_TYPE[modelType], FORM[form], GUIDANCE[guidance], scale, oneNode);
+  return native().predictionRow(rows, index, MODEL_TYPE[modelType], FORM[form], GUIDANCE[guidance], scale, oneNode);
 }
 
 /**
@@ -154,7 +177,7 @@ export function updateRow(
   put(fiveNodes, 0, update.target);
   put(fiveNodes, 1, update.base);
   for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.nodes[i] ?? update.base);
-  return native.updateRow(
+  return native().updateRow(
     rows,
     index,
     sum === 'second' ? 1 : 0,
@@ -168,17 +191,108 @@ export function updateRow(
   );
 }
 
+/** A step of UniPC (native/coefficients/unipc.h). */
+export interface UniPCUpdate {
+  readonly form: Form;
+  readonly predictorOrder: 1 | 2 | 3;
+  /** 0: no corrector. */
+  readonly correctorOrder: 0 | 1 | 2 | 3;
+  readonly solverType: 'bh1' | 'bh2';
+  readonly target: Node;
+  /** Where P was evaluated. */
+  readonly current: Node;
+  /** Where D1, D2 and D3 were, as many as the orders read; the corrector's base stands at the first. */
+  readonly history: readonly Node[];
+}
+
+/**
+ * Fills both sums of row `index`: `first` is the network's next input, `second` the corrected state, from which the next
+ * corrector starts. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function uniPCRow(rows: Float64Array, index: number, update: UniPCUpdate): Status {
+  put(fiveNodes, 0, update.target);
+  put(fiveNodes, 1, update.current);
+  for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.history[i] ?? update.current);
+  const bh1 = update.solverType === 'bh1' ? 1 : 0;
+  return native().uniPCRow(
+    rows,
+    index,
+    FORM[update.form],
+    update.predictorOrder,
+    update.correctorOrder,
+    bh1,
+    fiveNodes,
+  );
+}
+
+/**
+ * Fills row `index` with a step of DDIM from `current` to `target`: P is x0, D0 the noise. `rederive` takes the noise
+ * from the (clipped) x0. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function ddimRow(
+  rows: Float64Array,
+  index: number,
+  modelType: ModelType,
+  current: Node,
+  target: Node,
+  eta = 0,
+  rederive = false,
+): Status {
+  put(twoNodes, 0, current);
+  put(twoNodes, 1, target);
+  return native().ddimRow(rows, index, MODEL_TYPE[modelType], eta, rederive ? 1 : 0, twoNodes);
+}
+
+/**
+ * Fills row `index` with PNDM's transfer from one node to another: the noise is the weighted sum of P, D1, D2 and D3,
+ * which are the network's outputs as they are, noise or v. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function pndmRow(
+  rows: Float64Array,
+  index: number,
+  modelType: 'noise' | 'v',
+  from: Node,
+  to: Node,
+  weights: readonly number[],
+): Status {
+  put(twoNodes, 0, from);
+  put(twoNodes, 1, to);
+  for (let i = 0; i < 4; i++) fourWeights[i] = weights[i] ?? 0;
+  return native().pndmRow(rows, index, modelType === 'v' ? 1 : 0, twoNodes, fourWeights);
+}
+
+/** Fills the prediction of row `index`, x0 of an EDM network at `node`, and D0 = P. Returns a STATUS. */
+export function edmPredictionRow(
+  rows: Float64Array,
+  index: number,
+  modelType: 'noise' | 'v',
+  sigmaData: number,
+  node: Node,
+): Status {
+  put(oneNode, 0, node);
+  return native().edmPredictionRow(rows, index, modelType === 'v' ? 1 : 0, sigmaData, oneNode);
+}
+
+/**
+ * Lets row `index`, whose P is x0 and whose sums are those of a noise form, keep and use the noise that belongs to P:
+ * D0 = (x - alpha P) / sigma. Returns a STATUS.
+ */
+export function keepNoise(rows: Float64Array, index: number, node: Node): Status {
+  put(oneNode, 0, node);
+  return native().keepNoise(rows, index, oneNode);
+}
+
 /** @internal out[i] = f(x[i]) */
 export function elementary(name: 'exp' | 'expm1' | 'log' | 'log1p', x: Float64Array, out: Float64Array): void {
-  native.elementary(name, x, out);
+  native().elementary(name, x, out);
 }
 
 /** @internal phi_k(z), k = 1 .. 4 */
 export function phi(k: number, z: number): number {
-  return native.phi(k, z);
+  return native().phi(k, z);
 }
 
 /** @internal The weight of the k-th Taylor coefficient in a step of size h. */
 export function weight(form: Form, k: number, h: number, tau2 = 0): number {
-  return native.weight(FORM[form], k, h, tau2);
+  return native().weight(FORM[form], k, h, tau2);
 }

@@ -2,6 +2,22 @@
 // their own loop.
 import { load } from './loader.js';
 
+export {
+  type Form,
+  type Guidance,
+  type Method,
+  type ModelType,
+  type Node,
+  predictionRow,
+  ROW,
+  STATUS,
+  type Status,
+  SUM,
+  TRANSFORM,
+  type Update,
+  updateRow,
+} from './coefficients.js';
+
 /** State, history and noise: one float32 or float64 number an element. */
 export type StateArray = Float32Array | Float64Array;
 /** What a network may give or take besides: float16, as a `Float16Array` or as the bits in a `Uint16Array`. */
@@ -52,7 +68,7 @@ interface Addon {
 /** @internal */
 export const addon: Addon = load<Addon>();
 
-/** Bits of the `flags` argument of the addon's step. @internal */
+/** Bits of the `flags` argument of the addon's step; higher ones say which buffers are absent. @internal */
 export const CHECK_FINITE = 1;
 /** @internal */
 export const DOUBLED = 2;
@@ -128,7 +144,25 @@ export interface StepOptions {
  */
 export function step(rows: Float64Array, buffers: StepBuffers, options: StepOptions): number {
   const b = buffers;
-  const flags = (options.checkFinite === false ? 0 : CHECK_FINITE) | (options.doubled ? DOUBLED : 0);
+  const flags =
+    (options.checkFinite === false ? 0 : CHECK_FINITE) |
+    (options.doubled ? DOUBLED : 0) |
+    // What is not there is not looked for: from bit 2 on, in the order of the arguments.
+    (b.x ? 0 : 1 << 2) |
+    (b.m ? 0 : 1 << 3) |
+    (b.u ? 0 : 1 << 4) |
+    (b.g ? 0 : 1 << 5) |
+    (b.base ? 0 : 1 << 6) |
+    (b.p ? 0 : 1 << 7) |
+    (b.d1 ? 0 : 1 << 8) |
+    (b.d2 ? 0 : 1 << 9) |
+    (b.d3 ? 0 : 1 << 10) |
+    (b.z ? 0 : 1 << 11) |
+    (b.d0 ? 0 : 1 << 12) |
+    (b.out ? 0 : 1 << 13) |
+    (b.out2 ? 0 : 1 << 14) |
+    (b.next ? 0 : 1 << 15) |
+    (options.scratch ? 0 : 1 << 16);
   return addon.step(
     rows,
     options.first ?? 0,

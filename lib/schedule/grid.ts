@@ -7,7 +7,8 @@ import { fixedOrders, singlestepOrders } from './orders.js';
 
 export { fixedOrders, multistepOrders, type Order, singlestepOrders } from './orders.js';
 
-const SKIP_TYPES = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
+/** @internal */
+export const SKIP_TYPES = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
 
 /** How the times of a run are spaced; see {@link timeGrid}. */
 export type SkipType = (typeof SKIP_TYPES)[number];

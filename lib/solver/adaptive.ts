@@ -11,7 +11,7 @@ import { BaseRun } from './run.js';
 
 const FIRST_STEP = 0.05;
 const SAFETY = 0.9;
-/** As published: the end is reached when t is this close to it. */
+/** As published: the end is reached when t is this close to it. The PI controller goes all the way. */
 const TIME_TOLERANCE = 1e-5;
 
 /** A step being tried: from s to target, its stages at s1 (and s2), seen at `stage`. */
@@ -60,6 +60,7 @@ export class AdaptiveRun extends BaseRun {
     this.#endLambda = solver.schedule.lambda(sampler.tEnd);
     this.#direction = Math.sign(this.#endLambda - this.#lambda);
     this.#h = this.#direction * FIRST_STEP;
+    this.#allow(this.#order);
     this.#attempt = this.#prepare();
   }
 
@@ -68,7 +69,7 @@ export class AdaptiveRun extends BaseRun {
   }
 
   get time(): number {
-    return this.#finished || this.#denoising ? this.#time : this.#attempt.times[this.#stage];
+    return this.#finished || this.#denoising || this.#stage === 0 ? this.#time : this.#attempt.times[this.#stage];
   }
 
   get t(): number {
@@ -185,18 +186,30 @@ export class AdaptiveRun extends BaseRun {
   }
 
   #accept(reached: number): void {
-    if (Math.abs(reached - this.sampler.tEnd) <= TIME_TOLERANCE) {
-      this.#time = this.sampler.tEnd;
-      if (this.sampler.denoiseToZero) this.#denoising = true;
-      else this.#finished = true;
-    } else {
-      this.#begin(this.#order);
+    const { tEnd, controller, denoiseToZero } = this.sampler;
+    const ended = Math.abs(reached - tEnd) <= (controller === 'integral' ? TIME_TOLERANCE : 0);
+    if (ended) this.#time = tEnd;
+    let failure: unknown;
+    try {
+      if (!ended) this.#begin(this.#order);
+      else if (denoiseToZero) this.#allow(1);
+    } catch (error) {
+      failure = error;
     }
-    this.complete(this.#x, this.#time, this.#time);
+    this.#denoising = ended && denoiseToZero;
+    this.#finished = ended && !denoiseToZero;
+    // The step has been made, whether or not another one follows.
+    this.complete(this.#x, this.#time);
+    if (failure) throw failure;
   }
 
   /** The next attempt, if `cost` more evaluations are allowed. */
   #begin(cost: number): void {
+    this.#allow(cost);
+    this.#attempt = this.#prepare();
+  }
+
+  #allow(cost: number): void {
     const { maxNfe } = this.sampler;
     if (this.nfe + cost > maxNfe) {
       this.fail(
@@ -205,7 +218,6 @@ export class AdaptiveRun extends BaseRun {
         ),
       );
     }
-    this.#attempt = this.#prepare();
   }
 
   #again(reuse: boolean): void {
@@ -252,7 +264,7 @@ export class AdaptiveRun extends BaseRun {
     this.#x = out;
     this.#denoising = false;
     this.#finished = true;
-    this.complete(out, 0, this.#time);
+    this.complete(out, 0);
   }
 }
 

@@ -150,14 +150,22 @@ export class DPMSolver {
     }
     while (!run.done) {
       signal?.throwIfAborted();
-      const output = await model(run.x, run.t, signal);
-      const gradient = gradientOf ? await gradientOf(run.x, run.t) : undefined;
+      let output: Tensor;
+      let gradient: Tensor | undefined;
+      try {
+        output = await model(run.x, run.t, signal);
+        gradient = gradientOf ? await gradientOf(run.x, run.t) : undefined;
+      } catch (error) {
+        // A model that gives up because it was told to: the reason counts.
+        signal?.throwIfAborted();
+        throw error;
+      }
       signal?.throwIfAborted();
       run.advance(output, gradient);
     }
     const sampling: Sampling = { sample: run.result, nfe: run.nfe, times: run.times };
     if (run.seed !== undefined) sampling.seed = typeof run.seed === 'number' ? run.seed : [...run.seed];
-    if (options.intermediates) sampling.intermediates = run.intermediates;
+    if (run.intermediates.length > 0) sampling.intermediates = run.intermediates;
     return sampling;
   }
 }

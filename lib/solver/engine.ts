@@ -1,4 +1,5 @@
 // The tensors of a run: states, history and noise, made once, and the native step over them.
+import { outOfRange } from '../check.js';
 import { ROW, TRANSFORM } from '../coefficients.js';
 import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../native.js';
 import { type NoiseSource, PhiloxNoise, TorchNoise } from '../noise.js';
@@ -20,8 +21,12 @@ interface Slot {
   readonly input: Tensor;
   /** What the step has to write besides the state to complete the input. */
   readonly next: NetworkArray | null;
-  /** The state as the caller knows it: xT's dims. */
+  /** The state as the caller knows it: xT's dims and type. */
   readonly view: Tensor;
+  /** What view holds; a tensor's own data is not asked for twice. */
+  readonly viewData: NetworkArray;
+  /** The state itself, in xT's dims. */
+  readonly own: Tensor;
 }
 
 /** What one native step reads and writes, by slot; -1 for none. @internal */
@@ -58,10 +63,12 @@ export class Engine {
   readonly #history: StateArray[] = [];
   readonly #flags: number;
   readonly #scratch: Uint8Array | null;
-  readonly #batchRows: Float64Array | null;
+  readonly #rows: Float64Array;
   readonly #noise: NoiseSource | null = null;
   readonly #z: StateArray | null = null;
   #draws = 0;
+  /** z holds the noise of a step that has not been made yet. */
+  #drawn = false;
   readonly #x0: StateArray | null = null;
   readonly #x0View: Tensor | null = null;
   readonly #norms: Float64Array;
@@ -78,8 +85,11 @@ export class Engine {
     this.#flags = (solver.checkFinite ? CHECK_FINITE : 0) | (doubled ? DOUBLED : 0);
     for (let i = 0; i < slots; i++) this.#slots.push(this.#makeSlot(inputType, doubled));
     for (let i = 0; i < history; i++) this.#history.push(this.#stateArray());
-    this.#batchRows = view.batch > 1 ? new Float64Array(view.batch * ROW.length) : null;
+    this.#rows = new Float64Array(view.batch * ROW.length);
     this.#norms = new Float64Array(view.batch);
+    if (typeof sampler.seed === 'object' && sampler.seed.length !== view.batch) {
+      throw outOfRange(`one seed per sample (${view.batch})`, 'seed', sampler.seed.length);
+    }
     const { thresholding, threads } = solver;
     const n = view.length / view.batch;
     this.#scratch = thresholding
@@ -99,6 +109,19 @@ export class Engine {
       this.#x0View = makeTensor(xT, this.stateType, this.#x0, view.dims);
     }
     this.setState(0, view.data);
+    const bad = this.#notFinite(0);
+    if (bad >= 0) {
+      const value = this.#slots[0].state[bad];
+      throw new RangeError(`Expected finite numbers for xT.data but received ${value} at index ${bad}`);
+    }
+  }
+
+  /** The first element of a state that is not finite, if that is to be checked; -1 for none. */
+  #notFinite(slot: number): number {
+    if (!this.#solver.checkFinite) return -1;
+    const { state } = this.#slots[slot];
+    for (let i = 0; i < state.length; i++) if (state[i] - state[i] !== 0) return i;
+    return -1;
   }
 
   #stateArray(): StateArray {
@@ -111,13 +134,11 @@ export class Engine {
     const shared = inputType === this.stateType;
     const state = (shared ? inputData.subarray(0, length) : this.#stateArray()) as StateArray;
     const input = makeTensor(source, inputType, inputData, this.#inputDims);
-    const view =
-      type === this.stateType
-        ? shared && !doubled
-          ? input
-          : makeTensor(source, type, state, dims)
-        : makeTensor(source, type, allocate(type, length, data), dims);
-    return { state, input, next: shared ? (doubled ? inputData.subarray(length) : null) : inputData, view };
+    const viewData = type === this.stateType ? state : allocate(type, length, data);
+    const view = shared && !doubled && viewData === state ? input : makeTensor(source, type, viewData, dims);
+    const own = type === this.stateType ? view : makeTensor(source, this.stateType, state, dims);
+    const next = shared ? (doubled ? inputData.subarray(length) : null) : inputData;
+    return { state, input, next, view, viewData, own };
   }
 
   /** What the network gets for a state. */
@@ -127,9 +148,8 @@ export class Engine {
 
   /** A state in xT's type and dims, as a view that later steps overwrite. */
   view(slot: number): Tensor {
-    const { view, state } = this.#slots[slot];
-    const data = view.data as NetworkArray;
-    if (this.#xT.type !== this.stateType) addon.convert(state, data);
+    const { view, viewData, state } = this.#slots[slot];
+    if (viewData !== state) addon.convert(state, viewData);
     return view;
   }
 
@@ -151,15 +171,20 @@ export class Engine {
     }
   }
 
-  /** Lets the caller change a state. */
+  /** Lets the caller change a state, in the state's own type: nothing is lost where the change is none. */
   correct(slot: number, change: (x: Tensor) => Tensor): void {
-    const changed = readTensor(change(this.view(slot)), "correctXt's result");
+    const changed = readTensor(change(this.#slots[slot].own), "correctXt's result");
     if (!sameDims(changed.dims, this.#xT.dims)) {
       throw new RangeError(
         `Expected dims [${this.#xT.dims.join(', ')}] for correctXt's result but received [${changed.dims.join(', ')}]`,
       );
     }
     this.setState(slot, changed.data);
+    const bad = this.#notFinite(slot);
+    if (bad >= 0) {
+      const value = this.#slots[slot].state[bad];
+      throw new Error(`Expected finite numbers for correctXt's result but received ${value} at index ${bad}`);
+    }
   }
 
   /** Checks what the network returned; nothing of the run changes. */
@@ -190,10 +215,20 @@ export class Engine {
     return view.data;
   }
 
-  /** Runs one row. Returns -1, or the first sample whose prediction (0) or corrected x0 (1) is not finite. */
+  /** Runs one row. Tells the first sample whose prediction, or corrected x0, is not finite; -1 for none. */
   apply(rows: Float64Array, step: Application, output: Output): { sample: number; corrected: boolean } {
+    // Drawn once, even if correctX0 throws and the step is tried again.
+    if (step.noisy && !this.#drawn) {
+      this.#noise!.fill(this.#z!, this.batch, this.#draws++);
+      this.#drawn = true;
+    }
+    const found = this.#applyCorrected(rows, step, output);
+    this.#drawn = false;
+    return found;
+  }
+
+  #applyCorrected(rows: Float64Array, step: Application, output: Output): { sample: number; corrected: boolean } {
     const { correctX0 } = this.#solver;
-    if (step.noisy) this.#noise!.fill(this.#z!, this.batch, this.#draws++);
     if (correctX0 && step.predictsData) {
       const sample = this.#native(rows, step, output, this.#x0, false);
       if (sample >= 0) return { sample, corrected: false };
@@ -216,12 +251,12 @@ export class Engine {
 
   #native(rows: Float64Array, step: Application, output: Output | null, p: StateArray | null, given: boolean): number {
     const predictOnly = p !== null && !given;
-    const [all, first] = this.#rowsOf(rows, step.row, given);
+    const row = this.#rowsOf(rows, step.row, given);
     const slot = predictOnly ? null : this.#slots[step.out];
     const [d1, d2, d3] = step.history;
     return addon.step(
-      all,
-      first,
+      row,
+      0,
       this.batch,
       this.#flags,
       this.#solver.threads,
@@ -248,15 +283,13 @@ export class Engine {
   }
 
   // All samples stand at the same step: the plan keeps one row for them, the native step wants one for each.
-  #rowsOf(rows: Float64Array, index: number, given: boolean): [Float64Array, number] {
-    if (!given && !this.#batchRows) return [rows, index];
-    const row = rows.subarray(index * ROW.length, (index + 1) * ROW.length);
-    const all = this.#batchRows ?? new Float64Array(ROW.length);
-    for (let b = 0; b < this.batch; b++) {
-      all.set(row, b * ROW.length);
-      if (given) all[b * ROW.length + ROW.transform] = TRANSFORM.given;
-    }
-    return [all, 0];
+  #rowsOf(rows: Float64Array, index: number, given: boolean): Float64Array {
+    const all = this.#rows;
+    const from = index * ROW.length;
+    for (let i = 0; i < ROW.length; i++) all[i] = rows[from + i];
+    if (given) all[ROW.transform] = TRANSFORM.given;
+    for (let b = 1; b < this.batch; b++) all.copyWithin(b * ROW.length, 0, ROW.length);
+    return all;
   }
 
   /** The adaptive solver's error of each sample, the largest of them: solvers with one step size for a batch need it. */

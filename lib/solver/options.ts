@@ -1,6 +1,16 @@
 // The options of a solver and of a run, and what is wrong with them.
-import { finiteNumber, knownOptions, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../check.js';
-import type { SkipType } from '../schedule/grid.js';
+import {
+  finiteNumber,
+  knownOptions,
+  numbers,
+  oneOf,
+  outOfRange,
+  positiveNumber,
+  safeInteger,
+  wholeNumber,
+  wrongType,
+} from '../check.js';
+import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import type { Tensor, TensorType } from '../tensor.js';
 
@@ -31,13 +41,19 @@ export interface SolverOptions {
   thresholding?: boolean | { ratio?: number; maxValue?: number };
   /** The third-order multistep update as published, which is of second order (default), or corrected. */
   thirdOrder?: 'published' | 'exact';
-  /** Changes x0 after thresholding, at every evaluation; synchronous; data-prediction algorithms only. */
+  /**
+   * Changes x0 after thresholding, at every evaluation; synchronous; data-prediction algorithms only. t is the
+   * schedule's time. x0 is float32, or float64 where the state is, in xT's class, and may be changed in place.
+   */
   correctX0?: (x0: Tensor, t: number) => Tensor;
-  /** Changes the state after each completed step, counted from 1; t is the schedule's time there. */
+  /**
+   * Changes the state after each completed step, counted from 1; t is the schedule's time there. x is float32, or
+   * float64 where the state is, in xT's class, and may be changed in place. What it throws ends the run.
+   */
   correctXt?: (x: Tensor, t: number, step: number) => Tensor;
   /** What the network is given, where that is not xT's type. */
   modelDtype?: TensorType;
-  /** Stop with an error when the network's output is not finite; true. */
+  /** Stop with an error where xT, the network's output or a corrector's result is not finite; true. */
   checkFinite?: boolean;
   /** Threads of the native step; as many as pay off. */
   threads?: number;
@@ -227,22 +243,41 @@ function readThresholding(thresholding: SolverOptions['thresholding']): Solver['
   return { ratio, maxValue };
 }
 
+function readSkipType(skipType: unknown): SkipType | Float64Array {
+  if (typeof skipType === 'string') return oneOf(skipType as SkipType, 'skipType', SKIP_TYPES);
+  const times = numbers(skipType, 'skipType');
+  if (times.length < 2) throw outOfRange('at least two times', 'skipType', times.length);
+  return times;
+}
+
+function readLowerOrderFinal(value: unknown): boolean | number {
+  if (typeof value === 'boolean') return value;
+  if (typeof value !== 'number') throw wrongType('true, false or a number', 'lowerOrderFinal', value);
+  if (!(value >= 0)) throw outOfRange('a number of at least 0', 'lowerOrderFinal', value);
+  return value;
+}
+
+/** Copied: what a run returns as its seeds is what it began with. */
+function readSeed(seed: unknown): number | readonly number[] | undefined {
+  if (seed === undefined) return undefined;
+  if (Array.isArray(seed)) return Object.freeze(Array.from(seed, (one, i) => safeInteger(one, `seed[${i}]`)));
+  if (typeof seed !== 'number') throw wrongType('a number or an array of numbers', 'seed', seed);
+  return safeInteger(seed, 'seed');
+}
+
 /** @internal */
 export function readSampleOptions(solver: Solver, options: SampleOptions, inverse: boolean): Sampler {
   knownOptions(options, SAMPLE_KEYS, 'the run');
   const { schedule } = solver;
   const method = oneOf(options.method ?? 'multistep', 'method', METHODS);
   const order = wholeNumber(options.order ?? 2, 'order', 1, 3) as 1 | 2 | 3;
-  const skipType = options.skipType ?? 'time_uniform';
-  const times = typeof skipType === 'string' ? undefined : Float64Array.from(skipType as ArrayLike<number>);
+  const skipType = readSkipType(options.skipType ?? 'time_uniform');
+  const times = typeof skipType === 'string' ? undefined : skipType;
   const steps = wholeNumber(options.steps ?? (times ? times.length - 1 : 20), 'steps', 1);
   const tStart = options.tStart ?? times?.[0] ?? (inverse ? schedule.epsilon : schedule.T);
   const tEnd = options.tEnd ?? times?.[times.length - 1] ?? (inverse ? schedule.T : schedule.epsilon);
   const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', ['dpmsolver', 'taylor'] as const);
-  const { seed, signal } = options;
-  if (seed !== undefined && typeof seed !== 'number' && !Array.isArray(seed)) {
-    throw wrongType('a number or an array of numbers', 'seed', seed);
-  }
+  const { signal } = options;
   if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
     throw wrongType('an AbortSignal', 'signal', signal);
   }
@@ -250,17 +285,17 @@ export function readSampleOptions(solver: Solver, options: SampleOptions, invers
     steps,
     order,
     method,
-    skipType: times ?? (skipType as SkipType),
+    skipType,
     taylor: solverType === 'taylor',
     tStart: schedule.within(tStart, 'tStart'),
     tEnd: schedule.within(tEnd, 'tEnd'),
-    lowerOrderFinal: options.lowerOrderFinal ?? true,
+    lowerOrderFinal: readLowerOrderFinal(options.lowerOrderFinal ?? true),
     denoiseToZero: boolean(options.denoiseToZero ?? false, 'denoiseToZero'),
     atol: positiveNumber(options.atol ?? 0.0078, 'atol'),
     rtol: positiveNumber(options.rtol ?? 0.05, 'rtol'),
     controller: oneOf(options.controller ?? 'pi', 'controller', ['pi', 'integral'] as const),
     maxNfe: wholeNumber(options.maxNfe ?? 1000, 'maxNfe', 1),
-    seed,
+    seed: readSeed(options.seed),
     noise: oneOf(options.noise ?? 'torch', 'noise', ['torch', 'philox'] as const),
     intermediates: boolean(options.intermediates ?? false, 'intermediates'),
     onStep: optionalFunction(options.onStep, 'onStep'),

@@ -24,6 +24,8 @@ export interface Run {
   readonly time: number;
   /** Evaluations so far. */
   readonly nfe: number;
+  /** Of an SDE's noise, chosen where none was given; undefined for an ODE. */
+  readonly seed: number | readonly number[] | undefined;
   /**
    * Takes the network's output for `x` at `t` and runs the fused step; synchronous. Once per evaluation, stages
    * included.
@@ -40,7 +42,6 @@ export interface Run {
 
 /** What `sample` needs of a run beyond {@link Run}. @internal */
 export interface InternalRun extends Run {
-  readonly seed: number | readonly number[] | undefined;
   readonly intermediates: Tensor[];
   readonly times: number[];
 }
@@ -127,12 +128,23 @@ export abstract class BaseRun implements InternalRun {
     );
   }
 
-  /** After a completed step: corrector, intermediates and progress, in this order. */
-  protected complete(slot: number, reached: number, evaluated: number): void {
+  /** Lets correctXt change the state of a step that is about to be completed; ends the run if that does not work. */
+  protected correct(slot: number, time: number): void {
+    const { correctXt } = this.solver;
+    if (!correctXt) return;
+    try {
+      this.engine.correct(slot, (x) => correctXt(x, time, this.#steps + 1));
+    } catch (error) {
+      // The history has moved on already, so that this step cannot be tried again.
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    }
+  }
+
+  /** After a completed step: intermediates and progress. */
+  protected complete(slot: number, reached: number): void {
     this.#steps++;
     this.times.push(reached);
-    const { correctXt } = this.solver;
-    if (correctXt) this.engine.correct(slot, (x) => correctXt(x, evaluated, this.#steps));
     if (this.sampler.intermediates) this.intermediates.push(this.engine.copy(slot));
     this.sampler.onStep?.({
       step: this.#steps,
@@ -187,9 +199,10 @@ export class FixedRun extends BaseRun {
     const evaluation = this.#next;
     const read = this.engine.readOutput(output, gradient);
     this.checkFinite(this.engine.apply(this.#plan.rows, evaluation, read), evaluation.time);
+    const { reached, denoises, time, out } = evaluation;
+    if (reached !== undefined) this.correct(out, denoises ? time : reached);
     this.#index++;
     this.countEvaluation();
-    const { reached, denoises, time, out } = evaluation;
-    if (reached !== undefined) this.complete(out, reached, denoises ? time : reached);
+    if (reached !== undefined) this.complete(out, reached);
   }
 }

@@ -119,7 +119,7 @@ bool ReadInteger(napi_env env, napi_value value, const char* name, double low, d
   if (!ReadNumber(env, value, name, &number)) return false;
   if (!(number >= low && number <= high) || number != std::floor(number)) {
     char range[96];
-    std::snprintf(range, sizeof range, "Expected an integer from %.15g to %.15g for ", low, high);
+    std::snprintf(range, sizeof range, "Expected an integer from %.0f to %.0f for ", low, high);
     ThrowRange(env, range + std::string(name) + " but received " + Describe(env, value));
     return false;
   }

@@ -1,12 +1,14 @@
-// predictionRow, updateRow: rows of coefficients for the fused step. elementary, phi, weight: what they are made of,
-// exported so that tests can measure it.
+// predictionRow, updateRow and those of the other samplers: rows of coefficients for the fused step. elementary, phi,
+// weight: what they are made of, exported so that tests can measure it.
 #include <cmath>
 #include <string>
 
 #include "addon.h"
+#include "coefficients/diffusers.h"
 #include "coefficients/elementary.h"
 #include "coefficients/phi.h"
 #include "coefficients/rows.h"
+#include "coefficients/unipc.h"
 #include "step/row.h"
 
 namespace dpm::addon {
@@ -159,6 +161,70 @@ Napi::Value AddonUpdateRow(const Napi::CallbackInfo& info) {
   return ToNumber(info, UpdateRow(row + (second ? kSecond : kFirst), update));
 }
 
+// uniPCRow(rows, index, form, predictorOrder, correctorOrder, bh1, nodes) -> status
+Napi::Value AddonUniPCRow(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  double* row = arguments.Row(0);
+  UniPC update{};
+  update.form = static_cast<Form>(arguments.Index(2, "form", 2));
+  update.predictor_order = arguments.Index(3, "predictorOrder", 4);
+  update.corrector_order = arguments.Index(4, "correctorOrder", 4);
+  update.bh1 = arguments.Index(5, "bh1", 2) == 1;
+  const auto nodes = arguments.Array(6, "nodes", 5 * kNodeLength);
+  update.target = arguments.NodeAt(nodes, 0, "nodes");
+  update.current = arguments.NodeAt(nodes, 1, "nodes");
+  for (int i = 0; i < 3; ++i) update.history[i] = arguments.NodeAt(nodes, 2 + i, "nodes");
+  if (!arguments.ok()) return info.Env().Undefined();
+  return ToNumber(info, UniPCRow(row, update));
+}
+
+// ddimRow(rows, index, modelType, eta, rederive, nodes) -> status
+Napi::Value AddonDdimRow(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  double* row = arguments.Row(0);
+  const auto model_type = static_cast<ModelType>(arguments.Index(2, "modelType", 5));
+  const double eta = arguments.Number(3, "eta");
+  const bool rederive = arguments.Index(4, "rederive", 2) == 1;
+  const auto nodes = arguments.Array(5, "nodes", 2 * kNodeLength);
+  const Node current = arguments.NodeAt(nodes, 0, "nodes");
+  const Node target = arguments.NodeAt(nodes, 1, "nodes");
+  if (!arguments.ok()) return info.Env().Undefined();
+  return ToNumber(info, DdimRow(row, model_type, current, target, eta, rederive));
+}
+
+// pndmRow(rows, index, v, nodes, weights) -> status
+Napi::Value AddonPndmRow(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  double* row = arguments.Row(0);
+  const bool v = arguments.Index(2, "v", 2) == 1;
+  const auto nodes = arguments.Array(3, "nodes", 2 * kNodeLength);
+  const Node from = arguments.NodeAt(nodes, 0, "nodes");
+  const Node to = arguments.NodeAt(nodes, 1, "nodes");
+  const auto weights = arguments.Array(4, "weights", 4);
+  if (!arguments.ok()) return info.Env().Undefined();
+  return ToNumber(info, PndmRow(row, v, from, to, weights.data));
+}
+
+// edmPredictionRow(rows, index, v, sigmaData, node) -> status
+Napi::Value AddonEdmPredictionRow(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  double* row = arguments.Row(0);
+  const bool v = arguments.Index(2, "v", 2) == 1;
+  const double sigma_data = arguments.Number(3, "sigmaData");
+  const Node node = arguments.NodeAt(arguments.Array(4, "node", kNodeLength), 0, "node");
+  if (!arguments.ok()) return info.Env().Undefined();
+  return ToNumber(info, EdmPredictionRow(row, v, sigma_data, node));
+}
+
+// keepNoise(rows, index, node) -> status
+Napi::Value AddonKeepNoise(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  double* row = arguments.Row(0);
+  const Node node = arguments.NodeAt(arguments.Array(2, "node", kNodeLength), 0, "node");
+  if (!arguments.ok()) return info.Env().Undefined();
+  return ToNumber(info, KeepNoise(row, node));
+}
+
 // elementary(name, x, out): out[i] = f(x[i])
 Napi::Value AddonElementary(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -204,6 +270,11 @@ Napi::Value AddonWeight(const Napi::CallbackInfo& info) {
 void InitCoefficients(Napi::Env env, Napi::Object exports) {
   exports.Set("predictionRow", Napi::Function::New<AddonPredictionRow>(env, "predictionRow"));
   exports.Set("updateRow", Napi::Function::New<AddonUpdateRow>(env, "updateRow"));
+  exports.Set("uniPCRow", Napi::Function::New<AddonUniPCRow>(env, "uniPCRow"));
+  exports.Set("ddimRow", Napi::Function::New<AddonDdimRow>(env, "ddimRow"));
+  exports.Set("pndmRow", Napi::Function::New<AddonPndmRow>(env, "pndmRow"));
+  exports.Set("edmPredictionRow", Napi::Function::New<AddonEdmPredictionRow>(env, "edmPredictionRow"));
+  exports.Set("keepNoise", Napi::Function::New<AddonKeepNoise>(env, "keepNoise"));
   exports.Set("elementary", Napi::Function::New<AddonElementary>(env, "elementary"));
   exports.Set("phi", Napi::Function::New<AddonPhi>(env, "phi"));
   exports.Set("weight", Napi::Function::New<AddonWeight>(env, "weight"));

@@ -35,7 +35,10 @@ enum StepArgument : int {
 constexpr const char* kNames[kArgCount] = {"rows", "first", "batch", "flags", "threads", "scratch", "x",
                                            "m",    "u",     "g",     "base",  "p",       "d1",      "d2",
                                            "d3",   "z",     "d0",    "out",   "out2",    "next"};
-constexpr int kFlagCheckFinite = 1, kFlagDoubled = 2;
+// Besides, bit kFlagAbsent + k says that the k-th buffer is not there, and the one after these that there is no
+// scratch: to find that out costs as much as all the rest of a call.
+constexpr int kFlagCheckFinite = 1, kFlagDoubled = 2, kFlagAbsent = 2;
+constexpr int kFlagNoScratch = 1 << (kFlagAbsent + kArgCount - kArgX), kMostFlags = 2 * kFlagNoScratch - 1;
 constexpr double kMostElements = 9007199254740991.0;
 
 std::string Size(size_t n) { return std::to_string(n); }
@@ -91,9 +94,10 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
   if (!ReadView(env, argv[kArgRows], "rows", kAllowF64, &rows) ||
       !ReadInteger(env, argv[kArgFirst], "first", 0, kMostElements, &first) ||
       !ReadInteger(env, argv[kArgBatch], "batch", 1, kMostElements, &batch) ||
-      !ReadInteger(env, argv[kArgFlags], "flags", 0, 3, &flags) ||
+      !ReadInteger(env, argv[kArgFlags], "flags", 0, kMostFlags, &flags) ||
       !ReadInteger(env, argv[kArgThreads], "threads", 0, 1024, &threads) ||
-      !ReadView(env, argv[kArgScratch], "scratch", kAllowBytes | kAllowAbsent, &scratch)) {
+      (!(flags & kFlagNoScratch) &&
+       !ReadView(env, argv[kArgScratch], "scratch", kAllowBytes | kAllowAbsent, &scratch))) {
     return nullptr;
   }
   const size_t row_count = rows.length / kRowLength;
@@ -107,6 +111,7 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
 
   View view[kArgCount];
   for (int k = kArgX; k < kArgCount; ++k) {
+    if (flags >> (kFlagAbsent + k - kArgX) & 1) continue;
     const bool network = k == kArgM || k == kArgU || k == kArgG || k == kArgNext;
     const int allow = kAllowF32 | kAllowF64 | kAllowAbsent | (network ? kAllowF16 : 0);
     if (!ReadView(env, argv[k], kNames[k], allow, &view[k])) return nullptr;
@@ -163,6 +168,14 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
     }
     call.m_stride = m.length / parts;
   }
+  if (u.present && !m.present) {
+    ThrowType(env, "Expected m beside u but received " + Describe(env, argv[kArgM]));
+    return nullptr;
+  }
+  if (doubled && !m.present) {
+    ThrowType(env, "Expected a doubled m for m but received " + Describe(env, argv[kArgM]));
+    return nullptr;
+  }
   if (u.present && (doubled || u.length != m.length)) {
     ThrowRange(env, doubled ? "Expected no u beside a doubled m but received one"
                             : LengthMessage("u", Size(m.length) + " as m has", u.length));
@@ -183,9 +196,17 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
       return nullptr;
     }
     const double* r = row + b * kRowLength;
-    if (transform == 2 && !(r[kRatio] >= 0 && r[kRatio] <= 1 && r[kFloor] > 0)) {
-      ThrowRange(
-          env, "Expected a ratio from 0 to 1 and a positive floor in row " + Size(first + b) + " but received others");
+    // The bounds divide: as float32 they must not have become zero.
+    const auto positive = [&](double bound) {
+      return (call.state == Type::f64 ? bound : static_cast<double>(static_cast<float>(bound))) > 0;
+    };
+    if (transform == 2 && !(r[kRatio] >= 0 && r[kRatio] <= 1 && positive(r[kFloor]) && positive(r[kCap]))) {
+      ThrowRange(env, "Expected a ratio from 0 to 1 and a positive floor and cap in row " + Size(first + b) +
+                          " but received others");
+      return nullptr;
+    }
+    if (transform == 1 && !(r[kFloor] >= 0)) {
+      ThrowRange(env, "Expected a bound from 0 on for the clamp of row " + Size(first + b) + " but received another");
       return nullptr;
     }
     (transform == 3 ? given : made) = true;
@@ -306,6 +327,13 @@ napi_value ErrorNormFunction(napi_env env, napi_callback_info info) {
       !ReadNumber(env, argv[5], "rtol", &rtol) || !ReadInteger(env, argv[6], "threads", 0, 1024, &threads) ||
       !ReadView(env, argv[7], "out", kAllowF64, &out)) {
     return nullptr;
+  }
+  for (const int k : {4, 5}) {
+    if (!((k == 4 ? atol : rtol) >= 0)) {
+      ThrowRange(env, std::string("Expected a number from 0 on for ") + (k == 4 ? "atol" : "rtol") + " but received " +
+                          Describe(env, argv[k]));
+      return nullptr;
+    }
   }
   if (high.type != low.type || previous.type != low.type || high.length != low.length ||
       previous.length != low.length || low.length == 0 || low.length % batch != 0 ||

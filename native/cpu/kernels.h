@@ -55,6 +55,7 @@ struct SampleStep {
   int next_count = 0;  // further copies of `out` (of `out2` if there is one): the network's next input
   int next_type = 0;   // 0 float16, 1 float32, 2 float64
   void* next[2] = {};
+  bool stream_d0 = false, stream_out = false;  // too much for the caches, and no input: write around them
   bool stage = false;  // an output shares memory with an input: results wait until the chunk has been read
 };
 
@@ -91,8 +92,12 @@ struct Kernels {
   const char* name;
   TypedKernels<float> f32;
   TypedKernels<double> f64;
+  // The keep-th largest of `count` keys; in *next the (keep - 1)-th largest, or the same again if keep is 1.
+  uint32_t (*select)(const uint32_t* keys, size_t count, size_t keep, uint32_t* next);
   // Types as in SampleStep::next_type.
   void (*convert)(const void* from, int from_type, void* to, int to_type, size_t n);
+  // What memory allows: reads `reads` (3 or 4) arrays and writes two, with one addition an array; for benchmarks.
+  void (*limit)(const float* const* in, int reads, float* const* out, size_t n, bool nontemporal);
 };
 
 const Kernels* KernelsSse2();

@@ -10,6 +10,7 @@
 
 #include <condition_variable>
 #else
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #endif
@@ -21,9 +22,13 @@
 #if defined(__GLIBC__) && defined(__x86_64__)
 __asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
 __asm__(".symver pthread_sigmask,pthread_sigmask@GLIBC_2.2.5");
+__asm__(".symver dladdr,dladdr@GLIBC_2.2.5");
+__asm__(".symver dlopen,dlopen@GLIBC_2.2.5");
 #elif defined(__GLIBC__) && defined(__aarch64__)
 __asm__(".symver pthread_create,pthread_create@GLIBC_2.17");
 __asm__(".symver pthread_sigmask,pthread_sigmask@GLIBC_2.17");
+__asm__(".symver dladdr,dladdr@GLIBC_2.17");
+__asm__(".symver dlopen,dlopen@GLIBC_2.17");
 #endif
 
 namespace dpm {
@@ -61,6 +66,7 @@ struct Job {
 class Pool {
  public:
   void Run(Job& job) {
+    const bool single = job.helpers_wanted == 1;  // once it is in the list, helpers count this down
     {
       std::lock_guard<std::mutex> lock(mutex_);
       // A thread that the system refuses is done without: the caller does the work.
@@ -68,7 +74,7 @@ class Pool {
       job.link = jobs_;
       jobs_ = &job;
     }
-    if (job.helpers_wanted == 1) {
+    if (single) {
       wake_.notify_one();
     } else {
       wake_.notify_all();
@@ -114,6 +120,12 @@ DWORD WINAPI Entry(void* pool) {
   static_cast<Pool*>(pool)->Loop();
   return 0;
 }
+// See below.
+void Stay() {
+  HMODULE self;
+  GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                     reinterpret_cast<LPCWSTR>(&Entry), &self);
+}
 bool Pool::Spawn() {
   const HANDLE thread = CreateThread(nullptr, 0, Entry, this, 0, nullptr);
   if (thread) CloseHandle(thread);
@@ -123,6 +135,14 @@ bool Pool::Spawn() {
 void* Entry(void* pool) {
   static_cast<Pool*>(pool)->Loop();
   return nullptr;
+}
+// Node unloads an addon with the last worker thread that had loaded it; the code that the pool's threads sleep in has
+// to stay.
+void Stay() {
+  Dl_info self;
+  if (dladdr(reinterpret_cast<void*>(&Entry), &self) && self.dli_fname) {
+    dlopen(self.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  }
 }
 bool Pool::Spawn() {
   pthread_attr_t attributes;
@@ -156,7 +176,7 @@ void Parallel(int threads, size_t count, void (*body)(void*, size_t), void* cont
   const size_t helpers = (wanted < count ? wanted : count > 0 ? count : 1) - 1;
   if (helpers > 0) {
     // Never destroyed: a helper may be asleep in it when the process ends.
-    static Pool* const pool = new (std::nothrow) Pool;
+    static Pool* const pool = (Stay(), new (std::nothrow) Pool);
     if (pool) {
       Job job;
       job.body = body;

@@ -30,6 +30,9 @@ constexpr size_t kTask = 65536;
 // Below this many elements a sleeping thread takes longer to wake than the step takes.
 constexpr size_t kThreadedFrom = 524288;
 constexpr size_t kMostParts = 256;
+// From this many bytes an operand on, a step's operands together are past the second-level cache, and results are
+// written around the caches.
+constexpr size_t kStreamFrom = 524288;
 
 template <class T>
 const TypedKernels<T>& Typed(const Kernels& kernels);
@@ -73,14 +76,11 @@ void Sum(Terms<T>& terms, const SampleStep<T>& step, const double* sum) {
   Use(terms, step, sum[kN], kSrcZ);
 }
 
-// Do the outputs share memory with inputs? (They coincide exactly where they do; the caller has checked.)
-bool SharesMemory(const StepCall& c) {
+// Is an output an input as well? (They coincide exactly where they share memory; the caller has checked.)
+bool IsInput(const StepCall& c, const Buffer& out) {
   const Buffer* inputs[] = {&c.x, &c.m, &c.u, &c.g, &c.base, &c.p, &c.d1, &c.d2, &c.d3, &c.z};
-  const Buffer* outputs[] = {&c.d0, &c.out, &c.out2};
-  for (const Buffer* out : outputs) {
-    for (const Buffer* in : inputs) {
-      if (out->data && out->data == in->data) return true;
-    }
+  for (const Buffer* in : inputs) {
+    if (out.data && out.data == in->data) return true;
   }
   return false;
 }
@@ -137,7 +137,11 @@ SampleStep<T> Resolve(const StepCall& c, size_t b) {
     step.next_type = static_cast<int>(next.type);
     step.next[step.next_count++] = At(next, first);
   }
-  step.stage = SharesMemory(c);
+  const bool d0_is_input = IsInput(c, c.d0), out_is_input = IsInput(c, c.out);
+  step.stage = d0_is_input || out_is_input || IsInput(c, c.out2);
+  const bool large = c.batch * c.n * sizeof(T) >= kStreamFrom;
+  step.stream_d0 = large && !d0_is_input;
+  step.stream_out = large && !out_is_input;
   return step;
 }
 
@@ -182,22 +186,32 @@ typename KeyOf<T>::type ToKey(T value) {
   return key;
 }
 
+// The keep-th largest key and the one before it, as in Kernels::select. Moves the keys about.
+uint32_t SelectLargest(uint32_t* keys, size_t count, size_t keep, uint32_t* next) {
+  return ActiveKernels().select(keys, count, keep, next);
+}
+uint64_t SelectLargest(uint64_t* keys, size_t count, size_t keep, uint64_t* next) {
+  std::nth_element(keys, keys + (keep - 1), keys + count, std::greater<>());
+  *next = keep > 1 ? *std::min_element(keys, keys + (keep - 1)) : keys[0];
+  return keys[keep - 1];
+}
+
 // A threshold that about `keep` of the n predictions, and a safe number more, reach: from a sample of them. A wrong
 // guess costs time only.
 template <class T>
 typename KeyOf<T>::type Guess(const TypedKernels<T>& kernels, const SampleStep<T>& step, size_t n, size_t keep) {
   constexpr size_t kBlock = 16;
-  const size_t blocks = n >= 65536 ? 256 : 40;
+  const size_t blocks = n >= 131072 ? 64 : 40;
   if (n < 4096 || keep > n / 8) return 1;
-  typename KeyOf<T>::type sample[256 * kBlock];
+  typename KeyOf<T>::type sample[64 * kBlock];
   const size_t stride = n / blocks;
   for (size_t i = 0; i < blocks; ++i) kernels.keys(step, i * stride, i * stride + kBlock, sample + i * kBlock);
   const size_t size = blocks * kBlock;
   const double expected = static_cast<double>(keep) * static_cast<double>(size) / static_cast<double>(n);
   const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected) + 3);
   if (rank >= size) return 1;
-  std::nth_element(sample, sample + rank, sample + size, std::greater<>());
-  return std::max<typename KeyOf<T>::type>(sample[rank], 1);
+  typename KeyOf<T>::type next;
+  return std::max<typename KeyOf<T>::type>(SelectLargest(sample, size, rank + 1, &next), 1);
 }
 
 // Collects the largest keys of [0, n) into keys[0 .. count), at least `keep` of them if so many reach the threshold.
@@ -241,6 +255,15 @@ size_t CollectBytes(size_t key_bytes, size_t n, size_t keep, int threads) {
   return parts * (Capacity(keep, length) + kLanePad) * key_bytes;
 }
 
+// The largest of `count` keys if that is NaN, which sorts above infinity; otherwise `value`. A sample with a NaN in it
+// has no quantile, wherever the others lie.
+template <class T>
+T LargestIfNaN(const typename KeyOf<T>::type* keys, size_t count, T value) {
+  if (count == 0) return value;
+  const T largest = FromKey<T>(*std::max_element(keys, keys + count));
+  return largest != largest ? largest : value;
+}
+
 // min(max(quantile, floor), cap) of |P|; only what can decide it is looked at.
 template <class T>
 T ThresholdOf(const TypedKernels<T>& kernels, const SampleStep<T>& step, size_t n, double ratio, double floor,
@@ -256,22 +279,22 @@ T ThresholdOf(const TypedKernels<T>& kernels, const SampleStep<T>& step, size_t 
     found = Collect(kernels, step, n, order.keep, threshold, space, threads);
     *finite &= found.finite;
     if (found.count >= order.keep) break;
-    // Both order statistics are at the floor or below it, so the quantile is.
-    if (threshold == above_floor && found.count + 1 < order.keep) return low < high ? low : high;
+    // Both order statistics are at the floor or below it, so the quantile is; but NaN is found first.
+    if (threshold == above_floor && found.count + 1 < order.keep) {
+      return found.finite ? (low < high ? low : high)
+                          : LargestIfNaN<T>(found.keys, found.count, low < high ? low : high);
+    }
   }
-  std::nth_element(found.keys, found.keys + (order.keep - 1), found.keys + found.count, std::greater<>());
-  const double below = FromKey<T>(found.keys[order.keep - 1]);
+  Key next;
+  const double below = FromKey<T>(SelectLargest(found.keys, found.count, order.keep, &next));
   double value = below;
   if (order.weight > 0 && order.keep > 1) {
-    const Key next = *std::min_element(found.keys, found.keys + (order.keep - 1));
     const double above = FromKey<T>(next);
-    value = below + order.weight * (above - below);
+    if (above != below) value = below + order.weight * (above - below);  // two infinities have no difference
   }
-  // NaN sorts above infinity: if there is one, it is the largest.
-  const T largest = FromKey<T>(*std::max_element(found.keys, found.keys + order.keep));
-  if (largest != largest) return largest;
   const T s = static_cast<T>(value);
-  return s < low ? (low < high ? low : high) : (s > high ? high : s);
+  const T bounded = s < low ? (low < high ? low : high) : (s > high ? high : s);
+  return *finite ? bounded : LargestIfNaN<T>(found.keys, found.count, bounded);
 }
 
 // ---- the step -------------------------------------------------------------------------------------------------------

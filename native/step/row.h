@@ -6,7 +6,8 @@
 //
 // `first` and `second` are two such sums over the same operands, written in one pass (UniPC's corrector
 // and predictor, the two orders of an adaptive pair). A term takes part if and only if its operand is
-// given and its coefficient is not zero; the terms are added from left to right, without contraction.
+// given and its coefficient is not zero; the terms are added from left to right, without contraction. Where D0 = P
+// (ep = 1, no other), bp + b0 is one coefficient, added in double.
 // That rule is what makes every instruction set, thread count and device give the same bits.
 #pragma once
 
@@ -19,7 +20,7 @@ enum RowOffset : int {
   kCg = 3,
   kTransform = 4,  // a Transform
   kRatio = 5,      // Transform::quantile: which quantile of |P|, in [0, 1]
-  kFloor = 6,      // Transform::quantile: s = min(max(quantile, floor), cap); Transform::clamp: the bound
+  kFloor = 6,      // Transform::quantile: s = min(max(quantile, floor), cap), both positive; clamp: the bound
   kCap = 7,
   kEp = 8,
   kEx = 9,

@@ -1,0 +1,15 @@
+// diffusers' defaults, by the groups in which its classes share them.
+import { TRAINING_DEFAULTS } from './config.js';
+
+export const TRAINING = { ...TRAINING_DEFAULTS, prediction_type: 'epsilon' } as const;
+export const CLIPPING = { thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1 } as const;
+export const SOLVER = { solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint' } as const;
+export const GRIDS = {
+  use_karras_sigmas: false,
+  use_exponential_sigmas: false,
+  use_beta_sigmas: false,
+  use_flow_sigmas: false,
+  flow_shift: 1,
+} as const;
+export const SHIFTING = { use_dynamic_shifting: false, time_shift_type: 'exponential' } as const;
+export const SPACING = { timestep_spacing: 'linspace', steps_offset: 0 } as const;

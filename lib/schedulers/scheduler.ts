@@ -1,0 +1,639 @@
+// What the schedulers share: the loop that a pipeline drives with setTimesteps and step, its place in the schedule, its
+// history, and the native step over them. A scheduler says what its rows are.
+import { finiteNumber, knownOptions, numbers, outOfRange, positiveNumber, wholeNumber } from '../check.js';
+import { type Node, ROW, SUM, TRANSFORM } from '../coefficients.js';
+import { addon, CHECK_FINITE, DOUBLED, type StateArray } from '../native.js';
+import { TorchNoise } from '../noise.js';
+import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../tensor.js';
+import { type ClassRules, resolveConfig, type SchedulerConfig, type Settings } from './config.js';
+
+/** Numbers that are iterable as they are and have the `data` that diffusers.js reads: one and the same array. */
+export type Sequence<T extends Int32Array | Float32Array = Int32Array | Float32Array> = T & { readonly data: T };
+
+/** What {@link Scheduler.setTimesteps} takes besides a number of steps. */
+export interface TimestepOptions {
+  /** Number of network evaluations. */
+  steps?: number;
+  /** Training labels, strictly decreasing integers, instead of `steps`. */
+  timesteps?: ArrayLike<number>;
+  /** Strictly decreasing sigmas (sigma / alpha, or flow times before the shift), instead of `steps`; the end follows. */
+  sigmas?: ArrayLike<number>;
+  /** For use_dynamic_shifting: log of the shift (time_shift_type 'exponential'), or the shift itself ('linear'). */
+  mu?: number;
+}
+
+/** What {@link Scheduler.step} takes besides tensors. */
+export interface StepOptions {
+  /** The noise of this step, shaped as the sample, for algorithms that draw; drawn with `seed` unless given. */
+  noise?: Tensor;
+  /**
+   * Seed of the run's noise, or one seed per sample. The draws are those of a torch script that drew the initial noise
+   * from the same generator first, and they continue from step to step while the seed stays the same.
+   */
+  seed?: number | readonly number[];
+  /**
+   * Classifier-free guidance in the step: the model output then holds 2B samples, the unconditional predictions and then
+   * the conditional ones, and uncond + guidanceScale (cond - uncond) is taken, in the same pass over memory.
+   */
+  guidanceScale?: number;
+  /** DDIMScheduler: how much noise a step adds, 0 (default) to 1. */
+  eta?: number;
+  /** DDIMScheduler: takes the noise from the clipped x0 and not from the network; false. */
+  useClippedModelOutput?: boolean;
+}
+
+/** A prediction that the history keeps: where it was made, and in which of the scheduler's buffers it is. */
+export interface Kept {
+  readonly node: Node;
+  readonly slot: number;
+}
+
+/** How far a run has come. */
+export interface Progress {
+  /** Evaluations so far. */
+  readonly count: number;
+  /** The index of the first one. */
+  readonly begin: number;
+  /** Kept predictions, the latest first. */
+  readonly history: readonly Kept[];
+  /** Where the kept state stands, if one is kept. */
+  readonly base: Node | null;
+}
+
+/** What one evaluation does besides its row. */
+export interface Plan {
+  /** What `base` in the row is: the sample that comes in, or the state that was kept. */
+  readonly base: 'sample' | 'kept';
+  /** Which entries of the history are D1, D2, D3. */
+  readonly history: readonly Kept[];
+  /** Where this prediction was made, if it is to be kept. */
+  readonly keep: Node | null;
+  /** How many of the latest kept ones are dropped. */
+  readonly drop?: number;
+  /** Where the state stands that `second` writes and is to be kept; null leaves what is kept as it is. */
+  readonly save: Node | null;
+  /** Does the algorithm draw noise here, whether or not its coefficient is 0? */
+  readonly draws: boolean;
+}
+
+/** A run's schedule. */
+export interface Schedule {
+  readonly timesteps: readonly number[];
+  /** One more than timesteps. */
+  readonly sigmas: Float32Array;
+  /** Where the states before and after each evaluation stand. */
+  readonly nodes: readonly Node[];
+  /** Are the timesteps integers? */
+  readonly integer: boolean;
+}
+
+/** A checked request for a schedule. */
+export interface Request {
+  readonly steps: number;
+  readonly timesteps: readonly number[] | null;
+  readonly sigmas: readonly number[] | null;
+  readonly mu: number | null;
+}
+
+/** The tensors of a run, made at its first step. */
+interface Buffers {
+  readonly dims: readonly number[];
+  readonly batch: number;
+  readonly length: number;
+  readonly stateType: 'float32' | 'float64';
+  readonly rows: Float64Array;
+  readonly history: (StateArray | undefined)[];
+  readonly kept: [StateArray | undefined, StateArray | undefined];
+  /** Which of `kept` holds the state. */
+  which: 0 | 1;
+  /** float16 samples and noise are widened into these. */
+  sample?: StateArray;
+  out?: StateArray;
+  noise?: StateArray;
+  scratch: Uint8Array | null;
+}
+
+/** The constructor of a scheduler. */
+export type SchedulerClass = new (json?: SchedulerConfig | string, overrides?: SchedulerConfig) => Scheduler;
+
+/**
+ * A scheduler as diffusers pipelines drive it:
+ *
+ *     scheduler.setTimesteps(20);
+ *     for (const t of scheduler.timesteps) {
+ *       const output = await unet(scheduler.scaleModelInput(x, t), t);
+ *       x = scheduler.step(output, t, x);
+ *     }
+ *
+ * Tensors are anything shaped { data, dims, type? }; what comes back has the class of what came in, in memory of its
+ * own, and nothing that is passed in is written.
+ */
+export abstract class Scheduler {
+  /** The configuration with this class's defaults filled in, by diffusers' keys. Unknown keys are in it too. */
+  readonly config: SchedulerConfig;
+  /** Evaluations per timestep, as diffusers' pipelines ask for it: 1. */
+  readonly order: number = 1;
+  protected readonly settings: Settings;
+  protected readonly name: string;
+  /** The row that `plan` fills. */
+  protected readonly row: Float64Array = new Float64Array(ROW.length);
+  // No #private members: pipelines and frameworks wrap schedulers in proxies, which do not have them.
+  private labels: Sequence | null = null;
+  private levels: Sequence<Float32Array> | null = null;
+  private current: Schedule | null = null;
+  private progress: Progress = FRESH;
+  private beginIndex: number | null = null;
+  /** The index of the next evaluation, and of the node at which the sample stands; null before the first step. */
+  private nextIndex: number | null = null;
+  private buffers: Buffers | null = null;
+  private noiseSource: { key: string; source: TorchNoise } | null = null;
+
+  /** What tells a class from the others; every class has its own. */
+  static readonly rules: ClassRules;
+
+  /**
+   * @param json scheduler_config.json of this class, or of one whose network it can follow, as an object or as text
+   * @param overrides keys that replace those of the configuration
+   * @throws TypeError, RangeError for values that are wrong or do not go together; TypeError for a configuration of
+   *   another kind of network. Unknown keys are kept, with a warning
+   */
+  static fromConfig<C extends SchedulerClass>(
+    this: C,
+    json: SchedulerConfig | string,
+    overrides?: SchedulerConfig,
+  ): InstanceType<C> {
+    return new this(json, overrides) as InstanceType<C>;
+  }
+
+  /** As {@link Scheduler.fromConfig}; without arguments, with the defaults of diffusers. */
+  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
+    const { rules } = new.target;
+    const { settings, config } = resolveConfig(rules, json, overrides);
+    this.name = rules.name;
+    this.settings = settings;
+    this.config = config;
+  }
+
+  /** The labels that the network is given, in order: integers, but for EDM's. Before setTimesteps, those of training. */
+  get timesteps(): Sequence {
+    this.labels ??= labelsOf(this.initial());
+    return this.labels;
+  }
+
+  /** sigma / alpha (flow: sigma) at each timestep, and after the last. */
+  get sigmas(): Sequence<Float32Array> {
+    this.levels ??= sequence(this.initial().sigmas);
+    return this.levels;
+  }
+
+  /** The standard deviation of the noise that a run starts from. */
+  get initNoiseSigma(): number {
+    return 1;
+  }
+
+  /**
+   * Starts a run anew: its schedule, and nothing left of the last one.
+   *
+   * @param steps the number of network evaluations, or { steps | timesteps | sigmas, mu }
+   * @throws TypeError for anything else; RangeError for timesteps or sigmas that no schedule can have, and for options
+   *   of the configuration that do not go together with them
+   */
+  setTimesteps(steps: number | TimestepOptions, options?: Pick<TimestepOptions, 'mu'>): void {
+    const request = readRequest(typeof steps === 'object' ? { ...steps, ...options } : { steps, ...options });
+    const schedule = this.schedule(request);
+    this.rehearse(schedule);
+    this.current = schedule;
+    this.labels = labelsOf(schedule);
+    this.levels = sequence(schedule.sigmas.slice());
+    this.restart(null);
+  }
+
+  /**
+   * Where the run starts, for pipelines that go through a part of the schedule. Without it the first step finds its
+   * place by its timestep. Call it after setTimesteps.
+   *
+   * @throws TypeError, RangeError unless it is the index of a timestep
+   */
+  setBeginIndex(index: number): void {
+    this.restart(wholeNumber(index, 'the begin index', 0, this.ready('setBeginIndex').timesteps.length - 1));
+  }
+
+  /** What the network is given for a sample: the sample itself, but for EDM. */
+  scaleModelInput(x: Tensor, _t?: number | bigint): Tensor {
+    return x;
+  }
+
+  /**
+   * One update: from the network's output for `x` at `t` to the next sample. The calls of a run go through the
+   * timesteps in order.
+   *
+   * @param modelOutput a tensor of the dims of x, of its type or float16; with a `variance_type` that is learned, twice
+   *   the channels, of which the first half counts
+   * @param t the timestep that the network was given
+   * @param x the sample that the network was given, before scaleModelInput
+   * @returns the next sample, of x's class, type and dims
+   * @throws Error before setTimesteps and for an output that is not finite (the run stays where it was); RangeError for a
+   *   timestep that is not the next one and after the last; TypeError, RangeError for tensors that do not fit
+   */
+  step(modelOutput: Tensor, t: number | bigint, x: Tensor, options: StepOptions = {}): Tensor {
+    const schedule = this.ready('step');
+    knownOptions(options, STEP_OPTIONS, 'step');
+    const time = timeOf(t);
+    const { index, at, begin } = this.locate(schedule, time);
+    const m = readTensor(modelOutput, 'the model output');
+    const sample = readTensor(x, 'the sample');
+    const buffers = this.buffersFor(sample);
+    const { guidanceScale: scale } = options;
+    if (scale !== undefined) finiteNumber(scale, 'guidanceScale');
+    this.fits(m, sample, buffers, scale !== undefined);
+
+    this.row.fill(0);
+    const progress = begin === this.progress.begin ? this.progress : { ...this.progress, begin };
+    const plan = this.plan(schedule, progress, at, index, options);
+    if (scale !== undefined) guide(this.row, scale);
+    spread(this.row, buffers.rows, buffers.batch);
+    const z = this.noiseFor(plan, buffers, options);
+    const state = this.widened(sample, buffers);
+    const slot = plan.keep ? freeSlot(progress.history) : -1;
+    const kept = buffers.kept[buffers.which];
+    const save = plan.save ? this.stateBuffer(buffers, buffers.kept, 1 - buffers.which) : null;
+    const narrow = sample.type === 'float16';
+    const result = allocate(sample.type, buffers.length, sample.data);
+    const earlier = (i: number) => (plan.history[i] ? (buffers.history[plan.history[i].slot] ?? null) : null);
+    if (narrow) buffers.out ??= allocate('float32', buffers.length) as StateArray;
+
+    const bad = addon.step(
+      buffers.rows,
+      0,
+      buffers.batch,
+      CHECK_FINITE | (scale === undefined ? 0 : DOUBLED),
+      0,
+      this.scratchFor(buffers),
+      state,
+      m.data,
+      null,
+      null,
+      plan.base === 'kept' ? (kept ?? null) : state,
+      null,
+      earlier(0),
+      earlier(1),
+      earlier(2),
+      z,
+      slot < 0 ? null : this.stateBuffer(buffers, buffers.history, slot),
+      narrow ? buffers.out! : (result as StateArray),
+      save,
+      narrow ? result : null,
+    );
+    if (bad >= 0) {
+      throw new Error(
+        `Expected finite numbers for the model output but received NaN or Infinity for sample ${bad} at timestep ${time} (step ${index + 1} of ${schedule.timesteps.length})`,
+      );
+    }
+    if (save) buffers.which = buffers.which === 0 ? 1 : 0;
+    this.progress = after(progress, plan, slot, this.historyLength);
+    this.nextIndex = index + 1;
+    return makeTensor(sample.source, sample.type, result, sample.dims);
+  }
+
+  /**
+   * alpha_t x0 + sigma_t noise, of x0's class, type and dims: where a run starts that begins at `t`.
+   *
+   * @param t a timestep of the schedule, or one for each sample; a training label where the schedule has no such one
+   * @throws TypeError, RangeError for tensors or timesteps that do not fit
+   */
+  addNoise(x0: Tensor, noise: Tensor, t: number | bigint | ArrayLike<number>): Tensor {
+    const clean = readTensor(x0, 'x0');
+    const z = readTensor(noise, 'the noise');
+    if (!sameDims(z.dims, clean.dims)) throw dimsError(clean.dims, 'the noise', z.dims);
+    const times = typeof t === 'object' ? Array.from(numbers(t, 't')) : new Array<number>(clean.batch).fill(timeOf(t));
+    if (times.length === 1) times.push(...new Array<number>(clean.batch - 1).fill(times[0]));
+    if (times.length !== clean.batch) throw outOfRange(`${clean.batch} timesteps, one per sample,`, 't', times.length);
+    const rows = new Float64Array(clean.batch * ROW.length);
+    times.forEach((time, b) => {
+      const { alpha, sigma } = this.noiseNode(time);
+      rows[b * ROW.length + ROW.first + SUM.a] = alpha;
+      rows[b * ROW.length + ROW.first + SUM.n] = sigma;
+    });
+    return combine(clean, z, rows);
+  }
+
+  /** What stands before setTimesteps: all of training. */
+  protected abstract initial(): Schedule;
+  protected abstract schedule(request: Request): Schedule;
+  /** How many predictions are kept. */
+  protected abstract readonly historyLength: number;
+  /**
+   * Fills `row`, which is all zeros, for the evaluation at `index`, of a sample that stands at node `at`: the same, but
+   * where a repeated timestep was skipped.
+   */
+  protected abstract plan(
+    schedule: Schedule,
+    progress: Progress,
+    at: number,
+    index: number,
+    options: StepOptions,
+  ): Plan;
+  /** alpha and sigma of a training label that the schedule does not have; null if there is none. */
+  protected abstract trainingNode(t: number): Node | null;
+
+  /** Where the sample stands before the evaluation at an index. */
+  protected nodeAt(schedule: Schedule, index: number): Node {
+    return schedule.nodes[index];
+  }
+
+  /** A multiple of a sample, of its class. */
+  protected scaled(x: Tensor, factor: number): Tensor {
+    const view = readTensor(x, 'the sample');
+    const rows = new Float64Array(view.batch * ROW.length);
+    for (let b = 0; b < view.batch; b++) rows[b * ROW.length + ROW.first + SUM.a] = factor;
+    return combine(view, null, rows);
+  }
+
+  /** Where a sample at timestep `t` stands, before the step that it is for. */
+  protected inputNode(t: number | bigint): Node {
+    const schedule = this.ready('scaleModelInput');
+    return this.nodeAt(schedule, this.locate(schedule, timeOf(t)).at);
+  }
+
+  /** Goes through the whole schedule without tensors, so that what has no value throws before the run. */
+  private rehearse(schedule: Schedule): void {
+    let progress: Progress = FRESH;
+    for (let i = 0; i < schedule.timesteps.length; i++) {
+      this.row.fill(0);
+      const plan = this.plan(schedule, progress, i, i, {});
+      progress = after(progress, plan, plan.keep ? freeSlot(progress.history) : -1, this.historyLength);
+    }
+  }
+
+  private restart(begin: number | null): void {
+    this.beginIndex = begin;
+    this.nextIndex = null;
+    this.progress = begin === null ? FRESH : { ...FRESH, begin };
+    this.noiseSource = null;
+  }
+
+  private ready(what: string): Schedule {
+    if (this.current) return this.current;
+    throw new Error(`Expected setTimesteps to be called before ${what} but ${this.name} has no timesteps yet`);
+  }
+
+  /** The place of a timestep: the index of its evaluation, and of the node at which the sample stands. */
+  private locate(schedule: Schedule, time: number): { index: number; at: number; begin: number } {
+    const { timesteps } = schedule;
+    const last = timesteps.length - 1;
+    const next = this.nextIndex ?? this.beginIndex;
+    if (next === null) {
+      const found = timesteps.indexOf(time);
+      if (found >= 0) return { index: found, at: found, begin: found };
+      throw new RangeError(
+        `Expected one of the ${last + 1} timesteps of the schedule, ${timesteps[0]} to ${timesteps[last]}, for t but received ${time}`,
+      );
+    }
+    if (next > last) {
+      throw new RangeError(
+        `Expected at most ${last + 1 - this.progress.begin} steps after setTimesteps but received one more: setTimesteps starts another run`,
+      );
+    }
+    const begin = this.progress.begin;
+    if (timesteps[next] === time) return { index: next, at: next, begin };
+    // A part of the schedule may have begun at any of several equal timesteps; the first one was assumed.
+    const began = this.beginIndex === null && next > 0 && timesteps[next] === timesteps[begin];
+    if (began) {
+      let index = next;
+      while (index <= last && timesteps[index] === timesteps[begin]) index++;
+      if (timesteps[index] === time) return { index, at: next, begin };
+    }
+    throw new RangeError(
+      `Expected timestep ${timesteps[next]}, the next one of the schedule, for t but received ${time}`,
+    );
+  }
+
+  private buffersFor(sample: TensorView): Buffers {
+    const stateType = sample.type === 'float64' ? 'float64' : 'float32';
+    const old = this.buffers;
+    if (old && old.stateType === stateType && sameDims(old.dims, sample.dims)) return old;
+    if (this.progress.count > 0) {
+      throw old!.stateType === stateType
+        ? dimsError(old!.dims, 'the sample', sample.dims)
+        : new TypeError(
+            `Expected type '${old!.stateType}', as at the run's first step, for the sample but received '${sample.type}'`,
+          );
+    }
+    this.buffers = {
+      dims: sample.dims,
+      batch: sample.batch,
+      length: sample.length,
+      stateType,
+      rows: new Float64Array(sample.batch * ROW.length),
+      history: [],
+      kept: [undefined, undefined],
+      which: 0,
+      scratch: null,
+    };
+    return this.buffers;
+  }
+
+  private stateBuffer(buffers: Buffers, from: (StateArray | undefined)[], i: number): StateArray {
+    from[i] ??= allocate(buffers.stateType, buffers.length) as StateArray;
+    return from[i];
+  }
+
+  private scratchFor(buffers: Buffers): Uint8Array | null {
+    const { batch, length, stateType } = buffers;
+    if (this.row[ROW.transform] !== TRANSFORM.quantile) return null;
+    buffers.scratch ??= new Uint8Array(
+      addon.scratchBytes(stateType === 'float64' ? 1 : 0, batch, length / batch, this.row[ROW.ratio], 0),
+    );
+    return buffers.scratch;
+  }
+
+  /** A float16 sample is worked on in float32. */
+  private widened(sample: TensorView, buffers: Buffers): StateArray {
+    if (sample.type !== 'float16') return sample.data as StateArray;
+    buffers.sample ??= allocate('float32', buffers.length) as StateArray;
+    addon.convert(sample.data, buffers.sample);
+    return buffers.sample;
+  }
+
+  private fits(m: TensorView, sample: TensorView, buffers: Buffers, doubled: boolean): void {
+    if (m.type !== buffers.stateType && !(m.type === 'float16' && buffers.stateType === 'float32')) {
+      const allowed = buffers.stateType === 'float64' ? "type 'float64'" : "type 'float32' or 'float16'";
+      throw new TypeError(`Expected ${allowed} for the model output but received '${m.type}'`);
+    }
+    const expected = [...sample.dims];
+    if (doubled) expected[0] *= 2;
+    if (sameDims(m.dims, expected)) return;
+    const twice = [...expected];
+    twice[1] *= 2;
+    const { variance_type: variance } = this.settings;
+    const learned = variance === 'learned' || variance === 'learned_range';
+    if (learned && sample.dims.length > 1 && sameDims(m.dims, twice)) return;
+    throw dimsError(expected, 'the model output', m.dims);
+  }
+
+  private noiseFor(plan: Plan, buffers: Buffers, options: StepOptions): StateArray | null {
+    if (!plan.draws) return null;
+    if (options.noise !== undefined) {
+      const given = readTensor(options.noise, 'the noise');
+      if (!sameDims(given.dims, buffers.dims)) throw dimsError(buffers.dims, 'the noise', given.dims);
+      if (given.type === buffers.stateType) return given.data as StateArray;
+      buffers.noise ??= allocate(buffers.stateType, buffers.length) as StateArray;
+      addon.convert(given.data, buffers.noise);
+      return buffers.noise;
+    }
+    const seed = options.seed;
+    const key = seed === undefined ? '' : String(seed);
+    if (this.noiseSource === null || (seed !== undefined && this.noiseSource.key !== key)) {
+      const source = new TorchNoise(seed ?? Math.floor(Math.random() * 2 ** 32));
+      source.skip(buffers.length, buffers.batch, buffers.stateType);
+      this.noiseSource = { key, source };
+    }
+    buffers.noise ??= allocate(buffers.stateType, buffers.length) as StateArray;
+    this.noiseSource.source.fill(buffers.noise, buffers.batch);
+    return buffers.noise;
+  }
+
+  private noiseNode(time: number): Node {
+    const schedule = this.current;
+    if (schedule) {
+      // As diffusers: with a begin index it is where the run stands, whatever the timestep.
+      if (this.beginIndex !== null) {
+        return this.nodeAt(schedule, Math.min(this.nextIndex ?? this.beginIndex, schedule.timesteps.length - 1));
+      }
+      const index = schedule.timesteps.indexOf(time);
+      if (index >= 0) return this.nodeAt(schedule, index);
+    }
+    const node = Number.isInteger(time) ? this.trainingNode(time) : null;
+    if (node) return node;
+    throw outOfRange('a timestep of the schedule or of training', 't', time);
+  }
+}
+
+const STEP_OPTIONS = ['guidanceScale', 'noise', 'seed', 'eta', 'useClippedModelOutput'];
+const FRESH: Progress = { count: 0, begin: 0, history: [], base: null };
+
+function after(progress: Progress, plan: Plan, slot: number, length: number): Progress {
+  const earlier = progress.history.slice(plan.drop ?? 0);
+  return {
+    count: progress.count + 1,
+    begin: progress.begin,
+    history: plan.keep ? [{ node: plan.keep, slot }, ...earlier].slice(0, length) : earlier,
+    base: plan.save ?? progress.base,
+  };
+}
+
+/** A buffer that holds no kept prediction: what a failed step has written is then nobody's. */
+function freeSlot(history: readonly Kept[]): number {
+  let slot = 0;
+  while (history.some((kept) => kept.slot === slot)) slot++;
+  return slot;
+}
+
+/** u + scale (m - u) wherever a row takes the network's output m. */
+function guide(row: Float64Array, scale: number): void {
+  row[ROW.cu] = (1 - scale) * row[ROW.cm];
+  row[ROW.cm] *= scale;
+  row[ROW.eu] = (1 - scale) * row[ROW.em];
+  row[ROW.em] *= scale;
+}
+
+function spread(row: Float64Array, rows: Float64Array, batch: number): void {
+  for (let b = 0; b < batch; b++) rows.set(row, b * ROW.length);
+}
+
+function sequence<T extends Int32Array | Float32Array>(array: T): Sequence<T> {
+  return Object.defineProperty(array, 'data', { value: array }) as Sequence<T>;
+}
+
+function labelsOf({ integer, timesteps }: Schedule): Sequence {
+  return integer ? sequence(Int32Array.from(timesteps)) : sequence(Float32Array.from(timesteps));
+}
+
+function timeOf(t: unknown): number {
+  if (typeof t === 'bigint') return Number(t);
+  return finiteNumber(t, 't');
+}
+
+function dimsError(expected: readonly number[], name: string, received: readonly number[]): RangeError {
+  return new RangeError(`Expected dims [${expected.join(', ')}] for ${name} but received [${received.join(', ')}]`);
+}
+
+/** rows' a x + n z, in x's class and type. */
+function combine(x: TensorView, z: TensorView | null, rows: Float64Array): Tensor {
+  const type = x.type === 'float64' ? 'float64' : 'float32';
+  const as = (view: TensorView): StateArray => {
+    if (view.type === type) return view.data as StateArray;
+    const wide = allocate(type, view.length) as StateArray;
+    addon.convert(view.data, wide);
+    return wide;
+  };
+  const state = as(x);
+  const result = allocate(x.type, x.length, x.data);
+  const out = x.type === type ? (result as StateArray) : (allocate(type, x.length) as StateArray);
+  const nothing = null;
+  addon.step(
+    rows,
+    0,
+    x.batch,
+    0,
+    0,
+    nothing,
+    state,
+    nothing,
+    nothing,
+    nothing,
+    state,
+    nothing,
+    nothing,
+    nothing,
+    nothing,
+    z ? as(z) : nothing,
+    nothing,
+    out,
+    nothing,
+    x.type === type ? nothing : result,
+  );
+  return makeTensor(x.source, x.type, result, x.dims);
+}
+
+function readRequest(options: unknown): Request {
+  knownOptions(options, ['steps', 'timesteps', 'sigmas', 'mu'], 'setTimesteps');
+  const { steps, timesteps, sigmas, mu } = options as TimestepOptions;
+  const given = [steps, timesteps, sigmas].filter((value) => value !== undefined).length;
+  if (given !== 1) {
+    throw new TypeError(
+      `Expected exactly one of steps, timesteps and sigmas for setTimesteps but received ${given === 0 ? 'none' : given}`,
+    );
+  }
+  if (mu !== undefined) finiteNumber(mu, 'mu');
+  return {
+    steps: steps === undefined ? (timesteps ?? sigmas)!.length : wholeNumber(steps, 'the number of steps', 1),
+    timesteps: timesteps === undefined ? null : givenTimesteps(timesteps),
+    sigmas: sigmas === undefined ? null : givenSigmas(sigmas),
+    mu: mu ?? null,
+  };
+}
+
+function givenTimesteps(list: ArrayLike<number>): number[] {
+  const times = Array.from(numbers(list, 'timesteps'));
+  if (times.length === 0) throw outOfRange('at least one timestep', 'timesteps', 0);
+  times.forEach((t, i) => {
+    if (!Number.isInteger(t)) throw outOfRange('integers', `timesteps[${i}]`, t);
+    if (i > 0 && !(t < times[i - 1])) {
+      throw outOfRange('strictly decreasing timesteps', `timesteps[${i}]`, t, ` after ${times[i - 1]}`);
+    }
+  });
+  return times;
+}
+
+function givenSigmas(list: ArrayLike<number>): number[] {
+  const sigmas = Array.from(numbers(list, 'sigmas'));
+  if (sigmas.length === 0) throw outOfRange('at least one sigma', 'sigmas', 0);
+  sigmas.forEach((sigma, i) => {
+    positiveNumber(sigma, `sigmas[${i}]`);
+    if (i > 0 && !(sigma < sigmas[i - 1])) {
+      throw outOfRange('strictly decreasing sigmas', `sigmas[${i}]`, sigma, ` after ${sigmas[i - 1]}`);
+    }
+  });
+  return sigmas;
+}

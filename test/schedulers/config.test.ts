@@ -1,0 +1,303 @@
+// scheduler_config.json: conversion from other classes, keys that are not known, values that are wrong.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import * as schedulers from '../../lib/schedulers/index.js';
+import { type Scheduler, type SchedulerConfig, schedulerFromConfig } from '../../lib/schedulers/index.js';
+import { assertClose, assertThrows } from '../support.js';
+
+const {
+  DPMSolverMultistepScheduler,
+  DPMSolverSinglestepScheduler,
+  DPMSolverMultistepInverseScheduler,
+  EDMDPMSolverMultistepScheduler,
+  UniPCMultistepScheduler,
+  DEISMultistepScheduler,
+  DDIMScheduler,
+  PNDMScheduler,
+} = schedulers;
+
+const VP = {
+  _diffusers_version: '0.30.0',
+  num_train_timesteps: 1000,
+  beta_start: 0.00085,
+  beta_end: 0.012,
+  beta_schedule: 'scaled_linear',
+  trained_betas: null,
+  prediction_type: 'epsilon',
+};
+const PNDM = { ...VP, _class_name: 'PNDMScheduler', skip_prk_steps: true, set_alpha_to_one: false, steps_offset: 1 };
+const DDIM = { ...VP, _class_name: 'DDIMScheduler', clip_sample: false, set_alpha_to_one: false, steps_offset: 1 };
+const EULER = {
+  ...VP,
+  _class_name: 'EulerDiscreteScheduler',
+  interpolation_type: 'linear',
+  timestep_spacing: 'leading',
+  timestep_type: 'discrete',
+  sigma_min: null,
+  sigma_max: null,
+  use_karras_sigmas: false,
+  final_sigmas_type: 'zero',
+  rescale_betas_zero_snr: false,
+  steps_offset: 1,
+};
+const ANCESTRAL = { ...VP, _class_name: 'EulerAncestralDiscreteScheduler', steps_offset: 1 };
+const SD3 = {
+  _class_name: 'FlowMatchEulerDiscreteScheduler',
+  base_image_seq_len: 256,
+  base_shift: 0.5,
+  max_image_seq_len: 4096,
+  max_shift: 1.15,
+  num_train_timesteps: 1000,
+  shift: 3.0,
+  use_dynamic_shifting: false,
+};
+const FLUX = { ...SD3, shift: 3.0, use_dynamic_shifting: true };
+const LCM = { ...VP, _class_name: 'LCMScheduler', original_inference_steps: 50 };
+
+const DPM = [DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, DPMSolverMultistepInverseScheduler];
+
+/** Runs; the sample stays finite. */
+function runs(s: Scheduler, options: { mu?: number } = {}): Scheduler {
+  s.setTimesteps(10, options);
+  let x = { data: Float32Array.of(1, -0.5), dims: [1, 2] };
+  for (const t of s.timesteps) x = s.step({ data: x.data.map(Math.tanh), dims: [1, 2] }, t, x) as typeof x;
+  assert.ok(x.data.every(Number.isFinite));
+  return s;
+}
+
+/** The warnings of the process during a call. */
+async function warnings(call: () => void): Promise<string[]> {
+  const seen: string[] = [];
+  const note = (warning: Error) => seen.push(warning.message);
+  process.on('warning', note);
+  call();
+  await new Promise((done) => setImmediate(done));
+  process.off('warning', note);
+  return seen;
+}
+
+test('configurations of other schedulers become DPM-Solver', () => {
+  for (const Class of [...DPM, UniPCMultistepScheduler, DEISMultistepScheduler]) {
+    for (const config of [PNDM, DDIM, EULER, ANCESTRAL, UniPCMultistepScheduler.fromConfig(VP).config]) {
+      const s = runs(Class.fromConfig(config));
+      assert.is(s.config._class_name, Class.name);
+      assert.is(s.config.beta_end, 0.012);
+    }
+    const flow = runs(Class.fromConfig(SD3));
+    assert.equal(
+      [flow.config.prediction_type, flow.config.use_flow_sigmas, flow.config.flow_shift],
+      ['flow_prediction', true, 3],
+    );
+    if (Class !== DPMSolverMultistepInverseScheduler) runs(Class.fromConfig(FLUX), { mu: 1.15 });
+  }
+  const shifted = DPMSolverMultistepScheduler.fromConfig(SD3);
+  shifted.setTimesteps(8);
+  assertClose(shifted.sigmas.slice(0, 3), [0.9996664524, 0.954198122, 0.8996397853], { rtol: 1e-6 });
+  for (const [Class, config] of [
+    [DDIMScheduler, PNDM],
+    [PNDMScheduler, DDIM],
+    [DDIMScheduler, DPMSolverMultistepScheduler.fromConfig(EULER).config],
+  ] as const) {
+    assert.is(runs(Class.fromConfig(config)).config._class_name, Class.name);
+  }
+});
+
+test('schedulerFromConfig goes by the class name', () => {
+  for (const [name, Class] of Object.entries(schedulers)) {
+    if (!name.endsWith('Scheduler') || name === 'Scheduler') continue;
+    const config = name.startsWith('EDM') ? {} : VP;
+    const s = schedulerFromConfig({ ...config, _class_name: name });
+    assert.instance(s, Class);
+    runs(s);
+  }
+  assert.instance(schedulerFromConfig(EULER), DPMSolverMultistepScheduler);
+  assert.instance(schedulerFromConfig(SD3), DPMSolverMultistepScheduler);
+  assert.instance(schedulerFromConfig({ _class_name: 'EDMEulerScheduler' }), EDMDPMSolverMultistepScheduler);
+  assert.instance(schedulerFromConfig(JSON.stringify(PNDM)), PNDMScheduler);
+  assertThrows(() => schedulerFromConfig(VP), TypeError, /a string for _class_name but received none/);
+  assertThrows(() => schedulerFromConfig(LCM), TypeError, /one of LCMScheduler: its network was distilled/);
+  assertThrows(
+    () => schedulerFromConfig({ _class_name: 'FooScheduler' }),
+    TypeError,
+    /one of FooScheduler: how its network/,
+  );
+});
+
+test('what cannot be converted is refused', () => {
+  for (const Class of [DDIMScheduler, PNDMScheduler]) {
+    assertThrows(() => Class.fromConfig(SD3), TypeError, /trained with flow matching/);
+    assertThrows(() => Class.fromConfig({ ...VP, use_flow_sigmas: true }), RangeError, /use_flow_sigmas true with/);
+  }
+  assertThrows(
+    () => EDMDPMSolverMultistepScheduler.fromConfig(PNDM),
+    TypeError,
+    /of PNDMScheduler: .+ preconditioning of EDM/,
+  );
+  const edm = { _class_name: 'EDMEulerScheduler' };
+  assertThrows(() => DPMSolverMultistepScheduler.fromConfig(edm), TypeError, /preconditioned as EDM/);
+  const mochi = { ...SD3, invert_sigmas: true };
+  assertThrows(() => DPMSolverMultistepScheduler.fromConfig(mochi), TypeError, /invert_sigmas/);
+  const continuous = { ...EULER, timestep_type: 'continuous' };
+  assertThrows(() => DPMSolverMultistepScheduler.fromConfig(continuous), TypeError, /told log sigma/);
+  assertThrows(() => UniPCMultistepScheduler.fromConfig(VP, { solver_p: {} }), TypeError, /null for solver_p/);
+});
+
+test('the solver names of other classes are understood', () => {
+  const s = DPMSolverMultistepScheduler.fromConfig({ ...VP, algorithm_type: 'deis', solver_type: 'bh1' });
+  assert.equal([s.config.algorithm_type, s.config.solver_type], ['dpmsolver++', 'midpoint']);
+  assert.is(UniPCMultistepScheduler.fromConfig({ ...VP, solver_type: 'heun' }).config.solver_type, 'bh2');
+  const deis = DEISMultistepScheduler.fromConfig({ ...VP, algorithm_type: 'dpmsolver++', solver_type: 'midpoint' });
+  assert.equal([deis.config.algorithm_type, deis.config.solver_type], ['deis', 'logrho']);
+  assertThrows(
+    () => DEISMultistepScheduler.fromConfig({ ...VP, algorithm_type: 'sde-dpmsolver++' }),
+    TypeError,
+    /'deis' for algorithm_type of DEISMultistepScheduler but received 'sde-dpmsolver\+\+'/,
+  );
+});
+
+test('unknown keys are kept, with one warning', async () => {
+  let s: Scheduler | undefined;
+  const seen = await warnings(() => {
+    s = DPMSolverMultistepScheduler.fromConfig({ ...PNDM, use_karras_sigma: true, colour: 'red' });
+  });
+  assert.is(seen.length, 1);
+  assert.match(seen[0], /no key 'use_karras_sigma' \(is 'use_karras_sigmas' meant\?\), 'colour' of its configuration/);
+  assert.equal([s!.config.use_karras_sigma, s!.config.colour], [true, 'red']);
+  const none = await warnings(() => {
+    for (const config of [PNDM, DDIM, EULER, ANCESTRAL, SD3, FLUX]) DPMSolverMultistepScheduler.fromConfig(config);
+  });
+  assert.equal(none, []);
+});
+
+test('defaults, null, text and overrides', () => {
+  const s = DPMSolverMultistepScheduler.fromConfig('{"lambda_min_clipped": -Infinity, "solver_order": null}');
+  assert.equal([s.config.lambda_min_clipped, s.config.solver_order, s.config.beta_end], [-Infinity, 2, 0.02]);
+  assert.is(
+    DPMSolverMultistepScheduler.fromConfig({ ...VP, lambda_min_clipped: null }).config.lambda_min_clipped,
+    -Infinity,
+  );
+  const over = DPMSolverMultistepScheduler.fromConfig(PNDM, { use_karras_sigmas: true, beta_end: undefined });
+  assert.equal([over.config.use_karras_sigmas, over.config.beta_end], [true, 0.012]);
+  assert.ok(Object.isFrozen(over.config));
+  assertThrows(() => DPMSolverMultistepScheduler.fromConfig('{'), TypeError, /text that is not JSON/);
+  assertThrows(() => DPMSolverMultistepScheduler.fromConfig([] as unknown as SchedulerConfig), TypeError, /an object/);
+  assert.equal([...new DPMSolverMultistepScheduler().timesteps].slice(0, 2), [999, 998]);
+});
+
+test('values that are wrong', () => {
+  const wrong: [SchedulerConfig, typeof TypeError | typeof RangeError, RegExp][] = [
+    [{ beta_schedule: 'cosine' }, TypeError, /'linear', 'scaled_linear' or 'squaredcos_cap_v2' for beta_schedule/],
+    [{ num_train_timesteps: 0 }, RangeError, /at least 2 for num_train_timesteps/],
+    [{ num_train_timesteps: '1000' }, TypeError, /for num_train_timesteps/],
+    [{ beta_start: 2 }, RangeError, /between 0 and 1 for beta_start/],
+    [{ trained_betas: [0.1, 2] }, RangeError, /for trained_betas\[1\]/],
+    [{ trained_betas: [0.1, 0.2] }, RangeError, /trained_betas of length 2 with num_train_timesteps 1000/],
+    [{ prediction_type: 'noise' }, TypeError, /for prediction_type/],
+    [{ solver_order: 4 }, RangeError, /from 1 to 3 for solver_order/],
+    [{ algorithm_type: 'dpmsolver+++' }, TypeError, /for algorithm_type/],
+    [{ solver_type: 'euler' }, TypeError, /for solver_type/],
+    [{ use_karras_sigmas: 'yes' }, TypeError, /for use_karras_sigmas/],
+    [{ timestep_spacing: 'even' }, TypeError, /for timestep_spacing/],
+    [{ final_sigmas_type: 'none' }, TypeError, /for final_sigmas_type/],
+    [{ steps_offset: 0.5 }, RangeError, /for steps_offset/],
+    [{ lambda_min_clipped: '-5' }, TypeError, /for lambda_min_clipped/],
+    [{ dynamic_thresholding_ratio: 1.5 }, RangeError, /from 0 to 1 for dynamic_thresholding_ratio/],
+    [{ sample_max_value: 0 }, RangeError, /positive number for sample_max_value/],
+    [{ flow_shift: -1 }, RangeError, /positive number for flow_shift/],
+    [{ shift_terminal: 1 }, RangeError, /between 0 and 1 for shift_terminal/],
+    [{ variance_type: 3 }, TypeError, /a string or null for variance_type/],
+    [{ _class_name: 3 }, TypeError, /a string for _class_name/],
+    [
+      { use_karras_sigmas: true, use_beta_sigmas: true },
+      RangeError,
+      /use_karras_sigmas true with use_beta_sigmas true/,
+    ],
+    [{ use_lu_lambdas: true, use_flow_sigmas: true }, RangeError, /use_lu_lambdas true with use_flow_sigmas true/],
+    [
+      { prediction_type: 'flow_prediction' },
+      RangeError,
+      /prediction_type 'flow_prediction' with use_flow_sigmas false/,
+    ],
+    [{ sigma_min: 3, sigma_max: 2 }, RangeError, /sigma_min 3 with sigma_max 2/],
+  ];
+  for (const [config, kind, message] of wrong) {
+    assertThrows(() => DPMSolverMultistepScheduler.fromConfig(config), kind, message);
+  }
+  assertThrows(
+    () => UniPCMultistepScheduler.fromConfig({ disable_corrector: [0.5] }),
+    RangeError,
+    /disable_corrector\[0\]/,
+  );
+  assertThrows(
+    () => UniPCMultistepScheduler.fromConfig(FLUX).setTimesteps(4),
+    RangeError,
+    /use_dynamic_shifting true with no mu/,
+  );
+  const clipped = DPMSolverMultistepScheduler.fromConfig({ ...VP, lambda_min_clipped: 50 });
+  assertThrows(() => clipped.setTimesteps(4), RangeError, /lambda_min_clipped 50 with beta_schedule 'scaled_linear'/);
+  const leading = DPMSolverMultistepScheduler.fromConfig({ ...VP, timestep_spacing: 'leading' });
+  assertThrows(() => leading.setTimesteps(1000), RangeError, /timestep_spacing 'leading' with 1000 steps/);
+  const plain = DPMSolverMultistepScheduler.fromConfig(SD3);
+  assertThrows(() => plain.setTimesteps(4, { mu: 1 }), RangeError, /mu 1 with use_dynamic_shifting false/);
+  const linear = DPMSolverMultistepScheduler.fromConfig(FLUX, { time_shift_type: 'linear' });
+  assertThrows(() => linear.setTimesteps(4, { mu: -1 }), RangeError, /above 0 for time_shift_type 'linear' for mu/);
+  assertThrows(
+    () => EDMDPMSolverMultistepScheduler.fromConfig({ prediction_type: 'sample' }),
+    RangeError,
+    /prediction_type 'sample'/,
+  );
+  assertThrows(
+    () => EDMDPMSolverMultistepScheduler.fromConfig({}).setTimesteps({ timesteps: [3] }),
+    RangeError,
+    /timesteps with EDM/,
+  );
+});
+
+test('EDM: both sigma schedules, one step, sigmas of its own', () => {
+  for (const sigma_schedule of ['karras', 'exponential']) {
+    const s = EDMDPMSolverMultistepScheduler.fromConfig({ sigma_schedule, sigma_min: 0.01, sigma_max: 50 });
+    for (const steps of [1, 2, 9]) {
+      s.setTimesteps(steps);
+      assertClose(s.sigmas[0], 50, { rtol: 1e-5 });
+      if (steps > 1) assertClose(s.sigmas[steps - 1], 0.01, { rtol: 1e-5 });
+      assert.is(s.sigmas[steps], 0);
+    }
+    runs(s);
+  }
+  for (const algorithm_type of ['dpmsolver', 'sde-dpmsolver', 'sde-dpmsolver++'])
+    for (const solver_order of [1, 2, 3])
+      runs(EDMDPMSolverMultistepScheduler.fromConfig({ algorithm_type, solver_order }));
+  const s = EDMDPMSolverMultistepScheduler.fromConfig({});
+  s.setTimesteps({ sigmas: [10, 1, 0.1] });
+  assertClose(s.timesteps, [0.25 * Math.log(10), 0, 0.25 * Math.log(0.1)], { atol: 1e-6 });
+  assert.is(s.timesteps.length, 3);
+});
+
+test('Karras spacing of a flow is in sigma / alpha', () => {
+  const config = { ...SD3, use_karras_sigmas: true, sigma_min: 0.01, sigma_max: 200 };
+  for (const Class of [...DPM, UniPCMultistepScheduler, DEISMultistepScheduler]) {
+    for (const final_sigmas_type of ['zero', 'sigma_min']) {
+      const s = runs(Class.fromConfig({ ...config, final_sigmas_type }));
+      const ends = [s.sigmas[0], s.sigmas[9]].sort();
+      assertClose(ends, [0.01 / 1.01, 200 / 201], { rtol: 1e-5 });
+    }
+  }
+});
+
+test('shifts: mu is the log of the shift or the shift, shift_terminal stretches', () => {
+  const sigmas = (config: SchedulerConfig, mu?: number) => {
+    const s = UniPCMultistepScheduler.fromConfig({ ...FLUX, ...config });
+    s.setTimesteps(5, mu === undefined ? {} : { mu });
+    return s.sigmas;
+  };
+  const base = [1 - 1e-6, 0.8002, 0.6004, 0.4006, 0.2008];
+  const shift = Math.exp(0.9);
+  const expected = base.map((s, i) => (i === 0 ? s : (shift * s) / (1 + (shift - 1) * s)));
+  assertClose(sigmas({}, 0.9).slice(0, 5), expected, { atol: 1e-6 });
+  assertClose(sigmas({ time_shift_type: 'linear' }, shift).slice(0, 5), expected, { atol: 1e-6 });
+  const stretched = sigmas({ shift_terminal: 0.1 }, 0.9);
+  assertClose(stretched[4], 0.1, { atol: 1e-6 });
+  assertClose(stretched[0], 1, { atol: 1e-5 });
+});
+
+test.run();

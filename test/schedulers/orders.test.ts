@@ -1,0 +1,156 @@
+// Orders of convergence on a Gaussian, of which the exact score and the exact solution are known.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  DDIMScheduler,
+  DEISMultistepScheduler,
+  DPMSolverMultistepScheduler,
+  DPMSolverSinglestepScheduler,
+  PNDMScheduler,
+  type Scheduler,
+  type TimestepOptions,
+  UniPCMultistepScheduler,
+} from '../../lib/schedulers/index.js';
+
+const MEAN = 0.3;
+const SPREAD = 0.6;
+const Z = [-1.5, 0.2, 2];
+const dims = [1, Z.length];
+const CONFIG = {
+  beta_start: 0.00085,
+  beta_end: 0.012,
+  beta_schedule: 'scaled_linear',
+  final_sigmas_type: 'sigma_min',
+  lower_order_final: false,
+};
+
+/** alpha, sigma and the standard deviation of x at sigma / alpha = k. */
+function at(k: number) {
+  const alpha = 1 / Math.sqrt(k * k + 1);
+  const sigma = k * alpha;
+  return { alpha, sigma, deviation: Math.hypot(alpha * SPREAD, sigma) };
+}
+
+/** The exact solution of the ODE: x keeps its place within the distribution. */
+const exact = (k: number) => Float64Array.from(Z, (z) => at(k).alpha * MEAN + at(k).deviation * z);
+
+/** The largest error after a run, or `left` evaluations before its end. */
+function error(s: Scheduler, request: number | TimestepOptions, left = 0): number {
+  s.setTimesteps(request);
+  const { sigmas } = s;
+  const count = s.timesteps.length - left;
+  let x = { data: exact(sigmas[0]), dims };
+  for (let i = 0; i < count; i++) {
+    const { alpha, sigma, deviation } = at(sigmas[i]);
+    const data = x.data.map((value) => (sigma * (value - alpha * MEAN)) / deviation ** 2);
+    x = s.step({ data, dims }, s.timesteps[i], x) as typeof x;
+  }
+  const end = exact(sigmas[count]);
+  return Math.max(...x.data.map((value, i) => Math.abs(value - end[i])));
+}
+
+const probe = DPMSolverMultistepScheduler.fromConfig(CONFIG);
+probe.setTimesteps(1);
+const LEAST = probe.sigmas[1];
+/** n steps of equal length in lambda, down to the last sigma of training. */
+const even = (n: number, from: number) => ({
+  sigmas: Array.from({ length: n }, (_, i) => from * (LEAST / from) ** (i / n)),
+});
+
+/** The order between n and 2n steps. */
+function order(make: () => Scheduler, n: number, from = 10): number {
+  return Math.log2(error(make(), even(n, from)) / error(make(), even(2 * n, from)));
+}
+
+const orders: [string, number, number, () => Scheduler, number, number?][] = [];
+for (const p of [1, 2, 3] as const) {
+  for (const solver_type of ['bh1', 'bh2']) {
+    for (const predict_x0 of [true, false]) {
+      const config = { ...CONFIG, solver_order: p, solver_type, predict_x0 };
+      const least = [1.85, 2.85, 3.6][p - 1];
+      const name = `UniPC-${p}, ${solver_type}, ${predict_x0 ? 'data' : 'noise'}`;
+      orders.push([name, least, p < 3 ? p + 1.2 : 6, () => UniPCMultistepScheduler.fromConfig(config), 40]);
+    }
+  }
+  const none = { ...CONFIG, solver_order: p, disable_corrector: Array.from({ length: 200 }, (_, i) => i) };
+  orders.push([`UniP-${p}`, p - 0.1, p + 0.9, () => UniPCMultistepScheduler.fromConfig(none), 80, 1000]);
+  const deis = { ...CONFIG, solver_order: p };
+  orders.push([`DEIS-${p}`, p - 0.1, p + 1.2, () => DEISMultistepScheduler.fromConfig(deis), 80, 1000]);
+  for (const algorithm_type of ['dpmsolver', 'dpmsolver++']) {
+    for (const solver_type of ['midpoint', 'heun']) {
+      const config = { ...CONFIG, solver_order: p, algorithm_type, solver_type };
+      const name = `${algorithm_type}-${p} ${solver_type}`;
+      orders.push([`singlestep ${name}`, p - 0.2, p + 0.3, () => DPMSolverSinglestepScheduler.fromConfig(config), 72]);
+      // The published third-order update is of second order.
+      const published = Math.min(p, 2);
+      orders.push([
+        `multistep ${name}`,
+        published - 0.1,
+        published + 0.3,
+        () => DPMSolverMultistepScheduler.fromConfig(config),
+        80,
+      ]);
+    }
+  }
+}
+for (const [name, least, most, make, n, from] of orders) {
+  test(`${name} has its order`, () => {
+    const found = order(make, n, from);
+    assert.ok(found >= least && found <= most, `${found.toFixed(2)}, expected ${least} to ${most}`);
+  });
+}
+
+// The mean of one step of SDE-DPM-Solver++, after two others, where x0 is lambda^2: with the wrong sign in front of 1/2
+// the error falls with h^2 only.
+for (const Class of [DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler]) {
+  test(`${Class.name}: the third-order SDE update has the right sign`, () => {
+    const errors = [0.2, 0.1, 0.05].map((h) => {
+      const heun = {
+        solver_order: 3,
+        solver_type: 'heun',
+        algorithm_type: 'sde-dpmsolver++',
+        prediction_type: 'sample',
+      };
+      const s = Class.fromConfig({ ...CONFIG, ...heun });
+      s.setTimesteps({ sigmas: Array.from({ length: 6 }, (_, i) => 3 * Math.exp(-i * h)) });
+      const { sigmas } = s;
+      const zeros = { data: new Float64Array(3), dims };
+      const lambda = (i: number) => -Math.log(sigmas[i]);
+      // What each call starts from does not matter: but for the first of a singlestep step, which is its base.
+      let x: unknown;
+      for (let i = 0; i < 3; i++) {
+        const output = { data: new Float64Array(3).fill(lambda(i) ** 2), dims };
+        x = s.step(output, s.timesteps[i], zeros, { noise: zeros }).data;
+      }
+      const from = Class === DPMSolverSinglestepScheduler ? 0 : 2;
+      const { alpha } = at(sigmas[3]);
+      // The integral of 2 e^{2 (l - l_t)} l^2 from the base to the target.
+      const primitive = (l: number) => Math.exp(2 * (l - lambda(3))) * (l * l - l + 0.5);
+      return Math.abs((x as Float64Array)[0] - alpha * (primitive(lambda(3)) - primitive(lambda(from))));
+    });
+    if (Class === DPMSolverSinglestepScheduler) {
+      // Its weights are exact for quadratic predictions.
+      assert.ok(Math.max(...errors) < 1e-14, errors.join(' '));
+      return;
+    }
+    const found = [Math.log2(errors[0] / errors[1]), Math.log2(errors[1] / errors[2])];
+    for (const order of found) assert.ok(order > 2.7, found.join(' '));
+  });
+}
+
+// Their steps are even in the label, which has a square root at the data's end: measured down to label 200.
+test('DDIM is of first order', () => {
+  const make = () => DDIMScheduler.fromConfig({ ...CONFIG, clip_sample: false });
+  const found = Math.log2(error(make(), 50, 11) / error(make(), 100, 21));
+  assert.ok(found > 0.95 && found < 1.1, String(found));
+});
+
+for (const skip_prk_steps of [true, false]) {
+  test(`PNDM is of second order, skip_prk_steps ${skip_prk_steps}`, () => {
+    const make = () => PNDMScheduler.fromConfig({ ...CONFIG, skip_prk_steps });
+    const found = Math.log2(error(make(), 50, 11) / error(make(), 100, 21));
+    assert.ok(found > 1.85 && found < 2.2, String(found));
+  });
+}
+
+test.run();
