@@ -4,7 +4,7 @@ import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../check.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
 import { type Image, sheet } from '../image/image.js';
-import type { DiffusionPipeline, GenerateOptions, SchedulerLike } from '../pipelines/index.js';
+import type { DiffusionPipeline, GenerateOptions } from '../pipelines/index.js';
 import { nearest } from '../text.js';
 import {
   machineArgs,
@@ -20,7 +20,9 @@ import {
 import { UsageError, whole } from './usage.js';
 
 /** What a solver's name stands for: options of the solver library, or a class of dpm-solver/schedulers. */
-type Entry = { choices: GenerateOptions['scheduler'] } | { scheduler: string };
+type Entry =
+  | { choices: GenerateOptions['scheduler'] }
+  | { scheduler: 'PNDMScheduler' | 'DEISMultistepScheduler' | 'UniPCMultistepScheduler' };
 
 const solvers: Record<string, Entry> = {
   // DPM-Solver of the first order is DDIM.
@@ -38,7 +40,7 @@ const args = {
   prompt: { type: 'positional', required: false, description: 'What to draw' },
   solvers: {
     type: 'string',
-    default: 'ddim,dpmsolver,dpmsolver++',
+    default: 'ddim,pndm,deis,unipc,dpmsolver,dpmsolver++',
     valueHint: 'NAMES',
     description: `Rows: ${Object.keys(solvers).join(', ')}`,
   },
@@ -134,22 +136,8 @@ function few({ scheduler }: Pick<GenerateOptions, 'scheduler'>, steps: number): 
 async function resolve(name: string, pipe: DiffusionPipeline): Promise<Pick<GenerateOptions, 'scheduler'>> {
   const entry = solvers[name];
   if ('choices' in entry) return { scheduler: entry.choices };
-  const classes = await loadSchedulers();
-  const Class = classes?.[entry.scheduler];
-  if (!Class) throw new UsageError(`The solver ${name} is not part of this build`);
-  return { scheduler: Class.fromConfig(pipe.schedulerConfig) };
-}
-
-type SchedulerClasses = Record<string, { fromConfig(config: unknown): SchedulerLike } | undefined>;
-
-async function loadSchedulers(): Promise<SchedulerClasses | undefined> {
-  const path = '../schedulers/index.js';
-  try {
-    return (await import(path)) as SchedulerClasses;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') return undefined;
-    throw error;
-  }
+  const classes = await import('../schedulers/index.js');
+  return { scheduler: classes[entry.scheduler].fromConfig(pipe.schedulerConfig) };
 }
 
 function parts(flag: string, value: string): string[] {

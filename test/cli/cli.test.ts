@@ -259,6 +259,13 @@ test('compares solvers on one labelled sheet', async () => {
   assert.equal([width, height], [8 + 65 + 8 + 3 * (41 + 8), 8 + 2 * 15 + 2 * (32 + 8)]);
   const json = await run(...args, '--json');
   assert.is(JSON.parse(json.stdout).runs.length, 6);
+  const all = await run('compare', 'red', ...sd, '--steps', '3,10', '-o', 'all.png', '--json');
+  assert.is(all.code, 0, all.stderr);
+  const { solvers, runs } = JSON.parse(all.stdout);
+  assert.equal(solvers, ['ddim', 'pndm', 'deis', 'unipc', 'dpmsolver', 'dpmsolver++']);
+  // PNDM evaluates one time twice.
+  const counts = runs.map(({ nfe }: { nfe: number }) => nfe);
+  assert.equal(counts, [3, 10, 4, 11, 3, 10, 3, 10, 3, 10, 3, 10]);
 });
 
 const drawing = (command: string, ...args: string[]) => [command, ...args, ...sd, '-o', 'bad.png'];
