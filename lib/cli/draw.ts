@@ -144,6 +144,7 @@ export const edit = defineCommand({
     target: { type: 'string', valueHint: 'PROMPT', description: 'What it is to show' },
     ...modelArgs,
     ...guidanceArgs,
+    negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
     strength: { type: 'string', valueHint: 'S', description: 'How far the picture is inverted (Default: 0.8)' },
     mask: { ...maskArg, description: 'A PNG file: white is made anew (Default: found by contrasting the prompts)' },
     'mask-threshold': { type: 'string', valueHint: 'S', description: 'Contrast that counts, 0 to 1 (Default: 0.25)' },
@@ -165,6 +166,7 @@ export const edit = defineCommand({
     const settings = {
       source: prompt('source'),
       target: prompt('target'),
+      negativePrompt: args.negative,
       steps: wholeOf(args, 'steps', 1),
       guidance: numberOf(args, 'guidance'),
       guidanceRescale: numberOf(args, 'guidance-rescale'),

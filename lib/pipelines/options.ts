@@ -111,7 +111,7 @@ export interface EditOptions extends CommonOptions {
   source: string;
   /** What it is to show. */
   target: string;
-  /** What the guidance leads away from; the source prompt. */
+  /** What the guidance leads away from; the empty prompt. */
   negativePrompt?: string;
   /** Evaluations of the inversion, and as many to denoise; 20. */
   steps?: number;
@@ -361,7 +361,7 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
     throw outOfRange('a number between 0 and 1', 'maskThreshold', maskThreshold);
   return {
     ...{ image, source, target, size, maskStrengths, maskThreshold },
-    negative: negativePrompt ?? source,
+    negative: negativePrompt,
     steps: wholeNumber(options.steps ?? 20, 'steps', 1),
     guidance: readGuidance(options, limits),
     rescale: readRescale(options.guidanceRescale),
