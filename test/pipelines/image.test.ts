@@ -263,12 +263,12 @@ for (const Class of [
     // A hundred steps of the solver stand for the solution.
     const exact = await pipe({ ...ask, steps: 100 });
     const made = await pipe({ ...ask, scheduler });
-    assertClose(made.sample.data, exact.sample.data, { rtol: 0.06, scale: 'max' });
+    // PNDM's leading timesteps begin below the schedule's end, where the state is taken for pure noise all the same.
+    assertClose(made.sample.data, exact.sample.data, { rtol: Class === PNDMScheduler ? 0.2 : 0.06, scale: 'max' });
     const half = await pipe({ ...ask, scheduler, image, strength: 0.5 });
     assert.ok(half.nfe >= 20 && half.nfe <= 21, `${half.nfe}`);
     const halfExact = await pipe({ ...ask, image, strength: 0.5, steps: 200 });
-    // PNDM gets no second evaluation to begin with where its schedule is entered in the middle.
-    assertClose(half.sample.data, halfExact.sample.data, { rtol: Class === PNDMScheduler ? 0.12 : 0.06, scale: 'max' });
+    assertClose(half.sample.data, halfExact.sample.data, { rtol: 0.06, scale: 'max' });
     const filled = await pipe({ ...ask, scheduler, image, mask: corner(16, 16, 8, 8) });
     assert.equal(filled.images[0].data.slice(-24), image.data.slice(-24));
   });
