@@ -7,7 +7,7 @@ import { fixedOrders, singlestepOrders } from './orders.js';
 
 export { fixedOrders, multistepOrders, type Order, singlestepOrders } from './orders.js';
 
-/** @internal */
+/** The names that skipType takes. */
 export const SKIP_TYPES = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
 
 /** How the times of a run are spaced; see {@link timeGrid}. */

@@ -258,7 +258,7 @@ export class Engine {
       row,
       0,
       this.batch,
-      this.#flags,
+      output ? this.#flags : this.#flags & ~DOUBLED,
       this.#solver.threads,
       this.#scratch,
       this.#slots[step.seen].state,
