@@ -2,7 +2,7 @@
  * How well the pipeline edits: 64 pictures of "a red circle on a blue background" become "a yellow star on a blue
  * background", with the background kept.
  *
- *     npx tsx bench/quality/edit.ts [--cases 64] [--steps 20] [--sheet edit.png] [--strength S] [--guidance W] ...
+ *     npm run bench:edit -- [--cases 64] [--steps 20] [--sheet edit.png] [--strength S] [--guidance W] ...
  *
  * The pictures are drawn by the network itself, the first seeds whose picture the judge finds right. An edit counts when
  * the judge finds the target prompt right and the background is kept: over the pixels that are background before and
@@ -161,7 +161,7 @@ async function main() {
   if (values.results === 'none') return;
   mkdirSync(`${root}/bench/results`, { recursive: true });
   const report = {
-    command: 'npx tsx bench/quality/edit.ts',
+    command: 'npm run bench:edit',
     machine: machine(),
     source,
     target,

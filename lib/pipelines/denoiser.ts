@@ -47,6 +47,7 @@ interface Parts {
   extraChannels: number;
   size: readonly [height: number, width: number];
   patch: number;
+  contextWidth: number | undefined;
 }
 
 /** What a batch is prepared with besides its conditioning. */
@@ -148,6 +149,9 @@ export class Denoiser {
       return new Denoiser({
         ...{ graph, kind, state, output, type, channels, extraChannels, patch },
         size: [height, width],
+        contextWidth: [graph.inputs.get('encoder_hidden_states')?.shape.at(-1), json.joint_attention_dim].find(
+          (value) => typeof value === 'number',
+        ),
       });
     } catch (error) {
       await graph.release();
@@ -189,10 +193,9 @@ export class Denoiser {
     return this.#parts.graph.inputs.has('guidance');
   }
 
-  /** Numbers a token, where the graph declares them. */
+  /** Numbers a token, where the graph or the configuration says so. */
   get contextWidth(): number | undefined {
-    const width = this.#parts.graph.inputs.get('encoder_hidden_states')?.shape.at(-1);
-    return typeof width === 'number' ? width : undefined;
+    return this.#parts.contextWidth;
   }
 
   /**

@@ -30,8 +30,9 @@ const solverTypes = { midpoint: 'dpmsolver', heun: 'taylor' } as const;
  */
 export function readTraining(json: Record<string, unknown>, path: string): Training {
   const name = json._class_name;
-  if (typeof name === 'string' && /LCM|TCD|VQ|Score|CMStochastic|Unclip|UnCLIP/.test(name)) {
-    throw new Error(`${path} is of ${show(name)}, whose networks are made for its own steps and no other solver's`);
+  // Consistency models, discrete tokens, and networks that are preconditioned in sigma.
+  if (typeof name === 'string' && /LCM|TCD|VQ|ScoreSde|CMStochastic|UnCLIP|^EDM/.test(name)) {
+    throw new Error(`${path} is of ${show(name)}, whose networks are not evaluated as DPM-Solver does`);
   }
   const isFlow = typeof name === 'string' && name.startsWith('FlowMatch');
   const prediction = json.prediction_type ?? (isFlow ? 'flow_prediction' : 'epsilon');

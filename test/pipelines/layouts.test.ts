@@ -386,7 +386,7 @@ const broken: [string, 'sd' | 'sdxl' | 'sd3' | 'flux', (folder: string) => void,
     'a consistency model',
     'sd',
     (f) => edit(f, 'scheduler/scheduler_config.json', (json) => ({ ...json, _class_name: 'LCMScheduler' })),
-    /is of 'LCMScheduler', whose networks are made for its own steps/,
+    /is of 'LCMScheduler', whose networks are not evaluated as DPM-Solver does$/,
   ],
   [
     'channels that do not fit',
