@@ -428,6 +428,8 @@ export class DiffusionPipeline extends Callable {
     // An order that nobody asked for gives way to few steps.
     const order = Math.min(defaults.order ?? 2, steps) as 1 | 2 | 3;
     const run: SampleOptions = { ...pickRun(defaults), order, ...pickRun(choices), steps };
+    // So does one that goes with the steps asked for, to the fewer steps that strength leaves.
+    if (run.order !== undefined && run.order <= asked) run.order = Math.min(run.order, steps) as 1 | 2 | 3;
     if (strength < 1) {
       const end = choices.tEnd ?? schedule.epsilon;
       run.tStart = end + strength * (schedule.T - end);

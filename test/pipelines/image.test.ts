@@ -79,6 +79,9 @@ test('starts from a picture, as far on as strength says', async () => {
     assertClose(sample.data, want, { atol: 1e-4 });
   }
   assert.is((await pipe({ ...ask })).nfe, 8);
+  // The order gives way to the steps that are left, but not to those that were asked for.
+  assert.is((await pipe({ ...ask, strength: 0.1, order: 3 })).nfe, 1);
+  await assertRejects(pipe({ ...ask, steps: 2, order: 3 }), RangeError, /for steps but received/);
 });
 
 test('takes a picture for every prompt, and other sizes where the network does', async () => {
