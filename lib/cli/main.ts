@@ -1,17 +1,47 @@
 #!/usr/bin/env node
-// The command line: `dpm-solver sample`, `dpm-solver info`.
+// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `compare` and `info`.
 import { readFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../text.js';
+import { compare } from './compare.js';
+import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';
-import { examples, sample } from './sample.js';
+import { sample, examples as sampleExamples } from './sample.js';
 import { checkFlags, UsageError } from './usage.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
-const commands: Record<string, CommandDef<any>> = { sample, info };
+const commands: Record<string, CommandDef<any>> = { sample, txt2img, img2img, inpaint, edit, compare, info };
+
+/** What a command's help ends with. */
+const examples = new Map<CommandDef, readonly string[]>([
+  [sample as CommandDef, sampleExamples],
+  [
+    txt2img as CommandDef,
+    ['dpm-solver txt2img "an astronaut on a horse" --model ./sd-v1-5 --steps 20 -o astronaut.png'],
+  ],
+  [
+    img2img as CommandDef,
+    ['dpm-solver img2img "a castle at night" --model ./sd-v1-5 --image castle.png --strength 0.6'],
+  ],
+  [
+    inpaint as CommandDef,
+    ['dpm-solver inpaint "a cat on a bench" --model ./sd-inpainting --image bench.png --mask seat.png'],
+  ],
+  [
+    edit as CommandDef,
+    ['dpm-solver edit --model ./sd-v1-5 --image bowl.png --source "a bowl of fruits" --target "a bowl of pears"'],
+  ],
+  [
+    compare as CommandDef,
+    [
+      'dpm-solver compare "a red circle on a blue background" -o grid.png',
+      'dpm-solver compare "a castle" --model ./sd-v1-5 --solvers ddim,dpmsolver,dpmsolver++ --steps 10,20,50,999',
+    ],
+  ],
+]);
 
 const main = defineCommand({
   meta: { name: 'dpm-solver', version, description: 'Diffusion sampling with DPM-Solver and DPM-Solver++' },
@@ -50,7 +80,8 @@ async function help(command: CommandDef, parent?: CommandDef): Promise<void> {
   // citty colours whatever it is printed to.
   const plain = process.stdout.isTTY ? text : stripVTControlCharacters(text);
   console.log(plain.replace(/ +$/gm, '').trimEnd());
-  if (command === sample) console.log(['', 'EXAMPLES', '', ...examples.map((line) => `  ${line}`)].join('\n'));
+  const lines = examples.get(command);
+  if (lines) console.log(['', 'EXAMPLES', '', ...lines.map((line) => `  ${line}`)].join('\n'));
 }
 
 // A reader that has seen enough (`| head`) is no error.

@@ -5,6 +5,7 @@ import {
   closeSync,
   constants,
   openSync,
+  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -12,12 +13,60 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { encode } from 'fast-png';
+import { convertIndexedToRgb, type DecodedPng, decode, encode } from 'fast-png';
 import type { Image } from './image.js';
 
 /** The picture as a PNG file's bytes, 8 bits a channel. `text` is stored beside it (Latin-1, as PNG has it). */
 export function encodePng(image: Image, text?: Record<string, string>): Uint8Array {
   return encode({ ...image, channels: 3, depth: 8, ...(text ? { text } : {}) });
+}
+
+/**
+ * The picture in a PNG file: grey is spread to three channels, 16 bits are cut to 8, and what is transparent is laid on
+ * white.
+ *
+ * @throws Error that names the file, when it cannot be read or is no PNG
+ */
+export function readPng(path: string): Image {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    const { code = '', message } = cause as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'it does not exist' : code === 'EISDIR' ? 'it is a folder' : reasons[code];
+    throw new Error(`${path} cannot be read: ${why ?? message}`, { cause });
+  }
+  try {
+    return toImage(decode(bytes));
+  } catch (cause) {
+    throw new Error(`${path} is no PNG picture: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function toImage(png: DecodedPng): Image {
+  const { width, height } = png;
+  const plain = png.palette ? { data: convertIndexedToRgb(png), channels: png.palette[0].length, depth: 8 } : png;
+  const { channels } = plain;
+  const { data: values, depth } = plain;
+  const max = 2 ** depth - 1;
+  // Depths below 8, which only grey has, come packed: several pixels a byte, and every row begins a new one.
+  const line = Math.ceil((width * depth) / 8);
+  const read = (i: number): number => {
+    if (depth >= 8) return (values[i] * 255) / max;
+    const bit = (i % width) * depth;
+    const byte = values[Math.floor(i / width) * line + (bit >> 3)];
+    return (((byte >> (8 - depth - (bit & 7))) & max) * 255) / max;
+  };
+  const data = new Uint8Array(3 * width * height);
+  const hasAlpha = channels === 2 || channels === 4;
+  for (let i = 0; i < width * height; i++) {
+    const alpha = hasAlpha ? read(channels * i + channels - 1) / 255 : 1;
+    for (let c = 0; c < 3; c++) {
+      const value = read(channels * i + (channels > 2 ? c : 0));
+      data[3 * i + c] = Math.round(value * alpha + 255 * (1 - alpha));
+    }
+  }
+  return { width, height, data };
 }
 
 /**

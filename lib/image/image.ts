@@ -1,4 +1,5 @@
 // Pictures as bytes: from a network's tensor, enlarged, laid out in sheets.
+import { drawText, TEXT_HEIGHT, textWidth } from './text.js';
 
 /** Three bytes a pixel, red first, rows from the top. */
 export interface Image {
@@ -28,6 +29,16 @@ export function toImages(data: ArrayLike<number>, dims: readonly number[]): Imag
     }
     return image;
   });
+}
+
+/** A picture as a network takes it: planes of red, green and blue, 0 becomes -1 and 255 becomes 1. */
+export function toPixels({ width, height, data }: Image): Float32Array {
+  const plane = width * height;
+  const pixels = new Float32Array(3 * plane);
+  for (let c = 0; c < 3; c++) {
+    for (let i = 0; i < plane; i++) pixels[c * plane + i] = data[3 * i + c] / 127.5 - 1;
+  }
+  return pixels;
 }
 
 function toByte(value: number): number {
@@ -63,6 +74,10 @@ export interface SheetOptions {
   margin?: number;
   /** Red, green and blue of what no picture covers; white. */
   background?: readonly [number, number, number];
+  /** Names on the left of the rows and above the columns, and a line above all; none. */
+  rowNames?: readonly string[];
+  columnNames?: readonly string[];
+  title?: string;
 }
 
 /**
@@ -70,21 +85,39 @@ export interface SheetOptions {
  * null leaves a place empty.
  */
 export function sheet(rows: readonly (readonly (Image | null)[])[], options: SheetOptions = {}): Image {
-  const { scale = 1, margin = 8, background = [255, 255, 255] } = options;
+  const { scale = 1, margin = 8, background = [255, 255, 255], rowNames = [], columnNames = [], title } = options;
   const all = rows.flat().filter((image) => image !== null);
   if (all.length === 0) throw new RangeError('Expected at least one picture for a sheet but received none');
-  const cellWidth = Math.max(...all.map((image) => image.width)) * scale;
   const cellHeight = Math.max(...all.map((image) => image.height)) * scale;
+  // Letters grow with the pictures, so that both can be read at the same distance.
+  const dot = Math.max(1, Math.round(cellHeight / 100));
+  const line = TEXT_HEIGHT * dot + margin;
+  const widest = (names: readonly string[]) => Math.max(0, ...names.map((name) => textWidth(name) * dot));
+  const cellWidth = Math.max(widest(columnNames), Math.max(...all.map((image) => image.width)) * scale);
   const columns = Math.max(...rows.map((row) => row.length));
-  const width = margin + columns * (cellWidth + margin);
-  const height = margin + rows.length * (cellHeight + margin);
+  const left = margin + (rowNames.length > 0 ? widest(rowNames) + margin : 0);
+  const top = margin + (title === undefined ? 0 : line) + (columnNames.length > 0 ? line : 0);
+  const width = Math.max(
+    left + columns * (cellWidth + margin),
+    title === undefined ? 0 : textWidth(title) * dot + 2 * margin,
+  );
+  const height = top + rows.length * (cellHeight + margin);
   const data = new Uint8Array(3 * width * height);
   for (let i = 0; i < data.length; i += 3) data.set(background, i);
   const target = { width, height, data };
+  if (title !== undefined) drawText(target, title, margin, margin, dot);
+  columnNames.forEach((name, c) => {
+    const center = left + c * (cellWidth + margin) + cellWidth / 2;
+    drawText(target, name, Math.round(center - (textWidth(name) * dot) / 2), top - line, dot);
+  });
+  rowNames.forEach((name, r) => {
+    const middle = top + r * (cellHeight + margin) + cellHeight / 2;
+    drawText(target, name, margin, Math.round(middle - (TEXT_HEIGHT * dot) / 2), dot);
+  });
   rows.forEach((row, r) => {
     row.forEach((image, c) => {
       if (image === null) return;
-      paste(target, enlarge(image, scale), margin + c * (cellWidth + margin), margin + r * (cellHeight + margin));
+      paste(target, enlarge(image, scale), left + c * (cellWidth + margin), top + r * (cellHeight + margin));
     });
   });
   return target;

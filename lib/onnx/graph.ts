@@ -122,16 +122,44 @@ export class Graph {
       // Pre-allocated outputs have to be onnxruntime's own tensors; one over our array makes it write there.
       fetches[name] = new this.#runtime.Tensor(value.type, value.data as Float32Array, value.dims);
     }
-    return new Binding(feeds, (inputs) => this.#run(inputs, fetches));
+    return new Binding(feeds, async (inputs) => {
+      await this.#run(inputs, fetches);
+    });
   }
 
-  async #run(feeds: Record<string, Slot>, fetches: Record<string, Tensor>): Promise<void> {
+  /**
+   * Runs the graph once, for outputs whose size only a run tells.
+   *
+   * @param outputs names of the outputs to compute
+   * @returns onnxruntime's arrays; float16 as a `Uint16Array` or, where there is one, a `Float16Array`
+   * @throws Error when names, types or dims are not what the graph declares
+   */
+  async call(feeds: Record<string, Slot>, outputs: readonly string[]): Promise<Record<string, Slot>> {
+    for (const name of outputs) this.output(name);
+    for (const name of this.inputs.keys()) {
+      if (feeds[name] === undefined) throw new Error(`Nothing is known to feed the input ${name} of ${this.path} with`);
+    }
+    for (const [name, value] of Object.entries(feeds))
+      checkSlot(value, this.input(name), `the input ${name}`, this.path);
+    const results = await this.#run(feeds, outputs);
+    return Object.fromEntries(
+      outputs.map((name) => {
+        const { type, data, dims } = results[name];
+        return [name, { type, data, dims } as unknown as Slot];
+      }),
+    );
+  }
+
+  async #run(
+    feeds: Record<string, Slot>,
+    fetches: Record<string, Tensor> | readonly string[],
+  ): Promise<InferenceSession.OnnxValueMapType> {
     if (this.#released) throw new Error(`The session of ${this.path} has been released`);
-    const running = this.#session.run(feeds as unknown as Record<string, Tensor>, fetches);
+    const running = this.#session.run(feeds as unknown as Record<string, Tensor>, fetches as Record<string, Tensor>);
     this.#pending.add(running);
     try {
-      // The returned tensors are copies: what counts is in our buffers.
-      await running;
+      // Where outputs were given, the returned tensors are copies: what counts is in our buffers.
+      return await running;
     } catch (cause) {
       throw new Error(`onnxruntime failed to run ${this.path}: ${firstLine((cause as Error).message)}`, { cause });
     } finally {

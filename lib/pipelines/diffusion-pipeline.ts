@@ -1,20 +1,41 @@
 // From prompts to pictures: one class for the directories that exported diffusion pipelines come in.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { finiteNumber, knownOptions, oneOf, show, wholeNumber, wrongType } from '../check.js';
-import { type Image, toImages } from '../image/image.js';
+import { knownOptions, oneOf, wrongType } from '../check.js';
+import { type Image, toImages, toPixels } from '../image/image.js';
+import { convert, type NetworkArray } from '../native.js';
 import { generator } from '../noise.js';
 import { readJson } from '../onnx/files.js';
 import type { SessionOptions } from '../onnx/graph.js';
+import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { DPMSolver } from '../solver/dpm-solver.js';
 import type { SampleOptions, SolverOptions } from '../solver/options.js';
 import type { Run } from '../solver/run.js';
-import type { Tensor } from '../tensor.js';
-import { nearest } from '../text.js';
+import { allocate, type Tensor } from '../tensor.js';
 import { Classifier } from './classifier.js';
-import { type Conditioning, Denoiser, type Evaluate } from './denoiser.js';
+import { Conditioner, type Size } from './conditioner.js';
+import { type Conditioning, Denoiser, type Evaluate, type Shape } from './denoiser.js';
+import { guided, predictX0 } from './guidance.js';
+import { dilate, grow, keep, keepNoisy, type Mask, maskImage, pasteBack, shrink } from './mask.js';
+import {
+  type CommonOptions,
+  type Edit,
+  type EditOptions,
+  type EditRequest,
+  type GenerateOptions,
+  type Generation,
+  type Limits,
+  type Picture,
+  type Progress,
+  type Request,
+  readEditRequest,
+  readRequest,
+  type SchedulerLike,
+  type SolverChoices,
+  type Timings,
+} from './options.js';
 import { readTraining, type Training } from './scheduler-config.js';
-import { TextEncoder } from './text-encoder.js';
+import { Vae } from './vae.js';
 
 export interface PipelineOptions {
   /** onnxruntime's execution providers in order of preference; what `device` says where absent. */
@@ -30,110 +51,6 @@ export interface PipelineOptions {
   networkThreads?: number;
 }
 
-/** How a solver step is made, as the solver library has it. What is absent comes from the model's scheduler_config.json. */
-export type SolverChoices = Pick<
-  SolverOptions,
-  'algorithmType' | 'thresholding' | 'thirdOrder' | 'correctX0' | 'correctXt' | 'checkFinite' | 'threads'
-> &
-  Pick<
-    SampleOptions,
-    | 'order'
-    | 'method'
-    | 'skipType'
-    | 'solverType'
-    | 'tStart'
-    | 'tEnd'
-    | 'lowerOrderFinal'
-    | 'denoiseToZero'
-    | 'atol'
-    | 'rtol'
-    | 'controller'
-    | 'maxNfe'
-    | 'noise'
-  >;
-
-export interface GenerateOptions extends SolverChoices {
-  prompt: string | readonly string[];
-  /** What the guidance leads away from; one for all prompts, or one each. The empty prompt. */
-  negativePrompt?: string | readonly string[];
-  /** Evaluations for a picture; 20. */
-  steps?: number;
-  /**
-   * The classifier-free guidance scale w: unconditional + w (conditional - unconditional), two samples an evaluation.
-   * 1 or null is the conditional network alone, 0 the unconditional one. 3 for networks in pixels, 7.5 otherwise; 0 with
-   * `classifierScale`, which goes with 0 and 1 only.
-   */
-  guidance?: number | null;
-  /** Classifier guidance with this scale, for directories with a classifier. */
-  classifierScale?: number;
-  /** Picture i is drawn from the seed `seed + i`; chosen at random where absent. */
-  seed?: number;
-  /** One seed a picture, instead of `seed`. */
-  seeds?: readonly number[];
-  /** Pictures of every prompt; 1. All pictures of the first prompt come first. */
-  count?: number;
-  /** Pictures made at once, at most; as many as make 65,536 numbers, up to 8. A picture does not depend on it. */
-  batchSize?: number;
-  /** What becomes of a prompt that is too long; `'refuse'`. */
-  overlong?: 'refuse' | 'cut';
-  /** Told about what went on differently than asked for (a prompt that was cut). */
-  onWarning?: (message: string) => void;
-  onStep?: (progress: Progress) => void;
-  /** Looked at before every network call: the promise then rejects with its reason. */
-  signal?: AbortSignal;
-}
-
-export interface Progress {
-  /** Completed steps of this batch, and how many there will be (0 with the adaptive method, where nobody knows). */
-  step: number;
-  steps: number;
-  /** Evaluations of this batch. */
-  nfe: number;
-  /** The schedule's time that the state has reached. */
-  t: number;
-  /** Which batch, from 0, of how many. */
-  batch: number;
-  batches: number;
-  /** The state; overwritten by the next step. */
-  x: Tensor;
-}
-
-export interface Generation {
-  /** In the order of prompts, each one's pictures together. */
-  images: Image[];
-  /** What the pictures were made of: `[pictures, channels, height, width]`, float32. */
-  sample: { type: 'float32'; data: Float32Array; dims: number[] };
-  /** Network evaluations for a picture; the most, where the adaptive method took more for some than for others. */
-  nfe: number;
-  seeds: number[];
-  /** The classifier-free guidance scale in effect. */
-  guidance: number;
-  timings: Timings;
-}
-
-/** Milliseconds. */
-export interface Timings {
-  /** The median network call; under classifier-free guidance it evaluates two samples a picture. */
-  networkMs: number;
-  networkTotalMs: number;
-  networkCalls: number;
-  /** The median solver step: guidance, update and checks of the whole batch, without the network. */
-  stepMs: number;
-  stepTotalMs: number;
-  /** The median call of the classifier; absent without one. */
-  classifierMs?: number;
-  /** Tokenizing and encoding all prompts. */
-  encodeMs: number;
-  totalMs: number;
-}
-
-const generateOptions = [
-  ...['prompt', 'negativePrompt', 'steps', 'guidance', 'classifierScale', 'seed', 'seeds', 'count', 'batchSize'],
-  ...['overlong', 'onWarning', 'onStep', 'signal', 'algorithmType', 'thresholding', 'thirdOrder', 'correctX0'],
-  ...['correctXt', 'checkFinite', 'threads', 'order', 'method', 'skipType', 'solverType', 'tStart', 'tEnd'],
-  ...['lowerOrderFinal', 'denoiseToZero', 'atol', 'rtol', 'controller', 'maxNfe', 'noise'],
-];
-
 /** A base class whose instances are functions, so that a pipeline can be called. */
 const Callable = class {
   constructor() {
@@ -146,16 +63,23 @@ const Callable = class {
 
 interface Parts {
   denoiser: Denoiser;
-  textEncoder: TextEncoder;
+  conditioner: Conditioner;
+  /** null: the network works in pixels. */
+  vae: Vae | null;
   training: Training;
+  schedulerConfig: Readonly<Record<string, unknown>>;
   folder: string;
   classifierFolder: string | undefined;
-  defaultGuidance: number;
+  limits: Limits;
   session: SessionOptions;
 }
 
+/** Guidance scales that the kinds of networks are used with. */
+const defaultScales: Record<Denoiser['kind'], number> = { plain: 7.5, xl: 5, sd3: 7, flux: 1 };
+
 /**
- * A text-to-image pipeline: `const pipe = await DiffusionPipeline.fromPretrained(dir); await pipe({ prompt })`.
+ * A text-to-image pipeline: `const pipe = await DiffusionPipeline.fromPretrained(dir); await pipe({ prompt })`. With
+ * `image` it starts from a picture, with `mask` it fills in, and {@link edit} changes what a picture shows.
  */
 export class DiffusionPipeline extends Callable {
   readonly #parts: Parts;
@@ -168,9 +92,12 @@ export class DiffusionPipeline extends Callable {
   }
 
   /**
-   * Loads the pipeline in a directory with `model_index.json`, `unet/`, `text_encoder/`, `tokenizer/` and `scheduler/`.
+   * Loads the pipeline in a directory with `model_index.json`, `unet/` or `transformer/`, one to three `text_encoder/`
+   * and `tokenizer/`, `vae_decoder/` and `vae_encoder/` (unless it works in pixels) and `scheduler/`, as Optimum and
+   * diffusers.js have them.
    *
-   * @throws Error in one sentence that names the file when one is missing, misnamed or corrupt; TypeError for options
+   * @throws Error in one sentence that names the file when one is missing, misnamed or corrupt, or the input when a graph
+   *   wants what nothing is known about; TypeError for options
    */
   static async fromPretrained(folder: string, options: PipelineOptions = {}): Promise<DiffusionPipeline> {
     if (typeof folder !== 'string') throw wrongType('the path of a folder', 'the model', folder);
@@ -178,11 +105,7 @@ export class DiffusionPipeline extends Callable {
     const dtype = oneOf(options.dtype ?? 'float32', 'dtype', ['float32', 'float16']);
     const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda']);
     const index = readJson(folder, ['model_index.json']).json;
-    for (const part of ['vae_decoder', 'vae', 'text_encoder_2', 'transformer']) {
-      if (Object.hasOwn(index, part) || existsSync(join(folder, part))) {
-        throw new Error(`${folder} has a ${part}: only pipelines of one U-Net that works in pixels can be run so far`);
-      }
-    }
+    const has = (part: string) => Object.hasOwn(index, part) || existsSync(join(folder, part));
     const own = (index._dpm_solver ?? {}) as { space?: string; classifier?: string };
     const classifierFolder = own.classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined);
     const scheduler = readJson(folder, ['scheduler/scheduler_config.json']);
@@ -192,21 +115,35 @@ export class DiffusionPipeline extends Callable {
       executionProviders: options.executionProviders ?? (device === 'cuda' ? ['cuda', 'cpu'] : ['cpu']),
       threads: options.networkThreads,
     };
-    const textEncoder = await TextEncoder.open(folder, graphs, session);
+    // Every file is looked for before gigabytes are loaded.
+    const network = has('transformer') ? 'transformer' : 'unet';
+    const latent = own.space !== 'pixel' && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
+    const encoders = Conditioner.find(folder, index, graphs);
+    Denoiser.find(folder, network, graphs);
+    if (latent) Vae.find(folder, graphs);
+
+    const opened: { release(): Promise<void> }[] = [];
     try {
-      const denoiser = await Denoiser.open(folder, graphs, session);
-      const defaultGuidance = own.space === 'pixel' ? 3 : 7.5;
+      const denoiser = await Denoiser.open(folder, network, graphs, session);
+      opened.push(denoiser);
+      // Pixels have one or three channels.
+      if (!latent && ![1, 3].includes(denoiser.channels)) Vae.find(folder, graphs);
+      const conditioner = await Conditioner.open(folder, index, encoders, denoiser, graphs, session);
+      opened.push(conditioner);
+      const vae = latent ? await Vae.open(folder, graphs, session) : null;
+      const factor = vae?.factor ?? 1;
+      const [height, width] = denoiser.size;
+      const { channels, patch, distilled } = denoiser;
+      const scale = distilled ? 3.5 : own.space === 'pixel' ? 3 : defaultScales[denoiser.kind];
+      const size = { width: width * factor, height: height * factor };
+      const inpainting = denoiser.extraChannels > 0;
+      const limits = { channels, factor, patch, size, defaultGuidance: scale, distilled, inpainting };
       return new DiffusionPipeline({
-        denoiser,
-        textEncoder,
-        training,
-        folder,
-        classifierFolder,
-        defaultGuidance,
-        session,
+        ...{ denoiser, conditioner, vae, training, folder, classifierFolder, limits, session },
+        schedulerConfig: scheduler.json,
       });
     } catch (error) {
-      await textEncoder.release();
+      await Promise.all(opened.map((part) => part.release()));
       throw error;
     }
   }
@@ -221,90 +158,408 @@ export class DiffusionPipeline extends Callable {
    */
   async generate(options: GenerateOptions): Promise<Generation> {
     const started = performance.now();
-    const { denoiser, textEncoder, training } = this.#parts;
-    if (this.#disposed) throw new Error('The pipeline has been disposed of');
-    const request = readRequest(options, this.#parts);
-    const { pictures, guidance, batchSize, encoding, signal } = request;
+    const { denoiser, conditioner, training, limits } = this.#parts;
+    this.#checkAlive();
+    const request = readRequest(options, limits);
+    const { pictures, guidance, rescale, batchSize, encoding, size, mask, scheduler } = request;
+    const { signal } = options;
     signal?.throwIfAborted();
+    const shape = this.#shape(size);
     for (const { prompt, negative } of pictures) {
-      textEncoder.check(prompt, encoding);
-      textEncoder.check(negative, encoding);
+      conditioner.check(prompt, encoding);
+      conditioner.check(negative ?? '', encoding);
     }
+    if (request.fromImage) this.#parts.vae?.findEncoder();
 
     const classifier = options.classifierScale === undefined ? undefined : await this.#openClassifier();
     const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
-    const solver = new DPMSolver(null, training.schedule, solverOptions(options, request, this.#parts));
-    const steps = options.steps ?? 20;
-    // An order that nobody asked for gives way to few steps.
-    const order = Math.min(training.defaults.order ?? 2, steps) as 1 | 2 | 3;
-    const run: SampleOptions = { ...pick(training.defaults), order, ...pick(options), steps };
+    const schedule = this.#schedule(shape);
+    const { run } = this.#sampleOptions(request, schedule);
+    const scale = usesPair(guidance, limits) ? guidance : undefined;
+    const solverOptions: SolverOptions = {
+      ...this.#solverOptions(request.choices),
+      guidance:
+        options.classifierScale !== undefined
+          ? { type: 'classifier', scale: options.classifierScale }
+          : scale !== undefined && rescale === 0
+            ? { type: 'classifier-free', scale }
+            : { type: 'uncond' },
+    };
     // Refuses what does not go together before the networks are troubled.
-    solver.start(this.#noise(pictures.slice(0, 1)), { ...run, seed: pictures.slice(0, 1).map(({ seed }) => seed) });
+    if (!scheduler) {
+      const [{ seed }] = pictures;
+      new DPMSolver(null, schedule, solverOptions).start(zeros([1, ...shape]), { ...run, seed: [seed] });
+    }
 
+    const clock = new Clock();
     const encodeStarted = performance.now();
-    const encoded = await textEncoder.encode(
+    const encoded = await conditioner.encode(
       pictures.flatMap(({ prompt, negative }) => [
-        ...(guidance === 0 ? [] : [prompt]),
-        ...(guidance === 1 ? [] : [negative]),
+        ...(guidance === 0 && !limits.distilled ? [] : [prompt]),
+        ...(scale === undefined && (guidance !== 0 || limits.distilled) ? [] : [negative]),
       ]),
-      denoiser.conditioningType ?? 'float32',
+      size,
       encoding,
     );
     const encodeMs = performance.now() - encodeStarted;
+    const latents = await this.#encodeImages(pictures, clock);
+    const small = mask && shrink(mask, limits.factor);
+    const extras = await this.#inpaintingInputs(pictures, mask, small, clock);
 
-    const clock = new Clock();
-    const [channels, height, width] = denoiser.shape;
-    const sample = new Float32Array(pictures.length * channels * height * width);
+    const n = elements(shape);
+    const sample = new Float32Array(pictures.length * n);
     const batches = Math.ceil(pictures.length / batchSize);
     let nfe = 0;
     for (let batch = 0; batch < batches; batch++) {
       const begin = batch * batchSize;
       const part = pictures.slice(begin, begin + batchSize);
-      const conditional = part.map(({ prompt }) => encoded.get(prompt) as Conditioning);
-      const unconditional = part.map(({ negative }) => encoded.get(negative) as Conditioning);
-      const network = denoiser.prepare(
-        guidance === 1 ? conditional : guidance === 0 ? unconditional : [...unconditional, ...conditional],
+      const network = this.#network(
+        part.map(({ prompt }) => encoded.get(prompt) as Conditioning),
+        part.map(({ negative }) => encoded.get(negative) as Conditioning),
+        {
+          guidance,
+          rescale,
+          shape,
+          fold: !scheduler,
+          extra: extras && part.map((one) => extras.get(one.image as Image)!),
+        },
       );
-      const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), denoiser.shape);
-      const sampling = solver.start(this.#noise(part), {
-        ...run,
-        seed: part.map(({ seed }) => seed),
-        signal,
-        onStep: options.onStep && ((progress) => options.onStep?.({ ...progress, batch, batches })),
-      });
-      await drive(sampling, network, gradient, clock, signal);
-      nfe = Math.max(nfe, sampling.nfe);
-      sample.set(sampling.result.data as Float32Array, begin * channels * height * width);
+      const noise = this.#noise(part, shape);
+      const known = request.fromImage ? joined(part.map(({ image }) => latents.get(image as Image)!)) : undefined;
+      const watch =
+        options.onStep && new Watch(this, options.onStep, { batch, batches }, schedule, training, network.scale);
+      const work = { network: network.evaluate, clock, signal, watch };
+      let result: Float32Array;
+      if (scheduler) {
+        const job = { scheduler, steps: request.steps, strength: request.strength, type: denoiser.type };
+        const made = await driveScheduler({ ...job, noise, known, mask: small, dims: [part.length, ...shape] }, work);
+        result = made.sample;
+        nfe = Math.max(nfe, made.nfe);
+      } else {
+        const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), shape);
+        const blend = small && known && blending(schedule, known, noise, small, solverOptions.correctXt);
+        const solver = new DPMSolver(null, schedule, { ...solverOptions, ...(blend ? { correctXt: blend } : {}) });
+        let xT = { type: 'float32', data: noise, dims: [part.length, ...shape] } as Tensor;
+        // All that a mask covers is made anew at full strength, so nothing of it is in the start state.
+        if (known && !(small && request.strength === 1)) {
+          xT = solver.addNoise({ ...xT, data: known }, run.tStart ?? schedule.T, xT);
+        }
+        const sampling = solver.start(xT, {
+          ...run,
+          seed: part.map(({ seed }) => seed),
+          signal,
+          ...(watch ? { onStep: (progress) => watch.tell(progress) } : {}),
+        });
+        await drive(sampling, { ...work, gradient });
+        nfe = Math.max(nfe, sampling.nfe);
+        result = sampling.result.data as Float32Array;
+      }
+      if (small && known) keep(result, known, small);
+      sample.set(result, begin * n);
     }
 
-    const dims = [pictures.length, channels, height, width];
-    const images = toImages(sample, dims);
+    const dims = [pictures.length, ...shape];
+    const images = await this.decode({ data: sample, dims }, clock);
+    if (mask) for (const [i, image] of images.entries()) pasteBack(image, pictures[i].image as Image, mask);
     return {
       images,
       sample: { type: 'float32', data: sample, dims },
       nfe,
       seeds: pictures.map(({ seed }) => seed),
       guidance,
-      timings: { ...clock.timings(), encodeMs, totalMs: performance.now() - started },
+      timings: this.#timings(clock, encodeMs, started),
     };
+  }
+
+  /**
+   * Changes what a picture shows, from the `source` prompt to the `target` prompt, as DiffEdit does (Couairon et al. 2022,
+   * arXiv 2210.11427): where the network's predictions for the two differ is made anew; the picture is inverted under
+   * the source prompt along DPM-Solver's ODE, and denoised under the target prompt, with everything else as it was on
+   * the way there. `nfe` counts the mask's evaluations, the inversion's and the denoising's.
+   *
+   * @throws as {@link generate}; RangeError when the two prompts differ nowhere or everywhere
+   */
+  async edit(options: EditOptions): Promise<Edit> {
+    const started = performance.now();
+    const { conditioner, limits, training, vae } = this.#parts;
+    this.#checkAlive();
+    const request = readEditRequest(options, limits);
+    const { image, source, target, negative, guidance, rescale, size, encoding, choices } = request;
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const shape = this.#shape(size);
+    for (const prompt of [source, target, negative ?? '']) conditioner.check(prompt, encoding);
+    vae?.findEncoder();
+    const schedule = this.#schedule(shape);
+    const { run, steps } = this.#sampleOptions({ ...request, strength: 1, fromImage: false }, schedule);
+    const tEnd = schedule.epsilon;
+    const tStart = tEnd + request.strength * (schedule.T - tEnd);
+    const plain = { ...this.#solverOptions(choices), guidance: { type: 'uncond' } as const };
+    const inverter = new DPMSolver(async (x, t) => invertNetwork(x, t), schedule, {
+      ...plain,
+      ...odeOf(plain.algorithmType),
+      thresholding: false,
+    });
+    const there: SampleOptions = { ...run, tStart: tEnd, tEnd: tStart, steps, intermediates: true, signal };
+
+    const clock = new Clock();
+    const encodeStarted = performance.now();
+    const encoded = await conditioner.encode([source, target, negative], size, encoding);
+    const encodeMs = performance.now() - encodeStarted;
+    const [from, to, away] = [source, target, negative].map((prompt) => encoded.get(prompt) as Conditioning);
+    const x0 = (await this.#encodeImages([{ image }], clock)).get(image)!;
+
+    const contrast = request.mask
+      ? undefined
+      : await this.#contrast(request, schedule, x0, [from, to], shape, clock, signal);
+    const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
+
+    const single = { guidance: 1, rescale: 0, shape, fold: true };
+    const sourceNetwork = this.#network([from], [away], single).evaluate;
+    const invertNetwork = clock.timed(sourceNetwork);
+    const dims = [1, ...shape];
+    const inversion = await inverter.invert({ type: 'float32', data: x0, dims } as Tensor, there);
+    const states = (inversion.intermediates as Tensor[]).map(({ data }) => data as Float32Array);
+    const times = inversion.times.toReversed();
+
+    const scale = usesPair(guidance, limits) ? guidance : undefined;
+    const network = this.#network([to], [away], { guidance, rescale, shape, fold: true });
+    const solver = new DPMSolver(null, schedule, {
+      ...plain,
+      guidance: scale !== undefined && rescale === 0 ? { type: 'classifier-free', scale } : { type: 'uncond' },
+      correctXt: (x, _t, step) => {
+        const data = Float32Array.from(x.data as Float32Array);
+        keep(data, states[steps - step], small);
+        return { type: 'float32', data, dims };
+      },
+    });
+    const watch =
+      options.onStep && new Watch(this, options.onStep, { batch: 0, batches: 1 }, schedule, training, network.scale);
+    const sampling = solver.start(
+      { type: 'float32', data: states[steps], dims },
+      {
+        ...run,
+        steps,
+        skipType: times,
+        seed: [request.seed],
+        signal,
+        ...(watch ? { onStep: (progress) => watch.tell(progress) } : {}),
+      },
+    );
+    await drive(sampling, { network: network.evaluate, clock, signal, watch });
+    const sample = sampling.result.data as Float32Array;
+    keep(sample, x0, small);
+
+    const images = await this.decode({ data: sample, dims }, clock);
+    const mask = request.mask ?? grow(small, limits.factor);
+    pasteBack(images[0], image, mask);
+    return {
+      images,
+      mask: maskImage(mask),
+      sample: { type: 'float32', data: sample, dims },
+      nfe: (contrast?.nfe ?? 0) + inversion.nfe + sampling.nfe,
+      seeds: [request.seed],
+      guidance,
+      timings: this.#timings(clock, encodeMs, started),
+    };
+  }
+
+  /** What scheduler_config.json holds: a scheduler object for this model is made from it. */
+  get schedulerConfig(): Readonly<Record<string, unknown>> {
+    return this.#parts.schedulerConfig;
   }
 
   /** Frees the networks, after the runs that are under way. The pipeline cannot be used any more. */
   async dispose(): Promise<void> {
     this.#disposed = true;
     const classifier = await this.#classifier?.catch(() => undefined);
-    await Promise.all([this.#parts.denoiser.release(), this.#parts.textEncoder.release(), classifier?.release()]);
+    const { denoiser, conditioner, vae } = this.#parts;
+    await Promise.all([denoiser.release(), conditioner.release(), vae?.release(), classifier?.release()]);
   }
 
-  /** Start states: every picture's own draw from its seed, as `torch.Generator().manual_seed(seed)` gives it. */
-  #noise(pictures: readonly Picture[]): Tensor {
-    const { shape } = this.#parts.denoiser;
-    const n = shape.reduce((a, b) => a * b, 1);
-    const data = new Float32Array(pictures.length * n);
-    pictures.forEach(({ seed }, i) => {
-      data.set(generator(seed).randn([1, ...shape]).data, i * n);
-    });
-    return { type: 'float32', data, dims: [pictures.length, ...shape] } as Tensor;
+  /** @internal States as pictures: decoded, or by the linear map of the preview. */
+  async decode(
+    { data, dims }: { data: Float32Array; dims: readonly number[] },
+    clock?: Clock,
+    how: 'decode' | 'project' = 'decode',
+  ): Promise<Image[]> {
+    const { vae } = this.#parts;
+    if (!vae) return toImages(data, dims);
+    const begun = performance.now();
+    const [batch, ...shape] = dims;
+    const n = elements(shape);
+    const images: Image[] = [];
+    for (let b = 0; b < batch; b++) {
+      const latents = data.slice(b * n, (b + 1) * n);
+      if (how === 'project') {
+        images.push(...toImages(await vae.project(latents, shape), [1, 3, shape[1], shape[2]]));
+      } else {
+        const pixels = await vae.decode(latents, shape);
+        images.push(...toImages(pixels.data, [1, ...pixels.dims]));
+      }
+    }
+    if (clock) clock.vae += performance.now() - begun;
+    return images;
+  }
+
+  #checkAlive(): void {
+    if (this.#disposed) throw new Error('The pipeline has been disposed of');
+  }
+
+  #shape({ width, height }: Size): Shape {
+    const { denoiser, limits } = this.#parts;
+    const shape = [limits.channels, height / limits.factor, width / limits.factor] as const;
+    denoiser.checkSize(shape[1], shape[2], limits.factor);
+    return shape;
+  }
+
+  #schedule([, height, width]: Shape): NoiseSchedule {
+    const { training, limits } = this.#parts;
+    return training.scheduleFor?.((height * width) / limits.patch ** 2) ?? training.schedule;
+  }
+
+  /** The options of a run, and its steps: from an image, the share of them that its strength says. */
+  #sampleOptions(
+    { choices, steps: asked, strength, fromImage }: Pick<Request, 'choices' | 'steps' | 'strength' | 'fromImage'>,
+    schedule: NoiseSchedule,
+  ): { run: SampleOptions; steps: number } {
+    const { defaults } = this.#parts.training;
+    const steps = fromImage ? Math.max(1, Math.floor(asked * strength + 1e-6)) : asked;
+    // An order that nobody asked for gives way to few steps.
+    const order = Math.min(defaults.order ?? 2, steps) as 1 | 2 | 3;
+    const run: SampleOptions = { ...pickRun(defaults), order, ...pickRun(choices), steps };
+    // So does one that goes with the steps asked for, to the fewer steps that strength leaves.
+    if (run.order !== undefined && run.order <= asked) run.order = Math.min(run.order, steps) as 1 | 2 | 3;
+    if (strength < 1) {
+      const end = choices.tEnd ?? schedule.epsilon;
+      run.tStart = end + strength * (schedule.T - end);
+    }
+    return { run, steps };
+  }
+
+  #solverOptions(choices: SolverChoices): SolverOptions {
+    const { training, denoiser } = this.#parts;
+    const { thirdOrder, correctX0, correctXt, checkFinite, threads } = choices;
+    const algorithmType = choices.algorithmType ?? training.defaults.algorithmType;
+    let { thresholding } = choices;
+    // A configuration's thresholding is meant for its own algorithm; noise forms have none.
+    thresholding ??= algorithmType?.endsWith('++') === false ? undefined : training.defaults.thresholding;
+    return {
+      modelType: training.modelType,
+      modelDtype: denoiser.type,
+      device: 'cpu',
+      ...defined({ algorithmType, thresholding, thirdOrder, correctX0, correctXt, checkFinite, threads }),
+    };
+  }
+
+  /** The network for one batch, with guidance folded into the solver's step (then with its scale) or done here. */
+  #network(
+    conditional: readonly Conditioning[],
+    unconditional: readonly Conditioning[],
+    how: { guidance: number; rescale: number; shape: Shape; fold: boolean; extra?: readonly Float32Array[] },
+  ): { evaluate: Evaluate; scale?: number } {
+    const { denoiser, limits, training } = this.#parts;
+    const { guidance, rescale, shape, extra } = how;
+    // Stable Diffusion 3 counts a flow's time in thousandths, as its training did.
+    const timeScale = denoiser.kind === 'sd3' && training.modelType === 'flow' ? 1000 : 1;
+    if (!usesPair(guidance, limits)) {
+      const conditionings = guidance === 0 && !limits.distilled ? unconditional : conditional;
+      return {
+        evaluate: denoiser.prepare(conditionings, shape, { extra: extra && joined(extra), guidance, timeScale }),
+      };
+    }
+    const doubled = extra && joined([...extra, ...extra]);
+    const both = denoiser.prepare([...unconditional, ...conditional], shape, { extra: doubled, timeScale });
+    if (how.fold && rescale === 0) return { evaluate: both, scale: guidance };
+    return { evaluate: guided(both, guidance, rescale) };
+  }
+
+  /** Start noise: every picture's own draw from its seed, as `torch.Generator().manual_seed(seed)` gives it. */
+  #noise(pictures: readonly { seed: number }[], shape: Shape): Float32Array {
+    return joined(pictures.map(({ seed }) => generator(seed).randn([1, ...shape]).data as Float32Array));
+  }
+
+  /** Every image, in the network's space. */
+  async #encodeImages(pictures: readonly Pick<Picture, 'image'>[], clock: Clock): Promise<Map<Image, Float32Array>> {
+    const found = new Map<Image, Float32Array>();
+    for (const { image } of pictures) {
+      if (image && !found.has(image)) found.set(image, await this.#encodePixels(toPixels(image), image, clock));
+    }
+    return found;
+  }
+
+  async #encodePixels(pixels: Float32Array, { width, height }: Size, clock: Clock): Promise<Float32Array> {
+    const { vae } = this.#parts;
+    if (!vae) return pixels;
+    const begun = performance.now();
+    const { data } = await vae.encode(pixels, height, width);
+    clock.vae += performance.now() - begun;
+    return data;
+  }
+
+  /** What an inpainting network gets besides the state: the mask, and the picture with grey where it is white. */
+  async #inpaintingInputs(
+    pictures: readonly Picture[],
+    mask: Mask | undefined,
+    small: Mask | undefined,
+    clock: Clock,
+  ): Promise<Map<Image, Float32Array> | undefined> {
+    if (!this.#parts.limits.inpainting || !mask || !small) return undefined;
+    const found = new Map<Image, Float32Array>();
+    for (const { image } of pictures) {
+      if (!image || found.has(image)) continue;
+      const pixels = toPixels(image);
+      for (let i = 0; i < pixels.length; i++) if (mask.data[i % mask.data.length] === 1) pixels[i] = 0;
+      found.set(image, joined([Float32Array.from(small.data), await this.#encodePixels(pixels, image, clock)]));
+    }
+    return found;
+  }
+
+  /** How much the network's predictions for two prompts differ, place by place. */
+  async #contrast(
+    { maskStrengths, maskSamples, seed }: EditRequest,
+    schedule: NoiseSchedule,
+    x0: Float32Array,
+    pair: readonly Conditioning[],
+    shape: Shape,
+    clock: Clock,
+    signal: AbortSignal | undefined,
+  ): Promise<{ data: Float64Array; nfe: number }> {
+    const { denoiser, training, limits } = this.#parts;
+    const timeScale = denoiser.kind === 'sd3' && training.modelType === 'flow' ? 1000 : 1;
+    const options = { timeScale, guidance: limits.defaultGuidance };
+    const evaluate = clock.timed(denoiser.prepare(pair, shape, options));
+    const n = elements(shape);
+    const plane = shape[1] * shape[2];
+    const data = new Float64Array(plane);
+    const draws = generator(seed);
+    const both = new Float32Array(2 * n);
+    const dims = [2, ...shape];
+    let nfe = 0;
+    for (let draw = 0; draw < maskSamples; draw++) {
+      for (const strength of maskStrengths) {
+        signal?.throwIfAborted();
+        const t = schedule.epsilon + strength * (schedule.T - schedule.epsilon);
+        const { alpha, sigma } = schedule.node(t);
+        const noise = draws.randn([1, ...shape]).data;
+        for (let i = 0; i < n; i++) {
+          both[i] = alpha * x0[i] + sigma * noise[i];
+          both[n + i] = both[i];
+        }
+        const x = typed({ type: 'float32', data: both, dims } as Tensor, denoiser.type);
+        const output = await evaluate(x, schedule.modelTime(t));
+        const wide = new Float32Array(2 * n);
+        convert(output.data as NetworkArray, wide);
+        for (let i = 0; i < n; i++) data[i % plane] += Math.abs(wide[n + i] - wide[i]);
+        nfe++;
+      }
+    }
+    return { data, nfe };
+  }
+
+  #timings(clock: Clock, encodeMs: number, started: number): Timings {
+    const vaeMs = this.#parts.vae ? { vaeMs: clock.vae } : {};
+    return { ...clock.timings(), encodeMs, ...vaeMs, totalMs: performance.now() - started };
   }
 
   #openClassifier(): Promise<Classifier> {
@@ -321,109 +576,75 @@ export class DiffusionPipeline extends Callable {
   }
 }
 
-/** A picture to be made. */
-interface Picture {
-  prompt: string;
-  negative: string;
-  seed: number;
+/** Is the network evaluated with and without the prompt? */
+function usesPair(guidance: number, { distilled }: Limits): boolean {
+  return !distilled && guidance !== 0 && guidance !== 1;
 }
 
-interface Request {
-  pictures: Picture[];
-  guidance: number;
-  batchSize: number;
-  encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
-  signal?: AbortSignal;
+/** An inversion has no noise: an SDE's picture is inverted along the ODE of the same form. */
+function odeOf(algorithmType: SolverOptions['algorithmType']): Pick<SolverOptions, 'algorithmType'> {
+  if (algorithmType === undefined) return {};
+  return { algorithmType: algorithmType.endsWith('++') ? 'dpmsolver++' : 'dpmsolver' };
 }
 
-/** The checked options of a call. */
-function readRequest(options: GenerateOptions, { denoiser, defaultGuidance }: Parts): Request {
-  checkKeys(options);
-  const prompts = strings(options.prompt, 'prompt');
-  const negatives = strings(options.negativePrompt ?? '', 'negativePrompt');
-  if (negatives.length !== 1 && negatives.length !== prompts.length) {
-    throw new RangeError(
-      `Expected one negativePrompt or one for each of ${prompts.length} prompts but received ${negatives.length}`,
-    );
+/** Where two prompts' predictions differ by more than a share of the most, a little widened. */
+function contrastMask(
+  { data }: { data: Float64Array },
+  [, height, width]: Shape,
+  { maskThreshold, maskMargin }: EditRequest,
+): Mask {
+  // A few places may stand out: the largest hundredth counts as one.
+  const sorted = Float64Array.from(data).sort();
+  const most = sorted[Math.floor(0.99 * (sorted.length - 1))];
+  const found = Uint8Array.from(data, (value) => (value > maskThreshold * most ? 1 : 0));
+  const mask = dilate({ width, height, data: found }, maskMargin);
+  if (!found.includes(1))
+    throw new RangeError('Expected prompts that differ somewhere in the picture, but they do not');
+  if (!mask.data.includes(0)) {
+    throw new RangeError('Expected prompts that agree somewhere in the picture, but they do not: pass a mask');
   }
-  if (options.steps !== undefined) wholeNumber(options.steps, 'steps', 1);
-  const count = wholeNumber(options.count ?? 1, 'count', 1);
-  const seeds = readSeeds(options, prompts.length * count);
-  const pictures = seeds.map((seed, i) => {
-    const p = Math.floor(i / count);
-    return { prompt: prompts[p], negative: negatives[negatives.length === 1 ? 0 : p], seed };
-  });
-  let guidance: number;
-  if (options.classifierScale !== undefined) {
-    finiteNumber(options.classifierScale, 'classifierScale');
-    guidance = options.guidance === null ? 1 : (options.guidance ?? 0);
-    if (guidance !== 0 && guidance !== 1) {
-      throw new RangeError(
-        `Expected a guidance of 0 (unconditional) or 1 (conditional) beside classifierScale but received ${show(guidance)}`,
-      );
-    }
-  } else {
-    guidance = options.guidance === null ? 1 : finiteNumber(options.guidance ?? defaultGuidance, 'guidance');
-  }
-  const elements = denoiser.shape.reduce((a, b) => a * b, 1);
-  const fitting = Math.max(1, Math.min(8, Math.floor(65536 / elements)));
-  // The adaptive method takes its step sizes from the worst picture of a batch.
-  const batchSize = options.method === 'adaptive' ? 1 : wholeNumber(options.batchSize ?? fitting, 'batchSize', 1);
-  const overlong = oneOf(options.overlong ?? 'refuse', 'overlong', ['refuse', 'cut']);
-  return { pictures, guidance, batchSize, encoding: { overlong, warn: options.onWarning }, signal: options.signal };
+  return mask;
 }
 
-function checkKeys(options: unknown): void {
-  if (typeof options !== 'object' || options === null) throw wrongType('an object with a prompt', 'the call', options);
-  for (const key of Object.keys(options)) {
-    if (generateOptions.includes(key)) continue;
-    const meant = nearest(key, generateOptions);
-    throw new TypeError(`The pipeline has no option ${show(key)}${meant ? `; did you mean '${meant}'?` : ''}`);
-  }
+/** The known part of a state, put in place after every step. */
+function blending(
+  schedule: NoiseSchedule,
+  known: Float32Array,
+  noise: Float32Array,
+  mask: Mask,
+  before: SolverOptions['correctXt'],
+): SolverOptions['correctXt'] {
+  return (x, t, step) => keepNoisy(before ? before(x, t, step) : x, known, noise, schedule.node(t), mask);
 }
 
-function strings(value: unknown, name: string): readonly string[] {
-  const all = Array.isArray(value) ? value : [value];
-  if (all.length === 0) throw new RangeError(`Expected at least one string for ${name} but received none`);
-  for (const one of all) if (typeof one !== 'string') throw wrongType('a string or strings', name, one);
+function elements(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
+
+function zeros(dims: readonly number[]): Tensor {
+  return { type: 'float32', data: new Float32Array(elements(dims)), dims } as Tensor;
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
   return all;
 }
 
-function readSeeds({ seed, seeds }: GenerateOptions, n: number): number[] {
-  if (seeds !== undefined) {
-    if (seed !== undefined) throw new TypeError('Expected either seed or seeds but received both');
-    if (!Array.isArray(seeds)) throw wrongType('an array of numbers', 'seeds', seeds);
-    if (seeds.length !== n) throw new RangeError(`Expected ${n} seeds, one a picture, but received ${seeds.length}`);
-    return seeds.map((one, i) => wholeNumber(one, `seeds[${i}]`, Number.MIN_SAFE_INTEGER));
-  }
-  // Torch's generator on the CPU looks at 32 bits.
-  const first = wholeNumber(seed ?? Math.floor(Math.random() * 2 ** 32), 'seed', Number.MIN_SAFE_INTEGER);
-  wholeNumber(first + n - 1, 'seed + pictures - 1', Number.MIN_SAFE_INTEGER);
-  return Array.from({ length: n }, (_, i) => first + i);
-}
-
-function solverOptions(options: GenerateOptions, { guidance }: Request, { training, denoiser }: Parts): SolverOptions {
-  const { thirdOrder, correctX0, correctXt, checkFinite, threads, classifierScale } = options;
-  const algorithmType = options.algorithmType ?? training.defaults.algorithmType;
-  let { thresholding } = options;
-  // A configuration's thresholding is meant for its own algorithm; noise forms have none.
-  thresholding ??= algorithmType?.endsWith('++') === false ? undefined : training.defaults.thresholding;
-  return {
-    modelType: training.modelType,
-    modelDtype: denoiser.type,
-    device: 'cpu',
-    guidance:
-      classifierScale !== undefined
-        ? { type: 'classifier', scale: classifierScale }
-        : guidance === 0 || guidance === 1
-          ? { type: 'uncond' }
-          : { type: 'classifier-free', scale: guidance },
-    ...defined({ algorithmType, thresholding, thirdOrder, correctX0, correctXt, checkFinite, threads }),
-  };
+/** A tensor in the type that a network takes. */
+function typed(x: Tensor, type: 'float32' | 'float16' | 'float64'): Tensor {
+  if (type === 'float32') return x;
+  const data = allocate(type, (x.data as Float32Array).length);
+  convert(x.data as Float32Array, data);
+  return { type, data, dims: x.dims } as Tensor;
 }
 
 /** The options of a run that have been set. */
-function pick(options: SolverChoices): SampleOptions {
+function pickRun(options: SolverChoices): SampleOptions {
   const { order, method, skipType, solverType, tStart, tEnd, lowerOrderFinal, denoiseToZero } = options;
   const { atol, rtol, controller, maxNfe, noise } = options;
   const grid = { order, method, skipType, solverType, tStart, tEnd, lowerOrderFinal, denoiseToZero };
@@ -434,14 +655,64 @@ function defined<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 }
 
+/** Passes progress on, with what the network took the result to be. */
+class Watch {
+  readonly #pipe: DiffusionPipeline;
+  readonly #onStep: NonNullable<CommonOptions['onStep']>;
+  readonly #place: { batch: number; batches: number };
+  readonly #training: { schedule: NoiseSchedule; modelType: Training['modelType'] };
+  readonly #scale: number | undefined;
+  #x0: Float32Array | undefined;
+
+  constructor(
+    pipe: DiffusionPipeline,
+    onStep: NonNullable<CommonOptions['onStep']>,
+    place: { batch: number; batches: number },
+    schedule: NoiseSchedule,
+    { modelType }: Training,
+    scale: number | undefined,
+  ) {
+    this.#pipe = pipe;
+    this.#onStep = onStep;
+    this.#place = place;
+    this.#training = { schedule, modelType };
+    this.#scale = scale;
+  }
+
+  /** Looks at an evaluation. */
+  see(x: Tensor, output: Tensor, time: number | undefined): void {
+    this.#x0 = time === undefined ? undefined : predictX0(x, output, this.#training, time, this.#scale);
+  }
+
+  /** The schedule's time for what a network is told, where the two go together. */
+  timeOf(t: number): number | undefined {
+    const { schedule } = this.#training;
+    const [low, high] = [schedule.epsilon, schedule.T];
+    const [first, last] = [schedule.modelTime(low), schedule.modelTime(high)];
+    const time = low + ((high - low) * (t - first)) / (last - first);
+    return schedule.kind === 'discrete' && time >= low && time <= high ? time : undefined;
+  }
+
+  tell(progress: Omit<Progress, 'batch' | 'batches' | 'x0' | 'preview'>): void {
+    const data = this.#x0;
+    const { dims } = progress.x;
+    const preview: Progress['preview'] = async ({ decode = false } = {}) =>
+      data ? this.#pipe.decode({ data, dims }, undefined, decode ? 'decode' : 'project') : [];
+    const x0 = data && ({ type: 'float32', data, dims } as Tensor);
+    this.#onStep({ ...progress, ...this.#place, ...(x0 ? { x0 } : {}), preview });
+  }
+}
+
+interface Work {
+  network: Evaluate;
+  gradient?: Evaluate;
+  clock: Clock;
+  signal?: AbortSignal;
+  watch?: Watch;
+}
+
 /** The loop around a run, with the network's and the solver's time taken apart. */
-async function drive(
-  run: Run,
-  network: Evaluate,
-  gradient: Evaluate | undefined,
-  clock: Clock,
-  signal?: AbortSignal,
-): Promise<void> {
+async function drive(run: Run, { network, gradient, clock, signal, watch }: Work): Promise<void> {
   while (!run.done) {
     signal?.throwIfAborted();
     const { x, t } = run;
@@ -456,17 +727,80 @@ async function drive(
       ready = performance.now();
       clock.classifier.push(ready - evaluated);
     }
+    watch?.see(x, output, run.time);
     run.advance(output, g);
     clock.step.push(performance.now() - ready);
   }
+}
+
+interface SchedulerJob {
+  scheduler: SchedulerLike;
+  steps: number;
+  strength: number;
+  type: Denoiser['type'];
+  noise: Float32Array;
+  known: Float32Array | undefined;
+  mask: Mask | undefined;
+  dims: readonly number[];
+}
+
+/** The loop around a scheduler object. */
+async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ sample: Float32Array; nfe: number }> {
+  const { scheduler, steps, strength, noise, known, mask, dims } = job;
+  scheduler.setTimesteps(steps);
+  const { timesteps } = scheduler;
+  const all = Array.from('data' in timesteps ? timesteps.data : timesteps, Number);
+  const begin = known ? Math.min(all.length - 1, Math.floor(all.length * (1 - strength) + 1e-6)) : 0;
+  const times = all.slice(begin);
+  const tensor = (data: Float32Array) => ({ type: 'float32', data, dims }) as Tensor;
+  const noisy = (t: number): Float32Array => {
+    if (!scheduler.addNoise) throw new TypeError('Expected a scheduler with addNoise for image and mask');
+    return scheduler.addNoise(tensor(known as Float32Array), tensor(noise), t).data as Float32Array;
+  };
+  if (begin > 0) scheduler.setBeginIndex?.(begin);
+  let x = noise.map((value) => value * (scheduler.initNoiseSigma ?? 1));
+  if (known && !(mask && strength === 1)) x = Float32Array.from(noisy(times[0]));
+  for (const [i, t] of times.entries()) {
+    work.signal?.throwIfAborted();
+    const start = performance.now();
+    const input = scheduler.scaleModelInput?.(tensor(x), t) ?? tensor(x);
+    const output = await work.network(typed(input, job.type), t);
+    const evaluated = performance.now();
+    work.clock.network.push(evaluated - start);
+    const wide = new Float32Array(x.length);
+    convert(output.data as NetworkArray, wide);
+    work.watch?.see(input, tensor(wide), work.watch.timeOf(t));
+    const made = scheduler.step(tensor(wide), t, tensor(x));
+    const next = Array.isArray(made) ? made[0] : 'prevSample' in made ? made.prevSample : made;
+    x = Float32Array.from((next as Tensor).data as Float32Array);
+    if (mask && known) keep(x, i + 1 < times.length ? noisy(times[i + 1]) : known, mask);
+    work.clock.step.push(performance.now() - evaluated);
+    work.watch?.tell({ step: i + 1, steps: times.length, nfe: i + 1, t, x: tensor(x) });
+  }
+  if (x.some((value) => !Number.isFinite(value))) {
+    throw new Error('Expected finite numbers from the scheduler but received NaN or Infinity');
+  }
+  return { sample: x, nfe: times.length };
 }
 
 class Clock {
   readonly network: number[] = [];
   readonly step: number[] = [];
   readonly classifier: number[] = [];
+  /** Spent in the autoencoder. */
+  vae = 0;
 
-  timings(): Omit<Timings, 'encodeMs' | 'totalMs'> {
+  /** A network whose calls are counted. */
+  timed(network: Evaluate): Evaluate {
+    return async (x, t) => {
+      const start = performance.now();
+      const output = await network(x, t);
+      this.network.push(performance.now() - start);
+      return output;
+    };
+  }
+
+  timings(): Omit<Timings, 'encodeMs' | 'vaeMs' | 'totalMs'> {
     return {
       networkMs: median(this.network),
       networkTotalMs: sum(this.network),

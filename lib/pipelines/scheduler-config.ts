@@ -8,6 +8,8 @@ import type { SampleOptions, SolverOptions } from '../solver/options.js';
 /** What the sampler has to know about a network. */
 export interface Training {
   schedule: NoiseSchedule;
+  /** The schedule for a picture of so many tokens, where it depends on that (Flux and others: dynamic shifting). */
+  scheduleFor?: (tokens: number) => NoiseSchedule;
   modelType: NonNullable<SolverOptions['modelType']>;
   /** The configuration's own sampling options, used where a call names none. */
   defaults: Pick<SolverOptions, 'algorithmType' | 'thresholding'> &
@@ -27,13 +29,20 @@ const solverTypes = { midpoint: 'dpmsolver', heun: 'taylor' } as const;
  * @throws Error that names the file and the key when a value is missing or not known
  */
 export function readTraining(json: Record<string, unknown>, path: string): Training {
-  const prediction = json.prediction_type ?? 'epsilon';
+  const name = json._class_name;
+  // Consistency models, discrete tokens, and networks that are preconditioned in sigma.
+  if (typeof name === 'string' && /LCM|TCD|VQ|ScoreSde|CMStochastic|UnCLIP|^EDM/.test(name)) {
+    throw new Error(`${path} is of ${show(name)}, whose networks are not evaluated as DPM-Solver does`);
+  }
+  const isFlow = typeof name === 'string' && name.startsWith('FlowMatch');
+  const prediction = json.prediction_type ?? (isFlow ? 'flow_prediction' : 'epsilon');
   const modelType = modelTypes[prediction as keyof typeof modelTypes];
   if (modelType === undefined) throw unknown('prediction_type', prediction, Object.keys(modelTypes));
   const algorithm = json.algorithm_type;
   const order = json.solver_order;
   return {
     schedule: modelType === 'flow' ? flowSchedule() : discreteSchedule(),
+    ...(modelType === 'flow' && json.use_dynamic_shifting === true ? { scheduleFor: dynamicSchedule() } : {}),
     modelType,
     defaults: {
       ...(algorithms.includes(algorithm as never) ? { algorithmType: algorithm as (typeof algorithms)[number] } : {}),
@@ -50,6 +59,20 @@ export function readTraining(json: Record<string, unknown>, path: string): Train
 
   function flowSchedule(): NoiseSchedule {
     return NoiseSchedule.flow({ shift: positive('flow_shift', json.flow_shift ?? json.shift ?? 1) });
+  }
+
+  /** mu is linear in the number of tokens, and the shift is e^mu (Esser et al. 2024, as Flux has it). */
+  function dynamicSchedule(): (tokens: number) => NoiseSchedule {
+    const from = positive('base_image_seq_len', json.base_image_seq_len ?? 256);
+    const to = positive('max_image_seq_len', json.max_image_seq_len ?? 4096);
+    const low = positive('base_shift', json.base_shift ?? 0.5);
+    const high = positive('max_shift', json.max_shift ?? 1.15);
+    const type = json.time_shift_type ?? 'exponential';
+    if (type !== 'exponential' && type !== 'linear') throw unknown('time_shift_type', type, ['exponential', 'linear']);
+    return (tokens) => {
+      const mu = low + ((high - low) * (tokens - from)) / (to - from);
+      return NoiseSchedule.flow({ shift: type === 'linear' ? mu : Math.exp(mu) });
+    };
   }
 
   function discreteSchedule(): NoiseSchedule {

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { decode } from 'fast-png';
+import { decode, encode } from 'fast-png';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { changed, constant, hasShapes, removeCopies } from '../pipelines/models.js';
+import { changed, constant, hasShapes, layout, removeCopies } from '../pipelines/models.js';
 
 const test = suite('command line');
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
@@ -210,11 +210,121 @@ const mistakes: [name: string, args: () => string[], code: number, message: RegE
   ],
   ['numbers that overflow', () => png('--guidance', '1e39'), 1, /^Expected finite numbers for the network output/],
 ];
+/** A flat picture with a white corner, as a file. */
+function flat(name: string, width: number, height: number, white = 0): string {
+  const data = new Uint8Array(3 * width * height).fill(30);
+  for (let y = 0; y < white; y++) data.fill(255, 3 * y * width, 3 * (y * width + white));
+  writeFileSync(join(folder, name), encode({ width, height, data, channels: 3, depth: 8 }));
+  return name;
+}
+const sd = ['--model', layout('sd')];
+
+test('draws with a latent model', async () => {
+  const args = ['txt2img', 'red', 'blue', ...sd, '--steps', '3', '--width', '32', '--height', '16', '--scale', '1'];
+  const { code, stdout, stderr } = await run(...args, '--guidance-rescale', '0.7', '-o', 'latent.png', '--json');
+  assert.is(code, 0, stderr);
+  const { seeds, guidance, nfe, timings, guidanceRescale } = JSON.parse(stdout);
+  assert.equal([seeds, guidance, nfe, guidanceRescale], [[0, 1], 7.5, 3, 0.7]);
+  assert.ok(timings.vaeMs >= 0);
+  const { width, height } = decode(readFileSync(join(folder, 'latent.png')));
+  assert.equal([width, height], [8 + 32 + 8, 8 + 2 * (16 + 8)]);
+});
+
+test('draws from pictures, fills in, and edits', async () => {
+  const image = ['--image', flat('in.png', 16, 16, 4)];
+  const mask = ['--mask', flat('mask.png', 16, 16, 8)];
+  const shared = [...sd, '--steps', '4', '--scale', '1', '--json'];
+  const from = await run('img2img', 'red', ...image, '--strength', '0.5', ...shared, '-o', 'from.png');
+  assert.is(from.code, 0, from.stderr);
+  assert.equal([JSON.parse(from.stdout).nfe, JSON.parse(from.stdout).strength], [2, 0.5]);
+  const filled = await run('inpaint', 'red', ...image, ...mask, ...shared, '-o', 'filled.png');
+  assert.is(filled.code, 0, filled.stderr);
+  const { data } = decode(readFileSync(join(folder, 'filled.png')));
+  // The lower right corner is kept; a margin of 8 is around it.
+  assert.equal([...data.slice(3 * (23 * 32 + 23), 3 * (23 * 32 + 23) + 3)], [30, 30, 30]);
+  const prompts = ['--source', 'red', '--target', 'blue', '--mask-output', 'found.png'];
+  const edited = await run('edit', ...image, ...mask, ...prompts, ...shared, '-o', 'edited.png');
+  assert.is(edited.code, 0, edited.stderr);
+  assert.is(JSON.parse(edited.stdout).nfe, 8);
+  assert.is(decode(readFileSync(join(folder, 'found.png'))).data[0], 255);
+});
+
+test('compares solvers on one labelled sheet', async () => {
+  const args = ['compare', 'red', ...sd, '--solvers', 'ddim,dpmsolver++', '--steps', '1,2,5', '-o', 'grid.png'];
+  const { code, stdout, stderr } = await run(...args, '--scale', '2');
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /^grid\.png: 2 solvers with 1, 2, 5 steps; [\d.]+ s in all\n$/);
+  const { width, height } = decode(readFileSync(join(folder, 'grid.png')));
+  // Names of 11 letters, six dots each; columns as wide as the name '2 steps', rows as high as a picture; two lines.
+  assert.equal([width, height], [8 + 65 + 8 + 3 * (41 + 8), 8 + 2 * 15 + 2 * (32 + 8)]);
+  const json = await run(...args, '--json');
+  assert.is(JSON.parse(json.stdout).runs.length, 6);
+  const all = await run('compare', 'red', ...sd, '--steps', '3,10', '-o', 'all.png', '--json');
+  assert.is(all.code, 0, all.stderr);
+  const { solvers, runs } = JSON.parse(all.stdout);
+  assert.equal(solvers, ['ddim', 'pndm', 'deis', 'unipc', 'dpmsolver', 'dpmsolver++']);
+  // PNDM evaluates one time twice.
+  const counts = runs.map(({ nfe }: { nfe: number }) => nfe);
+  assert.equal(counts, [3, 10, 4, 11, 3, 10, 3, 10, 3, 10, 3, 10]);
+});
+
+const drawing = (command: string, ...args: string[]) => [command, ...args, ...sd, '-o', 'bad.png'];
+mistakes.push(
+  ['no model', () => ['txt2img', 'red', '-o', 'bad.png'], 2, /^The flag --model is missing: it names a model dir/],
+  ['no prompt', () => drawing('txt2img'), 2, /^A prompt is missing/],
+  ['no image', () => drawing('img2img', 'red'), 2, /^The flag --image is missing: it names a PNG file$/],
+  ['no mask', () => drawing('inpaint', 'red', '--image', 'in.png'), 2, /^The flag --mask is missing/],
+  [
+    'a missing image',
+    () => drawing('img2img', 'red', '--image', 'no.png'),
+    1,
+    /^no\.png cannot be read: it does not e/,
+  ],
+  [
+    'an image that is none',
+    () => {
+      writeFileSync(join(folder, 'text.png'), 'text');
+      return drawing('img2img', 'red', '--image', 'text.png');
+    },
+    1,
+    /^text\.png is no PNG picture: /,
+  ],
+  [
+    'too much strength',
+    () => drawing('img2img', 'red', '--image', 'in.png', '--strength', '1.5'),
+    2,
+    /for strength but received 1\.5$/,
+  ],
+  [
+    'an empty mask',
+    () => drawing('inpaint', 'red', '--image', 'in.png', '--mask', flat('black.png', 16, 16)),
+    2,
+    /^Expected some white in the mask/,
+  ],
+  [
+    'a mask of another size',
+    () => drawing('inpaint', 'red', '--image', 'in.png', '--mask', flat('small.png', 8, 8, 4)),
+    2,
+    /^Expected a mask of the image's size/,
+  ],
+  ['a width between latents', () => drawing('txt2img', 'red', '--width', '20'), 2, /^Expected a multiple of 8/],
+  ['an edit without a source', () => drawing('edit', '--image', 'in.png', '--target', 'a'), 2, /--source is missing/],
+  ['an unknown solver', () => drawing('compare', 'red', '--solvers', 'ddmi'), 2, /'ddmi'; did you mean ddim\?$/],
+  ['an empty list', () => drawing('compare', 'red', '--steps', '5,,10'), 2, /^Expected a list like a,b for --steps/],
+  ['two prompts to compare', () => drawing('compare', 'red', 'blue'), 2, /^Expected one prompt but received 2$/],
+  [
+    'a sheet that cannot be written, before a model is looked for',
+    () => ['compare', 'red', '--model', 'none', '-o', 'none/bad.png'],
+    1,
+    /^none\/bad\.png cannot be written/,
+  ],
+);
 mkdirSync(join(folder, 'folder.png'));
 for (const [name, args, code, message] of mistakes) {
   test(`refuses ${name}`, async () => {
+    const words = args();
     const before = readdirSync(folder);
-    const result = await run(...args());
+    const result = await run(...words);
     assert.is(result.code, code, result.stderr);
     assert.is(result.stdout, '');
     const [sentence, ...more] = result.stderr.trimEnd().split('\n');

@@ -14,11 +14,17 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { decode } from 'fast-png';
+import { decode, encode } from 'fast-png';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkWritable, encodePng, writeFileAtomically } from '../../lib/image/file.js';
+import { checkWritable, encodePng, readPng, writeFileAtomically } from '../../lib/image/file.js';
 import { assertThrows } from '../support.js';
+
+/** One bit a pixel, 9 x 2; and a palette of red, green and blue with two bits a pixel, 3 x 1. */
+const ONE_BIT = 'iVBORw0KGgoAAAANSUhEUgAAAAkAAAACAQAAAACiLct+AAAADklEQVR4nGPY2MDAyAAABX0BM47wIsoAAAAASUVORK5CYII=';
+const ONE_BIT_PIXELS = [1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+const PALETTE =
+  'iVBORw0KGgoAAAANSUhEUgAAAAMAAAABAgMAAABmjvwnAAAACVBMVEX/AAAA/wAAAP8tSs2KAAAACklEQVR4nGNQAQAAJgAlKNfYawAAAABJRU5ErkJggg==';
 
 const test = suite('image file');
 const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-file-'));
@@ -30,6 +36,44 @@ test('writes a PNG that reads back as it was', () => {
   assert.equal([read.width, read.height, read.channels, read.depth], [5, 4, 3, 8]);
   assert.equal([...read.data], [...data]);
   assert.equal(read.text, { prompt: 'a red circle' });
+});
+
+test('reads pictures of all kinds', () => {
+  const path = join(folder, 'kinds.png');
+  const read = (channels: number, depth: number, data: number[]) => {
+    const values = depth === 16 ? Uint16Array.from(data) : Uint8Array.from(data);
+    const kind = { channels: channels as 1 | 2 | 3 | 4, depth: depth as 8 | 16 };
+    writeFileSync(path, encode({ width: 2, height: 1, data: values, ...kind }));
+    return [...readPng(path).data];
+  };
+  assert.equal(read(3, 8, [1, 2, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+  assert.equal(read(1, 8, [7, 200]), [7, 7, 7, 200, 200, 200]);
+  // Half transparent black is grey on white; what is not there is white.
+  assert.equal(read(4, 8, [0, 0, 0, 128, 9, 9, 9, 0]), [127, 127, 127, 255, 255, 255]);
+  assert.equal(read(2, 8, [50, 255, 50, 0]), [50, 50, 50, 255, 255, 255]);
+  assert.equal(read(3, 16, [0, 65535, 32768, 257, 0, 0]), [0, 255, 128, 1, 0, 0]);
+  writeFileSync(path, Buffer.from(ONE_BIT, 'base64'));
+  const bits = readPng(path);
+  assert.equal([bits.width, bits.height], [9, 2]);
+  assert.equal(
+    [...bits.data].filter((_, i) => i % 3 === 0).map((v) => v / 255),
+    ONE_BIT_PIXELS,
+  );
+  writeFileSync(path, Buffer.from(PALETTE, 'base64'));
+  assert.equal([...readPng(path).data], [255, 0, 0, 0, 0, 255, 0, 255, 0]);
+  rmSync(path);
+});
+
+test('says why a picture cannot be read', () => {
+  const bad = join(folder, 'bad.png');
+  writeFileSync(bad, 'text');
+  assertThrows(() => readPng(bad), Error, /bad\.png is no PNG picture: /);
+  assertThrows(() => readPng(join(folder, 'none.png')), Error, /none\.png cannot be read: it does not exist$/);
+  assertThrows(() => readPng(folder), Error, /cannot be read: it is a folder$/);
+  const whole = encodePng({ width: 20, height: 20, data: new Uint8Array(1200) });
+  writeFileSync(bad, whole.subarray(0, whole.length - 20));
+  assertThrows(() => readPng(bad), Error, /bad\.png is no PNG picture: /);
+  rmSync(bad);
 });
 
 test('writes and replaces, and leaves nothing beside', () => {

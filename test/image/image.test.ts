@@ -1,7 +1,8 @@
 // Samples to pictures, pictures to sheets.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { enlarge, sheet, toImages } from '../../lib/image/image.js';
+import { enlarge, type Image, sheet, toImages, toPixels } from '../../lib/image/image.js';
+import { drawText, textWidth } from '../../lib/image/text.js';
 import { assertThrows } from '../support.js';
 
 const test = suite('image');
@@ -65,6 +66,64 @@ test('lays pictures out in rows and columns with margins', () => {
   );
   assert.equal([at(1, 4), at(8, 4), at(10, 5), at(12, 4)], [7, 1, 4, 7]);
   assertThrows(() => sheet([[]]), RangeError, /at least one picture/);
+});
+
+test('turns pictures into pixels and back', () => {
+  const data = Uint8Array.from({ length: 3 * 256 }, (_, i) => i % 256);
+  const image = { width: 16, height: 16, data };
+  const pixels = toPixels(image);
+  assert.equal([pixels[0], pixels[85], pixels[255]], [-1, 1, Math.fround(253 / 127.5 - 1)]);
+  assert.equal(toImages(pixels, [1, 3, 16, 16])[0].data, data);
+});
+
+/** The dots of one line of text, as they are seen. */
+function dots(text: string): string[] {
+  const image: Image = { width: textWidth(text), height: 7, data: new Uint8Array(3 * 7 * textWidth(text)) };
+  drawText(image, text, 0, 0, 1, [1, 1, 1]);
+  const { width, data } = image;
+  return Array.from({ length: 7 }, (_, y) => {
+    return Array.from({ length: width }, (_, x) => (data[3 * (y * width + x)] ? '#' : ' ')).join('');
+  });
+}
+
+test('draws letters', () => {
+  assert.equal(dots('E+'), [
+    '#####      ',
+    '#       #  ',
+    '#       #  ',
+    '####  #####',
+    '#       #  ',
+    '#       #  ',
+    '#####      ',
+  ]);
+  assert.equal(dots('e'), dots('E'));
+  assert.equal(dots('\u20ac'), dots('\u00e9'));
+  assert.is(textWidth(''), 0);
+  const all = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).map((c) => dots(c).join('\n'));
+  // 26 letters, 10 digits, 20 signs and spaces, and a box for all others.
+  assert.is(new Set(all).size, 57);
+});
+
+test('enlarges letters, and leaves out what does not fit', () => {
+  const image: Image = { width: 8, height: 8, data: new Uint8Array(192).fill(255) };
+  drawText(image, '--', -3, -4, 2, [9, 8, 7]);
+  // The first dash is in the fourth row of dots, at pixels 2 and 3, from the left edge to pixel 6.
+  const row = (y: number) => Array.from({ length: 8 }, (_, x) => image.data[3 * (8 * y + x)]);
+  assert.equal(row(1), new Array(8).fill(255));
+  assert.equal(row(2), [9, 9, 9, 9, 9, 9, 9, 255]);
+  assert.equal(row(3), row(2));
+});
+
+test('names rows and columns, and gives the sheet a title', () => {
+  const square: Image = { width: 10, height: 10, data: new Uint8Array(300).fill(100) };
+  const plain = sheet([[square, square]], { margin: 4 });
+  const named = sheet([[square, square]], { margin: 4, rowNames: ['a'], columnNames: ['1', '2'], title: 'x' });
+  assert.equal([plain.width, plain.height], [32, 18]);
+  assert.equal([named.width, named.height], [32 + 5 + 4, 18 + 2 * (7 + 4)]);
+  const at = (x: number, y: number) => named.data[3 * (y * named.width + x)];
+  assert.equal([at(13, 26), at(12, 26), at(13, 25), at(36, 35)], [100, 255, 255, 100]);
+  const wide = sheet([[square]], { margin: 4, title: 'a long title', columnNames: ['a name'] });
+  assert.is(wide.width, Math.max(4 + textWidth('a name') + 4, textWidth('a long title') + 8));
 });
 
 test.run();

@@ -57,6 +57,26 @@ test('writes into views and reads what was changed between runs', async () => {
   await graph.release();
 });
 
+test('gives outputs whose size only a run tells', async () => {
+  const graph = await Graph.open(fixture('double'));
+  const sample = slot('float16', [3]);
+  convert(Float32Array.of(1, -2, 0.5), sample.data as Uint16Array);
+  const { out_sample: output } = await graph.call({ sample }, ['out_sample']);
+  assert.equal([output.type, [...output.dims]], ['float16', [3]]);
+  const wide = new Float32Array(3);
+  convert(output.data as Uint16Array, wide);
+  assert.equal([...wide], [2, -4, 1]);
+  await assertRejects(graph.call({ sample }, ['latent']), Error, /^Expected an output latent of .*has out_sample$/);
+  await assertRejects(graph.call({}, ['out_sample']), Error, /^Nothing is known to feed the input sample of/);
+  await assertRejects(
+    graph.call({ sample: slot('float32', [3]) }, []),
+    Error,
+    /^Expected float32 for the input sample/,
+  );
+  await graph.release();
+  await assertRejects(graph.call({ sample }, ['out_sample']), Error, /has been released$/);
+});
+
 test('runs float16 on bits', async () => {
   const graph = await Graph.open(fixture('double'));
   const sample = { ...slot('float16', [4]), data: Uint16Array.from([1.5, -2, 0.1, 1000], toHalf) };

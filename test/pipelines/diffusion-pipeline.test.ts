@@ -130,14 +130,15 @@ for (const chosen of [
 
 test('reports progress and times', async () => {
   const pipe = await load(constant);
-  const seen: Omit<Progress, 'x' | 't'>[] = [];
+  const seen: Omit<Progress, 'x' | 't' | 'x0' | 'preview'>[] = [];
   const { timings, nfe } = await pipe({
     prompt: 'red',
     count: 3,
     batchSize: 2,
     steps: 3,
-    onStep: ({ x, t, ...rest }) => {
+    onStep: ({ x, t, x0, preview: _, ...rest }) => {
       assert.ok(t < schedule.T && x.dims[0] > 0);
+      assert.equal(x0?.dims, x.dims);
       seen.push(rest);
     },
   });
@@ -298,7 +299,11 @@ const damages: [string, (folder: string) => void, RegExp][] = [
     (f) => writeFileSync(join(f, 'unet/config.json'), '{"in_channels":3}'),
     /^Expected whole numbers for in_ch/,
   ],
-  ['a VAE', (f) => writeFileSync(join(f, 'model_index.json'), '{"vae_decoder":[]}'), /has a vae_decoder: only/],
+  [
+    'no VAE',
+    (f) => writeFileSync(join(f, 'model_index.json'), '{"vae_decoder":[]}'),
+    /^Expected vae_decoder\/model\.onnx/,
+  ],
 ];
 for (const [name, change, message] of damages) {
   test(`says what is wrong with a directory with ${name}`, async () => {

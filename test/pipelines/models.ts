@@ -6,17 +6,20 @@ import { fileURLToPath } from 'node:url';
 
 /** Predicts a picture of one colour whatever it sees; see test/fixtures/graphs.py. */
 export const constant = fileURLToPath(new URL('../fixtures/models/constant', import.meta.url));
+/** Linear networks in the layouts of exports; see test/fixtures/pipelines.py. */
+export const layout = (name: 'sd' | 'sdxl' | 'sd3' | 'flux'): string =>
+  fileURLToPath(new URL(`../fixtures/models/${name}`, import.meta.url));
 /** The pipeline that comes with the package. */
 export const shapes = fileURLToPath(new URL('../../models/shapes', import.meta.url));
 export const hasShapes = existsSync(shapes);
 
 const copies: string[] = [];
 
-/** A copy of the constant model, changed by `change`; see {@link removeCopies}. */
-export function changed(change: (folder: string) => void): string {
+/** A copy of the constant model, or another one, changed by `change`; see {@link removeCopies}. */
+export function changed(change: (folder: string) => void, model = constant): string {
   const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-model-'));
   copies.push(folder);
-  cpSync(constant, folder, { recursive: true });
+  cpSync(model, folder, { recursive: true });
   change(folder);
   return folder;
 }

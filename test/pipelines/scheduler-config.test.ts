@@ -82,4 +82,41 @@ test('says which key is wrong', () => {
   for (const [json, message] of cases) assertThrows(() => read(json), Error, message);
 });
 
+test('reads flows, with a shift that may depend on the size', () => {
+  const plain = { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 3 };
+  const fixed = readTraining(plain, 'x.json');
+  assert.is(fixed.modelType, 'flow');
+  assert.is(fixed.scheduleFor, undefined);
+  assert.is(fixed.schedule.sigma(0.5), 0.75);
+  const dynamic = { ...plain, use_dynamic_shifting: true, base_shift: 0.5, max_shift: 1.15 };
+  const { scheduleFor } = readTraining(dynamic, 'x.json');
+  // mu is 0.5 at 256 tokens and 1.15 at 4096.
+  for (const [tokens, mu] of [
+    [256, 0.5],
+    [4096, 1.15],
+    [2176, 0.825],
+  ]) {
+    const shift = Math.exp(mu);
+    assert.ok(Math.abs(scheduleFor!(tokens).sigma(0.5) - shift / (1 + shift)) < 1e-12);
+  }
+  const linear = readTraining({ ...dynamic, time_shift_type: 'linear' }, 'x.json').scheduleFor!;
+  assert.ok(Math.abs(linear(4096).sigma(0.5) - 1.15 / 2.15) < 1e-12);
+  const wrong = () => readTraining({ ...dynamic, time_shift_type: 'cubic' }, 'x.json');
+  assert.throws(wrong, /Expected exponential or linear for time_shift_type in x\.json but found 'cubic'/);
+});
+
+test('refuses configurations of networks that are evaluated otherwise', () => {
+  for (const name of ['LCMScheduler', 'TCDScheduler', 'VQDiffusionScheduler', 'EDMEulerScheduler', 'UnCLIPScheduler']) {
+    assert.throws(() => readTraining({ _class_name: name }, 'x.json'), /^x\.json is of '\w+', whose networks are not/);
+  }
+  for (const name of [
+    'EulerAncestralDiscreteScheduler',
+    'HeunDiscreteScheduler',
+    'DDPMScheduler',
+    'LMSDiscreteScheduler',
+  ]) {
+    readTraining({ _class_name: name }, 'x.json');
+  }
+});
+
 test.run();

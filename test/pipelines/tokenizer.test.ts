@@ -76,7 +76,11 @@ test('says what is wrong with its files', () => {
     });
     return PromptTokenizer.open(folder);
   };
-  assertThrows(open('tokenizer.json', null), Error, /^Expected tokenizer\/tokenizer\.json in /);
+  assertThrows(
+    open('tokenizer.json', null),
+    Error,
+    /^Expected tokenizer\/tokenizer\.json or tokenizer\/vocab\.json in /,
+  );
   assertThrows(open('tokenizer.json', '{}'), Error, /tokenizer\.json is no tokenizer: /);
   assertThrows(
     open('tokenizer_config.json', '{"pad_token":"[PAD]"}'),

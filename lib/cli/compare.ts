@@ -1,0 +1,148 @@
+// `dpm-solver compare`: one prompt and one seed, solvers in rows and step counts in columns.
+import { fileURLToPath } from 'node:url';
+import { type ArgsDef, defineCommand } from 'citty';
+import { list } from '../check.js';
+import { encodePng, writeFileAtomically } from '../image/file.js';
+import { type Image, sheet } from '../image/image.js';
+import type { DiffusionPipeline, GenerateOptions } from '../pipelines/index.js';
+import { nearest } from '../text.js';
+import {
+  machineArgs,
+  modelArgs,
+  numberOf,
+  outputArgs,
+  readDestination,
+  readPlace,
+  wholeOf,
+  withPipeline,
+  withProgress,
+} from './generate.js';
+import { UsageError, whole } from './usage.js';
+
+/** What a solver's name stands for: options of the solver library, or a class of dpm-solver/schedulers. */
+type Entry =
+  | { choices: GenerateOptions['scheduler'] }
+  | { scheduler: 'PNDMScheduler' | 'DEISMultistepScheduler' | 'UniPCMultistepScheduler' };
+
+const solvers: Record<string, Entry> = {
+  // DPM-Solver of the first order is DDIM.
+  ddim: { choices: { algorithmType: 'dpmsolver', order: 1 } },
+  pndm: { scheduler: 'PNDMScheduler' },
+  deis: { scheduler: 'DEISMultistepScheduler' },
+  unipc: { scheduler: 'UniPCMultistepScheduler' },
+  dpmsolver: { choices: { algorithmType: 'dpmsolver', order: 2 } },
+  'dpmsolver++': { choices: { algorithmType: 'dpmsolver++', order: 2 } },
+  'sde-dpmsolver': { choices: { algorithmType: 'sde-dpmsolver', order: 2 } },
+  'sde-dpmsolver++': { choices: { algorithmType: 'sde-dpmsolver++', order: 2 } },
+};
+
+const args = {
+  prompt: { type: 'positional', required: false, description: 'What to draw' },
+  solvers: {
+    type: 'string',
+    default: 'ddim,pndm,deis,unipc,dpmsolver,dpmsolver++',
+    valueHint: 'NAMES',
+    description: `Rows: ${Object.keys(solvers).join(', ')}`,
+  },
+  steps: { type: 'string', default: '10,15,20,25,50', valueHint: 'NUMBERS', description: 'Columns: evaluations' },
+  guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
+  negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
+  seed: { type: 'string', default: '0', valueHint: 'N', description: 'Of every picture' },
+  width: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+  height: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+  ...modelArgs,
+  model: {
+    type: 'string',
+    valueHint: 'DIR',
+    description: 'Model directory (Default: the shapes that come with the package)',
+  },
+  ...machineArgs,
+  ...outputArgs,
+} as const satisfies ArgsDef;
+
+export const compare = defineCommand({
+  meta: { name: 'compare', description: 'Draw one prompt with several solvers and numbers of steps' },
+  args,
+  async run({ args }) {
+    if (args._.length !== 1) {
+      throw new UsageError(
+        args._.length === 0 ? 'A prompt is missing: what to draw' : `Expected one prompt but received ${args._.length}`,
+      );
+    }
+    const [prompt] = args._;
+    const names = parts('solvers', args.solvers);
+    for (const name of names) {
+      if (Object.hasOwn(solvers, name)) continue;
+      const meant = nearest(name, Object.keys(solvers));
+      const hint = meant ? `; did you mean ${meant}?` : '';
+      throw new UsageError(`Expected ${list(Object.keys(solvers), 'or')} in --solvers but received '${name}'${hint}`);
+    }
+    const counts = parts('steps', args.steps).map((part) => whole('steps', part, 1) as number);
+    const seed = wholeOf(args, 'seed');
+    const shared: GenerateOptions = {
+      prompt,
+      seed,
+      negativePrompt: args.negative,
+      guidance: numberOf(args, 'guidance'),
+      width: wholeOf(args, 'width', 1),
+      height: wholeOf(args, 'height', 1),
+    };
+    const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
+    const { output, scale, json } = readDestination(args);
+    await withPipeline(place, async (pipe) => {
+      // All of them are there before the first picture.
+      const entries = await Promise.all(names.map((name) => resolve(name, pipe)));
+      const started = performance.now();
+      const runs: { solver: string; steps: number; nfe: number; totalMs: number }[] = [];
+      const rows: Image[][] = [];
+      await withProgress(async (onStep) => {
+        const batches = names.length * counts.length;
+        for (const [r, name] of names.entries()) {
+          const row: Image[] = [];
+          for (const steps of counts) {
+            const batch = runs.length;
+            const own = onStep && ((progress: Parameters<typeof onStep>[0]) => onStep({ ...progress, batch, batches }));
+            const made = await pipe({ ...shared, ...few(entries[r], steps), steps, onStep: own });
+            row.push(made.images[0]);
+            runs.push({ solver: name, steps, nfe: made.nfe, totalMs: made.timings.totalMs });
+          }
+          rows.push(row);
+        }
+      });
+      const picture = sheet(rows, {
+        scale: scale ?? (rows[0][0].width <= 128 ? 4 : 1),
+        rowNames: names,
+        columnNames: counts.map((count) => `${count} ${count === 1 ? 'step' : 'steps'}`),
+        title: prompt,
+      });
+      writeFileAtomically(output, encodePng(picture));
+      const { width, height } = picture;
+      if (json) {
+        console.log(JSON.stringify({ output, width, height, prompt, seed, solvers: names, steps: counts, runs }));
+        return;
+      }
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      console.log(`${output}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`);
+    });
+  },
+});
+
+/** A solver of the second order cannot make one step. */
+function few({ scheduler }: Pick<GenerateOptions, 'scheduler'>, steps: number): Pick<GenerateOptions, 'scheduler'> {
+  if (scheduler === undefined || 'step' in scheduler) return { scheduler };
+  return { scheduler: { ...scheduler, order: Math.min(scheduler.order ?? 2, steps) as 1 | 2 | 3 } };
+}
+
+async function resolve(name: string, pipe: DiffusionPipeline): Promise<Pick<GenerateOptions, 'scheduler'>> {
+  const entry = solvers[name];
+  if ('choices' in entry) return { scheduler: entry.choices };
+  const classes = await import('../schedulers/index.js');
+  return { scheduler: classes[entry.scheduler].fromConfig(pipe.schedulerConfig) };
+}
+
+function parts(flag: string, value: string): string[] {
+  const all = value.split(',').map((part) => part.trim());
+  if (all.some((part) => part === ''))
+    throw new UsageError(`Expected a list like a,b for --${flag} but received '${value}'`);
+  return all;
+}

@@ -1,0 +1,191 @@
+// `dpm-solver txt2img`, `img2img`, `inpaint` and `edit`: pictures with a model of one's own.
+import { type ArgsDef, defineCommand } from 'citty';
+import { checkWritable, encodePng, writeFileAtomically } from '../image/file.js';
+import type { GenerateOptions } from '../pipelines/index.js';
+import {
+  machineArgs,
+  methodArgs,
+  modelArgs,
+  numberOf,
+  outputArgs,
+  readDestination,
+  readPicture,
+  readPlace,
+  readSolver,
+  report,
+  solverArgs,
+  warn,
+  wholeOf,
+  withPipeline,
+  withProgress,
+} from './generate.js';
+import { UsageError } from './usage.js';
+
+const guidanceArgs = {
+  steps: { type: 'string', default: '20', valueHint: 'N', description: 'Network evaluations for a picture' },
+  guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
+  'guidance-rescale': {
+    type: 'string',
+    valueHint: 'PHI',
+    description: 'Share, 0 to 1, to which guided outputs keep their deviation (Default: 0)',
+  },
+  cut: { type: 'boolean', description: 'Cut prompts that are too long instead of refusing them' },
+} as const satisfies ArgsDef;
+
+const drawArgs = {
+  prompts: { type: 'positional', required: false, description: 'What to draw, one row of the sheet each' },
+  ...modelArgs,
+  ...guidanceArgs,
+  seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i of the sheet has the seed N + i' },
+  count: { type: 'string', default: '1', valueHint: 'N', description: 'Pictures of every prompt' },
+  negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
+  ...solverArgs,
+  ...methodArgs,
+  ...machineArgs,
+  batch: { type: 'string', valueHint: 'N', description: 'Pictures made at once, at most' },
+  ...outputArgs,
+} as const satisfies ArgsDef;
+
+const sizeArgs = {
+  width: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+  height: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+} as const satisfies ArgsDef;
+
+const imageArgs = {
+  image: { type: 'string', valueHint: 'FILE', description: 'Where to start from, a PNG file' },
+} as const satisfies ArgsDef;
+
+const maskArg = {
+  type: 'string',
+  valueHint: 'FILE',
+  description: 'A PNG file of the same size: white is made anew',
+} as const;
+
+type Values = Record<string, unknown> & { _: string[] };
+
+async function draw(values: Values, own: Partial<GenerateOptions>): Promise<void> {
+  const prompts = values._;
+  if (prompts.length === 0) throw new UsageError('A prompt is missing: what to draw');
+  const count = wholeOf(values, 'count', 1) as number;
+  const settings = {
+    steps: wholeOf(values, 'steps', 1),
+    guidance: numberOf(values, 'guidance'),
+    guidanceRescale: numberOf(values, 'guidance-rescale'),
+    seed: wholeOf(values, 'seed'),
+    count,
+    ...readSolver(values),
+    batchSize: wholeOf(values, 'batch', 1),
+    overlong: values.cut === true ? ('cut' as const) : undefined,
+  };
+  const negativePrompt = values.negative as string | undefined;
+  const place = readPlace(values);
+  const destination = readDestination(values);
+  // Files are read when it is known that the result can be written.
+  const pictures = {
+    ...(own.image === undefined ? {} : { image: own.image }),
+    ...(own.mask === undefined ? {} : { mask: own.mask }),
+  };
+  const { width, height, strength } = own;
+  const options = {
+    prompt: prompts,
+    negativePrompt,
+    ...settings,
+    ...pictures,
+    width,
+    height,
+    strength,
+    onWarning: warn,
+  };
+  await withPipeline(place, async (pipe) => {
+    const generation = await withProgress((onStep) => pipe({ ...options, onStep }));
+    const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
+    report(generation, rows, destination, { prompts, negativePrompt, ...settings, strength });
+  });
+}
+
+export const txt2img = defineCommand({
+  meta: { name: 'txt2img', description: 'Draw pictures from prompts with a model of your own' },
+  args: { ...drawArgs, ...sizeArgs },
+  run: ({ args }) => draw(args, { width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1) }),
+});
+
+export const img2img = defineCommand({
+  meta: { name: 'img2img', description: 'Draw pictures from a picture and prompts' },
+  args: {
+    ...imageArgs,
+    strength: { type: 'string', valueHint: 'S', description: 'Share of the picture made anew (Default: 0.8)' },
+    ...drawArgs,
+  },
+  run: ({ args }) =>
+    draw(args, { strength: numberOf(args, 'strength'), image: readPicture('image', args.image as string | undefined) }),
+});
+
+export const inpaint = defineCommand({
+  meta: { name: 'inpaint', description: 'Fill in the white part of a mask' },
+  args: {
+    ...imageArgs,
+    mask: maskArg,
+    strength: { type: 'string', valueHint: 'S', description: 'Share of it made anew (Default: 1)' },
+    ...drawArgs,
+  },
+  run: ({ args }) =>
+    draw(args, {
+      strength: numberOf(args, 'strength'),
+      image: readPicture('image', args.image as string | undefined),
+      mask: readPicture('mask', args.mask as string | undefined),
+    }),
+});
+
+export const edit = defineCommand({
+  meta: { name: 'edit', description: 'Change what a picture shows, and keep the rest' },
+  args: {
+    ...imageArgs,
+    source: { type: 'string', valueHint: 'PROMPT', description: 'What the picture shows' },
+    target: { type: 'string', valueHint: 'PROMPT', description: 'What it is to show' },
+    ...modelArgs,
+    ...guidanceArgs,
+    negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
+    strength: { type: 'string', valueHint: 'S', description: 'How far the picture is inverted (Default: 0.8)' },
+    mask: { ...maskArg, description: 'A PNG file: white is made anew (Default: found by contrasting the prompts)' },
+    'mask-threshold': { type: 'string', valueHint: 'S', description: 'Contrast that counts, 0 to 1 (Default: 0.25)' },
+    'mask-output': { type: 'string', valueHint: 'FILE', description: 'Where to write the mask, a PNG file' },
+    seed: { type: 'string', default: '0', valueHint: 'N', description: 'Of the noise that the prompts are told by' },
+    ...solverArgs,
+    ...machineArgs,
+    ...outputArgs,
+  },
+  async run({ args }) {
+    const prompt = (name: 'source' | 'target'): string => {
+      if (!args[name]) throw new UsageError(`The flag --${name} is missing: it is a prompt`);
+      return args[name];
+    };
+    if (args._.length > 0) {
+      throw new UsageError(`Expected prompts in --source and --target but received '${args._[0]}'`);
+    }
+    const { method: _method, denoiseToZero: _last, ...solver } = readSolver(args);
+    const settings = {
+      source: prompt('source'),
+      target: prompt('target'),
+      negativePrompt: args.negative,
+      steps: wholeOf(args, 'steps', 1),
+      guidance: numberOf(args, 'guidance'),
+      guidanceRescale: numberOf(args, 'guidance-rescale'),
+      strength: numberOf(args, 'strength'),
+      maskThreshold: numberOf(args, 'mask-threshold'),
+      seed: wholeOf(args, 'seed'),
+      ...solver,
+      overlong: args.cut === true ? ('cut' as const) : undefined,
+    };
+    const place = readPlace(args);
+    const destination = readDestination(args);
+    const maskOutput = args['mask-output'];
+    if (maskOutput !== undefined) checkWritable(maskOutput);
+    const image = readPicture('image', args.image);
+    const mask = args.mask === undefined ? {} : { mask: readPicture('mask', args.mask) };
+    await withPipeline(place, async (pipe) => {
+      const made = await withProgress((onStep) => pipe.edit({ ...settings, ...mask, image, onWarning: warn, onStep }));
+      if (maskOutput !== undefined) writeFileAtomically(maskOutput, encodePng(made.mask));
+      report(made, [made.images], destination, { image: args.image, ...settings });
+    });
+  },
+});

@@ -1,0 +1,514 @@
+// What a pipeline is called with and what it gives, and what is wrong with a call.
+import { finiteNumber, oneOf, outOfRange, show, wholeNumber, wrongType } from '../check.js';
+import type { Image } from '../image/image.js';
+import type { SampleOptions, SolverOptions } from '../solver/options.js';
+import type { Tensor } from '../tensor.js';
+import { nearest } from '../text.js';
+import type { Size } from './conditioner.js';
+import { type Mask, readMask } from './mask.js';
+
+/** How a solver step is made, as the solver library has it. What is absent comes from the model's scheduler_config.json. */
+export type SolverChoices = Pick<
+  SolverOptions,
+  'algorithmType' | 'thresholding' | 'thirdOrder' | 'correctX0' | 'correctXt' | 'checkFinite' | 'threads'
+> &
+  Pick<
+    SampleOptions,
+    | 'order'
+    | 'method'
+    | 'skipType'
+    | 'solverType'
+    | 'tStart'
+    | 'tEnd'
+    | 'lowerOrderFinal'
+    | 'denoiseToZero'
+    | 'atol'
+    | 'rtol'
+    | 'controller'
+    | 'maxNfe'
+    | 'noise'
+  >;
+
+/** A scheduler object, as diffusers has them: what the pipeline uses of one. */
+export interface SchedulerLike {
+  /** Resets all state. */
+  setTimesteps(steps: number): void;
+  /** Anything that can be iterated over, or has `data` that can. */
+  readonly timesteps: Iterable<number | bigint> | { readonly data: Iterable<number | bigint> };
+  /** The standard deviation of the start state; 1. */
+  readonly initNoiseSigma?: number;
+  scaleModelInput?(x: Tensor, t: number): Tensor;
+  /** The next state, or an object or an array with it. */
+  step(output: Tensor, t: number, x: Tensor): Tensor | { readonly prevSample: Tensor } | readonly Tensor[];
+  /** Needed for `image` and `mask`. */
+  addNoise?(x0: Tensor, noise: Tensor, t: number): Tensor;
+  /** Told where a run from a picture begins. */
+  setBeginIndex?(index: number): void;
+}
+
+/** What calls of a pipeline have in common. */
+export interface CommonOptions extends SolverChoices {
+  /**
+   * The classifier-free guidance scale w: unconditional + w (conditional - unconditional), two samples an evaluation.
+   * 1 or null is the conditional network alone, 0 the unconditional one. What the kind of network is used with where
+   * absent: 3 in pixels, 7.5 for Stable Diffusion, 5 for XL, 7 for 3. A network with guidance distilled into it (Flux)
+   * takes it as an input, 3.5, and is evaluated once.
+   */
+  guidance?: number | null;
+  /**
+   * 0 to 1: how much of the guided output gets the standard deviation of the conditional one, per sample (Lin et al.
+   * 2023, arXiv 2305.08891); 0.
+   */
+  guidanceRescale?: number;
+  /** What becomes of a prompt that is too long; `'refuse'`. */
+  overlong?: 'refuse' | 'cut';
+  /** Told about what went on differently than asked for (a prompt that was cut). */
+  onWarning?: (message: string) => void;
+  onStep?: (progress: Progress) => void;
+  /** Looked at before every network call: the promise then rejects with its reason. */
+  signal?: AbortSignal;
+}
+
+export interface GenerateOptions extends CommonOptions {
+  prompt: string | readonly string[];
+  /** What the guidance leads away from; one for all prompts, or one each. The empty prompt. */
+  negativePrompt?: string | readonly string[];
+  /** Evaluations for a picture; 20. From an image, `strength` of them are made. */
+  steps?: number;
+  /**
+   * Solver options, which count less than those given beside it, or a scheduler object (its own `step` is then called,
+   * once an evaluation, with the guided output; the solver options have no meaning then).
+   */
+  scheduler?: SolverChoices | SchedulerLike;
+  /** Classifier guidance with this scale, for directories with a classifier. */
+  classifierScale?: number;
+  /** Picture i is drawn from the seed `seed + i`; chosen at random where absent. */
+  seed?: number;
+  /** One seed a picture, instead of `seed`. */
+  seeds?: readonly number[];
+  /** Pictures of every prompt; 1. All pictures of the first prompt come first. */
+  count?: number;
+  /** Pixels; what the network was trained on, or what `image` has. Multiples of a latent's pixels. */
+  width?: number;
+  height?: number;
+  /** Image to image: where to start from, 3 bytes a pixel; one for all prompts, or one each. */
+  image?: Image | readonly Image[];
+  /**
+   * How much of the image is made anew, above 0 and up to 1: sampling starts at this share of the time, and makes this
+   * share of the steps. 0.8; 1 with a mask.
+   */
+  strength?: number;
+  /** Inpainting: white is made anew, black keeps the pixels of `image`; as large as it. */
+  mask?: Image;
+  /** Pictures made at once, at most; as many as make 65,536 numbers, up to 8. A picture does not depend on it. */
+  batchSize?: number;
+}
+
+export interface EditOptions extends CommonOptions {
+  /** What is edited. */
+  image: Image;
+  /** What the image shows. */
+  source: string;
+  /** What it is to show. */
+  target: string;
+  /** What the guidance leads away from; the empty prompt. */
+  negativePrompt?: string;
+  /** Evaluations of the inversion, and as many to denoise; 20. */
+  steps?: number;
+  /** How far the image is inverted: the share of the schedule's time, above 0 and up to 1; 0.8. */
+  strength?: number;
+  /** White is made anew; found by contrasting the two prompts where absent. */
+  mask?: Image;
+  /** Noise levels at which the prompts are contrasted, as shares of the schedule's time; [0.4, 0.5, 0.6]. */
+  maskStrength?: number | readonly number[];
+  /** Draws of noise for each level; 4. */
+  maskSamples?: number;
+  /** Share of the largest contrast from which on a place is made anew, above 0 and below 1; 0.25. */
+  maskThreshold?: number;
+  /** Rows and columns of latents that the mask is widened by; 1. */
+  maskMargin?: number;
+  /** Of the noise that the prompts are contrasted under; 0. */
+  seed?: number;
+}
+
+export interface Progress {
+  /** Completed steps of this batch, and how many there will be (0 with the adaptive method, where nobody knows). */
+  step: number;
+  steps: number;
+  /** Evaluations of this batch. */
+  nfe: number;
+  /** The schedule's time that the state has reached; what the network was told with a scheduler object. */
+  t: number;
+  /** Which batch, from 0, of how many. */
+  batch: number;
+  batches: number;
+  /** The state; overwritten by the next step. */
+  x: Tensor;
+  /** What the network took the result to be at the last evaluation, `x`'s dims; absent where that cannot be said. */
+  x0?: Tensor;
+  /**
+   * `x0` as pictures. Of latents a linear map of their channels to colours, a pixel a latent, which costs next to
+   * nothing; with `decode`, what the decoder makes of them. Empty without `x0`.
+   */
+  preview: (options?: { decode?: boolean }) => Promise<Image[]>;
+}
+
+export interface Generation {
+  /** In the order of prompts, each one's pictures together. */
+  images: Image[];
+  /** What the pictures were made of, pixels or latents: `[pictures, channels, height, width]`, float32. */
+  sample: { type: 'float32'; data: Float32Array; dims: number[] };
+  /** Network evaluations for a picture; the most, where the adaptive method took more for some than for others. */
+  nfe: number;
+  seeds: number[];
+  /** The classifier-free guidance scale in effect. */
+  guidance: number;
+  timings: Timings;
+}
+
+export interface Edit extends Generation {
+  /** White where the picture was made anew; of the image's size. */
+  mask: Image;
+}
+
+/** Milliseconds. */
+export interface Timings {
+  /** The median network call; under classifier-free guidance it evaluates two samples a picture. */
+  networkMs: number;
+  networkTotalMs: number;
+  networkCalls: number;
+  /** The median solver step: guidance, update and checks of the whole batch, without the network. */
+  stepMs: number;
+  stepTotalMs: number;
+  /** The median call of the classifier; absent without one. */
+  classifierMs?: number;
+  /** Tokenizing and encoding all prompts. */
+  encodeMs: number;
+  /** Pixels to latents and back; absent for networks in pixels. */
+  vaeMs?: number;
+  totalMs: number;
+}
+
+const solverKeys = [
+  ...['algorithmType', 'thresholding', 'thirdOrder', 'correctX0', 'correctXt', 'checkFinite', 'threads', 'order'],
+  ...['method', 'skipType', 'solverType', 'tStart', 'tEnd', 'lowerOrderFinal', 'denoiseToZero', 'atol', 'rtol'],
+  ...['controller', 'maxNfe', 'noise'],
+];
+const commonKeys = ['guidance', 'guidanceRescale', 'overlong', 'onWarning', 'onStep', 'signal', ...solverKeys];
+const generateKeys = [
+  ...['prompt', 'negativePrompt', 'steps', 'scheduler', 'classifierScale', 'seed', 'seeds', 'count', 'width', 'height'],
+  ...['image', 'strength', 'mask', 'batchSize', ...commonKeys],
+];
+const editKeys = [
+  ...['image', 'source', 'target', 'negativePrompt', 'steps', 'strength', 'mask', 'maskStrength', 'maskSamples'],
+  ...['maskThreshold', 'maskMargin', 'seed', ...commonKeys],
+];
+
+/** What the networks say about sizes and guidance. @internal */
+export interface Limits {
+  /** Of the network's states. */
+  channels: number;
+  /** Pixels a latent, and latents that go together. */
+  factor: number;
+  patch: number;
+  /** Pixels of the pictures that the network was trained on. */
+  size: Size;
+  defaultGuidance: number;
+  distilled: boolean;
+  inpainting: boolean;
+}
+
+/** A picture to be made. @internal */
+export interface Picture {
+  prompt: string;
+  /** undefined: nobody gave one. */
+  negative: string | undefined;
+  seed: number;
+  image?: Image;
+}
+
+/** A checked call. @internal */
+export interface Request {
+  pictures: Picture[];
+  guidance: number;
+  rescale: number;
+  size: Size;
+  steps: number;
+  /** Below 1, or 1: the share of the time that is sampled. */
+  strength: number;
+  /** Sampling starts from images. */
+  fromImage: boolean;
+  mask?: Mask;
+  batchSize: number;
+  scheduler?: SchedulerLike;
+  choices: SolverChoices;
+  encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
+}
+
+/** @internal */
+export function readRequest(options: GenerateOptions, limits: Limits): Request {
+  checkKeys(options, generateKeys, 'an object with a prompt');
+  const prompts = strings(options.prompt, 'prompt');
+  const negatives = options.negativePrompt === undefined ? [] : strings(options.negativePrompt, 'negativePrompt');
+  if (negatives.length > 1 && negatives.length !== prompts.length) {
+    throw new RangeError(
+      `Expected one negativePrompt or one for each of ${prompts.length} prompts but received ${negatives.length}`,
+    );
+  }
+  const steps = wholeNumber(options.steps ?? 20, 'steps', 1);
+  const count = wholeNumber(options.count ?? 1, 'count', 1);
+  const seeds = readSeeds(options, prompts.length * count);
+  const images = options.image === undefined ? [] : readImages(options.image, prompts.length);
+  const size = readSize(options, images, limits);
+  const fromImage = images.length > 0;
+  if (!fromImage && options.strength !== undefined) {
+    throw new TypeError('Expected an image with strength but received none');
+  }
+  if (!fromImage && options.mask !== undefined) throw new TypeError('Expected an image with mask but received none');
+  const mask = options.mask === undefined ? undefined : checkMask(options.mask, images[0]);
+  if (limits.inpainting && !mask) {
+    throw new TypeError('Expected an image and a mask, as the model is an inpainting network, but received none');
+  }
+  const strength = fromImage ? readStrength(options.strength ?? (mask ? 1 : 0.8)) : 1;
+  const { choices, scheduler } = readScheduler(options);
+  if (strength < 1 && choices.tStart !== undefined) {
+    throw new TypeError('Expected either strength or tStart but received both');
+  }
+  if (mask && choices.method === 'adaptive') {
+    throw new RangeError(
+      "Expected a method other than 'adaptive' with mask, as its states are corrected at every step",
+    );
+  }
+  const guidance = readGuidance(options, limits);
+  if (scheduler && options.classifierScale !== undefined) {
+    throw new TypeError('Expected no classifierScale with a scheduler object, which has no classifier guidance');
+  }
+  const pictures = seeds.map((seed, i) => {
+    const p = Math.floor(i / count);
+    const negative = negatives[negatives.length === 1 ? 0 : p];
+    return { prompt: prompts[p], negative, seed, image: images[images.length === 1 ? 0 : p] };
+  });
+  if (limits.distilled && options.negativePrompt !== undefined) {
+    options.onWarning?.('The negative prompt is not used: the guidance is distilled into the network');
+  }
+  const elements = (limits.channels * size.width * size.height) / limits.factor ** 2;
+  const fitting = Math.max(1, Math.min(8, Math.floor(65536 / elements)));
+  const asked = wholeNumber(options.batchSize ?? fitting, 'batchSize', 1);
+  return {
+    pictures,
+    guidance,
+    rescale: readRescale(options.guidanceRescale),
+    size,
+    steps,
+    strength,
+    fromImage,
+    mask,
+    // The adaptive method takes its step sizes from the worst picture of a batch.
+    batchSize: choices.method === 'adaptive' ? 1 : asked,
+    scheduler,
+    choices,
+    encoding: readEncoding(options),
+  };
+}
+
+/** @internal */
+export interface EditRequest {
+  image: Image;
+  source: string;
+  target: string;
+  negative: string | undefined;
+  steps: number;
+  guidance: number;
+  rescale: number;
+  strength: number;
+  mask?: Mask;
+  maskStrengths: readonly number[];
+  maskSamples: number;
+  maskThreshold: number;
+  maskMargin: number;
+  seed: number;
+  size: Size;
+  choices: SolverChoices;
+  encoding: Request['encoding'];
+}
+
+/** @internal */
+export function readEditRequest(options: EditOptions, limits: Limits): EditRequest {
+  checkKeys(options, editKeys, 'an object with an image, a source and a target');
+  const prompt = (name: 'source' | 'target'): string => {
+    if (typeof options[name] !== 'string') throw wrongType('a string', name, options[name]);
+    return options[name];
+  };
+  const [source, target] = [prompt('source'), prompt('target')];
+  if (source === target) throw new RangeError('Expected a target other than the source but received the same prompt');
+  const { negativePrompt } = options;
+  if (negativePrompt !== undefined && typeof negativePrompt !== 'string') {
+    throw wrongType('a string', 'negativePrompt', negativePrompt);
+  }
+  if (options.image === undefined) throw wrongType('a picture', 'image', options.image);
+  const [image] = readImages(options.image, 1);
+  const size = readSize({}, [image], limits);
+  if (limits.inpainting) throw new TypeError('Expected a network of the whole picture for edit, not an inpainting one');
+  for (const name of ['method', 'tStart', 'tEnd', 'correctXt'] as const) {
+    if (options[name] !== undefined) throw new TypeError(`Expected no ${name} for edit, which goes there and back`);
+  }
+  if (Array.isArray(options.skipType)) throw wrongType('the name of a grid', 'skipType', options.skipType);
+  const levels = options.maskStrength ?? [0.4, 0.5, 0.6];
+  const maskStrengths = (Array.isArray(levels) ? levels : [levels]).map((level) => readStrength(level, 'maskStrength'));
+  if (maskStrengths.length === 0) throw new RangeError('Expected at least one number for maskStrength');
+  const maskThreshold = finiteNumber(options.maskThreshold ?? 0.25, 'maskThreshold');
+  if (!(maskThreshold > 0 && maskThreshold < 1))
+    throw outOfRange('a number between 0 and 1', 'maskThreshold', maskThreshold);
+  return {
+    ...{ image, source, target, size, maskStrengths, maskThreshold },
+    negative: negativePrompt,
+    steps: wholeNumber(options.steps ?? 20, 'steps', 1),
+    guidance: readGuidance(options, limits),
+    rescale: readRescale(options.guidanceRescale),
+    strength: readStrength(options.strength ?? 0.8),
+    mask: options.mask === undefined ? undefined : checkMask(options.mask, image),
+    maskSamples: wholeNumber(options.maskSamples ?? 4, 'maskSamples', 1),
+    maskMargin: wholeNumber(options.maskMargin ?? 1, 'maskMargin', 0),
+    seed: wholeNumber(options.seed ?? 0, 'seed', Number.MIN_SAFE_INTEGER),
+    choices: pickChoices(options),
+    encoding: readEncoding(options),
+  };
+}
+
+function readEncoding({ overlong, onWarning }: CommonOptions): Request['encoding'] {
+  return { overlong: oneOf(overlong ?? 'refuse', 'overlong', ['refuse', 'cut']), warn: onWarning };
+}
+
+function readGuidance(options: CommonOptions & { classifierScale?: number }, limits: Limits): number {
+  if (options.classifierScale !== undefined) {
+    finiteNumber(options.classifierScale, 'classifierScale');
+    const guidance = options.guidance === null ? 1 : (options.guidance ?? 0);
+    if (guidance === 0 || guidance === 1) return guidance;
+    throw new RangeError(
+      `Expected a guidance of 0 (unconditional) or 1 (conditional) beside classifierScale but received ${show(guidance)}`,
+    );
+  }
+  return options.guidance === null ? 1 : finiteNumber(options.guidance ?? limits.defaultGuidance, 'guidance');
+}
+
+function readRescale(value: unknown): number {
+  const rescale = finiteNumber(value ?? 0, 'guidanceRescale');
+  if (!(rescale >= 0 && rescale <= 1)) throw outOfRange('a number from 0 to 1', 'guidanceRescale', rescale);
+  return rescale;
+}
+
+function readStrength(value: unknown, name = 'strength'): number {
+  const strength = finiteNumber(value, name);
+  if (!(strength > 0 && strength <= 1)) throw outOfRange('a number above 0 and up to 1', name, strength);
+  return strength;
+}
+
+function readImages(value: Image | readonly Image[], prompts: number): readonly Image[] {
+  const images = Array.isArray(value) ? (value as readonly Image[]) : [value as Image];
+  if (images.length !== 1 && images.length !== prompts) {
+    throw new RangeError(`Expected one image or one for each of ${prompts} prompts but received ${images.length}`);
+  }
+  for (const image of images) checkImage(image, 'image', [3]);
+  return images;
+}
+
+function checkImage(image: unknown, name: string, channels: readonly number[]): void {
+  const { width, height, data } = (image ?? {}) as Partial<Image>;
+  const bytes: unknown = data;
+  const isBytes = bytes instanceof Uint8Array || bytes instanceof Uint8ClampedArray;
+  if (typeof image !== 'object' || data === undefined || !isBytes) {
+    throw wrongType('a picture { width, height, data } of bytes', name, image);
+  }
+  for (const [key, side] of Object.entries({ width, height })) wholeNumber(side, `${name}.${key}`, 1);
+  const pixels = (width as number) * (height as number);
+  if (!channels.some((count) => data.length === count * pixels)) {
+    const lengths = channels.map((count) => count * pixels).join(' or ');
+    throw outOfRange(`${lengths} bytes, ${channels.join(' or ')} a pixel,`, `${name}.data`, data.length);
+  }
+}
+
+function checkMask(mask: Image, image: Image): Mask {
+  checkImage(mask, 'mask', [1, 3]);
+  if (mask.width !== image.width || mask.height !== image.height) {
+    throw new RangeError(
+      `Expected a mask of the image's size, ${image.width} x ${image.height}, but received one of ${mask.width} x ${mask.height}`,
+    );
+  }
+  return readMask(mask);
+}
+
+function readSize(options: Partial<Size>, images: readonly Image[], limits: Limits): Size {
+  const unit = limits.factor * limits.patch;
+  const [first] = images;
+  const read = (name: 'width' | 'height'): number => {
+    for (const image of images) {
+      const asked = options[name] ?? first[name];
+      if (image[name] !== asked) {
+        throw new RangeError(`Expected images with a ${name} of ${asked} pixels but received one of ${image[name]}`);
+      }
+    }
+    const value = wholeNumber(options[name] ?? first?.[name] ?? limits.size[name], name, 1);
+    if (value % unit !== 0) throw outOfRange(`a multiple of ${unit}, as the model's latents have it,`, name, value);
+    return value;
+  };
+  return { width: read('width'), height: read('height') };
+}
+
+function readScheduler(options: GenerateOptions): { choices: SolverChoices; scheduler?: SchedulerLike } {
+  const own = pickChoices(options);
+  const { scheduler } = options;
+  if (scheduler === undefined) return { choices: own };
+  if (typeof scheduler !== 'object' || scheduler === null) {
+    throw wrongType('an object of solver options or a scheduler', 'scheduler', scheduler);
+  }
+  if (isScheduler(scheduler)) {
+    const beside = Object.keys(own)[0];
+    if (beside !== undefined) {
+      throw new TypeError(`Expected no option ${beside} beside a scheduler object, which has its own steps`);
+    }
+    return { choices: {}, scheduler };
+  }
+  checkKeys(scheduler, solverKeys, 'an object of solver options', 'The scheduler option');
+  return { choices: { ...pickChoices(scheduler), ...own } };
+}
+
+function isScheduler(value: object): value is SchedulerLike {
+  return (
+    typeof (value as SchedulerLike).step === 'function' && typeof (value as SchedulerLike).setTimesteps === 'function'
+  );
+}
+
+function pickChoices(options: SolverChoices): SolverChoices {
+  return Object.fromEntries(
+    Object.entries(options).filter(([key, value]) => solverKeys.includes(key) && value !== undefined),
+  );
+}
+
+function checkKeys(options: unknown, known: readonly string[], what: string, subject = 'The pipeline'): void {
+  if (typeof options !== 'object' || options === null) throw wrongType(what, 'the call', options);
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const meant = nearest(key, known);
+    throw new TypeError(`${subject} has no option ${show(key)}${meant ? `; did you mean '${meant}'?` : ''}`);
+  }
+}
+
+function strings(value: unknown, name: string): readonly string[] {
+  const all = Array.isArray(value) ? value : [value];
+  if (all.length === 0) throw new RangeError(`Expected at least one string for ${name} but received none`);
+  for (const one of all) if (typeof one !== 'string') throw wrongType('a string or strings', name, one);
+  return all;
+}
+
+function readSeeds({ seed, seeds }: GenerateOptions, n: number): number[] {
+  if (seeds !== undefined) {
+    if (seed !== undefined) throw new TypeError('Expected either seed or seeds but received both');
+    if (!Array.isArray(seeds)) throw wrongType('an array of numbers', 'seeds', seeds);
+    if (seeds.length !== n) throw new RangeError(`Expected ${n} seeds, one a picture, but received ${seeds.length}`);
+    return seeds.map((one, i) => wholeNumber(one, `seeds[${i}]`, Number.MIN_SAFE_INTEGER));
+  }
+  // Torch's generator on the CPU looks at 32 bits.
+  const first = wholeNumber(seed ?? Math.floor(Math.random() * 2 ** 32), 'seed', Number.MIN_SAFE_INTEGER);
+  wholeNumber(first + n - 1, 'seed + pictures - 1', Number.MIN_SAFE_INTEGER);
+  return Array.from({ length: n }, (_, i) => first + i);
+}

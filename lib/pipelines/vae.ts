@@ -1,0 +1,217 @@
+// Between pixels and latents.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { convert } from '../native.js';
+import { findFile, readJson } from '../onnx/files.js';
+import { type ElementType, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
+
+/** Of Stable Diffusion 1, which autoencoders without a configuration are. */
+const SCALING_FACTOR = 0.18215;
+
+/** The autoencoder of a latent diffusion model. Pixels are in [-1, 1], planes of red, green and blue. */
+export class Vae {
+  /** Pixels a latent, in each direction. */
+  readonly factor: number;
+  readonly #folder: string;
+  readonly #names: readonly string[];
+  readonly #session: SessionOptions;
+  readonly #decoder: Graph;
+  readonly #scaling: number;
+  readonly #shift: number;
+  #encoder: Promise<Graph> | undefined;
+  #projection: Promise<Float32Array> | undefined;
+
+  private constructor(
+    folder: string,
+    names: readonly string[],
+    session: SessionOptions,
+    decoder: Graph,
+    config: { scaling: number; shift: number; factor: number },
+  ) {
+    this.#folder = folder;
+    this.#names = names;
+    this.#session = session;
+    this.#decoder = decoder;
+    this.#scaling = config.scaling;
+    this.#shift = config.shift;
+    this.factor = config.factor;
+  }
+
+  /** The decoder's graph, so that a missing file is told before any network is loaded. */
+  static find(folder: string, names: readonly string[]): string {
+    return findFile(
+      folder,
+      names.map((name) => `vae_decoder/${name}`),
+    );
+  }
+
+  /**
+   * Loads `vae_decoder/`; `vae_encoder/` is loaded when it is first needed.
+   *
+   * @throws Error that names the file, when one is missing or not what it should be
+   */
+  static async open(folder: string, names: readonly string[], session: SessionOptions): Promise<Vae> {
+    const path = Vae.find(folder, names);
+    const config = readConfig(folder);
+    const decoder = await Graph.open(path, session);
+    try {
+      only(decoder, 'latent_sample');
+      floating(decoder, 'sample', 'output');
+      return new Vae(folder, names, session, decoder, config);
+    } catch (error) {
+      await decoder.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Latents to pixels: latents are divided by scaling_factor and moved by shift_factor first.
+   *
+   * @param dims `[channels, height, width]`
+   */
+  async decode(latents: Float32Array, dims: readonly number[]): Promise<{ data: Float32Array; dims: number[] }> {
+    const moved = latents.map((z) => z / this.#scaling + this.#shift);
+    const { sample } = await this.#decoder.call({ latent_sample: typed(this.#decoder, 'latent_sample', moved, dims) }, [
+      'sample',
+    ]);
+    return { data: wide(sample), dims: sample.dims.slice(1) };
+  }
+
+  /**
+   * Pixels to latents: the mean of what the encoder gives, so that a picture has one answer.
+   *
+   * @param pixels `[3, height, width]`
+   */
+  async encode(pixels: Float32Array, height: number, width: number): Promise<{ data: Float32Array; dims: number[] }> {
+    const encoder = await this.#openEncoder();
+    const name = encoder.outputs.has('latent_parameters') ? 'latent_parameters' : 'latent_sample';
+    const feeds = { sample: typed(encoder, 'sample', pixels, [3, height, width]) };
+    const { [name]: result } = await encoder.call(feeds, [name]);
+    const [, all, h, w] = result.dims;
+    // Parameters are the means of all channels and then the logarithms of their variances.
+    const channels = name === 'latent_parameters' ? all / 2 : all;
+    const latents = wide(result).subarray(0, channels * h * w);
+    return { data: latents.map((z) => (z - this.#shift) * this.#scaling), dims: [channels, h, w] };
+  }
+
+  /**
+   * Colours of latents by a linear map, for previews: what the decoder makes of plain latents, channel by channel.
+   *
+   * @returns pixels `[3, height, width]`, one a latent
+   */
+  async project(latents: Float32Array, [channels, height, width]: readonly number[]): Promise<Float32Array> {
+    this.#projection ??= this.#probe(channels).catch((error) => {
+      this.#projection = undefined;
+      throw error;
+    });
+    const colors = await this.#projection;
+    const plane = height * width;
+    const pixels = new Float32Array(3 * plane);
+    for (let color = 0; color < 3; color++) {
+      const out = pixels.subarray(color * plane, (color + 1) * plane).fill(colors[color]);
+      for (let c = 0; c < channels; c++) {
+        const weight = colors[3 * (c + 1) + color];
+        for (let i = 0; i < plane; i++) out[i] += weight * latents[c * plane + i];
+      }
+    }
+    return pixels;
+  }
+
+  /** Red, green and blue of latents of zeros, and what one more in each channel adds. */
+  async #probe(channels: number): Promise<Float32Array> {
+    const [height, width] = this.#decoder
+      .input('latent_sample')
+      .shape.slice(2)
+      .map((d) => (typeof d === 'number' ? d : 8));
+    const plane = height * width;
+    const colors = new Float32Array(3 * (channels + 1));
+    for (let c = 0; c <= channels; c++) {
+      const latents = new Float32Array(channels * plane);
+      if (c > 0) latents.fill(1, (c - 1) * plane, c * plane);
+      const { data } = await this.decode(latents, [channels, height, width]);
+      const size = data.length / 3;
+      for (let color = 0; color < 3; color++) {
+        const mean = data.subarray(color * size, (color + 1) * size).reduce((a, b) => a + b, 0) / size;
+        colors[3 * c + color] = c === 0 ? mean : mean - colors[color];
+      }
+    }
+    return colors;
+  }
+
+  #openEncoder(): Promise<Graph> {
+    this.#encoder ??= this.#loadEncoder().catch((error) => {
+      this.#encoder = undefined;
+      throw error;
+    });
+    return this.#encoder;
+  }
+
+  async #loadEncoder(): Promise<Graph> {
+    const path = this.findEncoder();
+    const graph = await Graph.open(path, this.#session);
+    try {
+      only(graph, 'sample');
+      floating(graph, graph.outputs.has('latent_parameters') ? 'latent_parameters' : 'latent_sample', 'output');
+      return graph;
+    } catch (error) {
+      await graph.release();
+      throw error;
+    }
+  }
+
+  /** The encoder's graph; an Error says what was looked for. */
+  findEncoder(): string {
+    return findFile(
+      this.#folder,
+      this.#names.map((name) => `vae_encoder/${name}`),
+    );
+  }
+
+  async release(): Promise<void> {
+    const encoder = await this.#encoder?.catch(() => undefined);
+    await Promise.all([this.#decoder.release(), encoder?.release()]);
+  }
+}
+
+function readConfig(folder: string): { scaling: number; shift: number; factor: number } {
+  const names = ['vae_decoder/config.json', 'vae/config.json'];
+  const found = names.some((name) => existsSync(join(folder, name)));
+  const { json, path } = found ? readJson(folder, names) : { json: {} as Record<string, unknown>, path: '' };
+  const scaling = json.scaling_factor ?? SCALING_FACTOR;
+  const shift = json.shift_factor ?? 0;
+  if (typeof scaling !== 'number' || !(scaling > 0) || typeof shift !== 'number' || !Number.isFinite(shift)) {
+    throw new Error(`Expected numbers for scaling_factor and shift_factor in ${path}`);
+  }
+  const levels = json.block_out_channels;
+  const factor = 2 ** (Array.isArray(levels) ? levels.length - 1 : 3);
+  return { scaling, shift, factor };
+}
+
+/** Refuses a graph that wants more than one input. */
+function only(graph: Graph, name: string): void {
+  floating(graph, name, 'input');
+  for (const other of graph.inputs.keys()) {
+    if (other !== name) throw new Error(`Nothing is known to feed the input ${other} of ${graph.path} with`);
+  }
+}
+
+function floating(graph: Graph, name: string, kind: 'input' | 'output'): void {
+  const { type } = graph[kind](name);
+  if (type !== 'float32' && type !== 'float16') {
+    throw new Error(`Expected float32 or float16 for the ${kind} ${name} of ${graph.path} but it is '${type}'`);
+  }
+}
+
+function typed(graph: Graph, name: string, data: Float32Array, dims: readonly number[]): Slot {
+  const type = graph.input(name).type as ElementType;
+  const result = slot(type, [1, ...dims]);
+  convert(data, result.data as Float32Array);
+  return result;
+}
+
+function wide({ data, type }: Slot): Float32Array {
+  if (type === 'float32') return data as Float32Array;
+  const result = new Float32Array(data.length);
+  convert(data as Float32Array, result);
+  return result;
+}
