@@ -2,8 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 
-const files = readdirSync('native', { recursive: true })
-  .map((file) => `native/${file}`)
+const files = ['native', 'test']
+  .flatMap((folder) => readdirSync(folder, { recursive: true }).map((file) => `${folder}/${file}`))
   .filter((file) => /\.(h|cpp|cu|cuh)$/.test(file));
 const mode = process.argv.includes('--check') ? ['--dry-run', '--Werror'] : ['-i'];
 const { status, error } = spawnSync('clang-format', [...mode, ...files], { stdio: 'inherit' });

@@ -1,6 +1,7 @@
 // `dpm-solver info`: what a report of a problem should have in it.
 import { readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
+import type { Device } from '../devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
 
 const args = {
@@ -16,7 +17,7 @@ export const info = defineCommand({
       console.log(JSON.stringify(found));
       return;
     }
-    const { version, node, platform, addon, simd, simdAvailable, threads, onnxruntime, devices } = found;
+    const { version, node, platform, addon, simd, simdAvailable, threads, onnxruntime, devices, cuda } = found;
     const lines = [
       ['dpm-solver', version],
       ['node', `${node} on ${platform}`],
@@ -27,7 +28,8 @@ export const info = defineCommand({
         'onnxruntime',
         onnxruntime === null ? 'not installed' : `${onnxruntime.version} (${onnxruntime.backends.join(', ')})`,
       ],
-      ['devices', devices.map(({ type, name }) => `${type} (${name})`).join(', ')],
+      ['devices', devices.map(describe).join(', ')],
+      ...(cuda === null ? [] : [['cuda', cuda]]),
     ];
     for (const [name, value] of lines) console.log(`${name.padEnd(12)} ${value}`);
   },
@@ -39,6 +41,7 @@ async function collect() {
   const { addonPath } = await import('../loader.js');
   const native = await import('../native.js');
   const { devices } = await import('../index.js');
+  const { cudaInfo } = await import('../cuda/info.js');
   return {
     version: version as string,
     node: process.version,
@@ -47,7 +50,15 @@ async function collect() {
     ...native.info(),
     onnxruntime: await onnxruntime(),
     devices: devices(),
+    /** Why there is no card to run on, or null. */
+    cuda: cudaInfo().reason,
   };
+}
+
+function describe({ type, name, memory, computeCapability, driver }: Device): string {
+  if (type === 'cpu') return `cpu (${name})`;
+  const size = memory === undefined ? '' : `, ${Math.round(memory / 2 ** 30)} GiB`;
+  return `cuda (${name}${size}, compute capability ${computeCapability}, driver for CUDA ${driver})`;
 }
 
 async function onnxruntime(): Promise<{ version: string; backends: string[] } | null> {

@@ -10,6 +10,7 @@ import {
   wholeNumber,
   wrongType,
 } from '../check.js';
+import { cudaInfo } from '../cuda/info.js';
 import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import type { Tensor, TensorType } from '../tensor.js';
@@ -199,8 +200,10 @@ export function readSolverOptions(schedule: NoiseSchedule, options: SolverOption
   const threads = options.threads ?? 0;
   if (options.threads !== undefined) wholeNumber(threads, 'threads', 1, 1024);
   const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda'] as const);
-  if (device === 'cuda')
-    throw new RangeError("Expected 'auto' or 'cpu' for device but received 'cuda', which this build does not have");
+  if (device === 'cuda') {
+    const why = cudaInfo().reason ?? 'DPMSolver runs on the CPU so far (dpm-solver/cuda has the step)';
+    throw new RangeError(`Expected 'auto' or 'cpu' for device but received 'cuda': ${why}`);
+  }
   return {
     schedule,
     algorithmType,

@@ -9,6 +9,7 @@ namespace dpm::addon {
 void InitStep(Napi::Env env, Napi::Object exports);          // step.cpp
 void InitCoefficients(Napi::Env env, Napi::Object exports);  // coefficients.cpp
 void InitNoise(Napi::Env env, Napi::Object exports);         // noise.cpp
+void InitCuda(Napi::Env env, Napi::Object exports);          // cuda.cpp
 void InitLimit(Napi::Env env, Napi::Object exports);         // limit.cpp
 
 }  // namespace dpm::addon

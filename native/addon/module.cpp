@@ -6,6 +6,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   dpm::addon::InitStep(env, exports);
   dpm::addon::InitCoefficients(env, exports);
   dpm::addon::InitNoise(env, exports);
+  dpm::addon::InitCuda(env, exports);
   dpm::addon::InitLimit(env, exports);
   return exports;
 }

@@ -40,6 +40,7 @@ DPM_SYMBOL_VERSION("dlopen", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("dlsym", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("dlclose", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("dlerror", DPM_GLIBC_BASE);
+DPM_SYMBOL_VERSION("dladdr", DPM_GLIBC_BASE);
 
 #if defined(__cplusplus) && __has_include(<bits/c++config.h>)
 // std::condition_variable::wait

@@ -73,5 +73,13 @@ DPM_INLINE uint16_t FloatBitsToHalf(uint32_t f) {
   return static_cast<uint16_t>(sign | half);
 }
 
+// bfloat16 is the upper half of a float32: round to nearest even, NaN stays NaN (and becomes quiet).
+DPM_INLINE uint32_t BfloatToFloatBits(uint16_t b) { return static_cast<uint32_t>(b) << 16; }
+
+DPM_INLINE uint16_t FloatBitsToBfloat(uint32_t f) {
+  const uint32_t rounded = (f + 0x7fffu + ((f >> 16) & 1u)) >> 16;
+  return static_cast<uint16_t>((f & 0x7fffffffu) > 0x7f800000u ? (f >> 16) | 0x0040u : rounded);
+}
+
 }  // namespace
 }  // namespace dpm

@@ -1,0 +1,185 @@
+// How fast is the step on this card? npm run bench:gpu -- [--shape 1x4x64x64] [--no-write] [--no-check]
+//
+// Builds and checks first (npm run test:gpu), then times by the card's own events: the step with and without guidance
+// and thresholding, against the card's copy bandwidth measured in the same run, and against the eager PyTorch
+// operations for the same step where PyTorch is there (bench/gpu/eager.py). Small shapes also inside a graph.
+// Inputs rotate among as many sets as exceed the second-level cache several times, and are random.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const { values: options } = parseArgs({
+  options: {
+    shape: { type: 'string', multiple: true },
+    'no-write': { type: 'boolean', default: false },
+    'no-check': { type: 'boolean', default: false },
+  },
+});
+const root = fileURLToPath(new URL('../..', import.meta.url));
+if (!options['no-check']) {
+  const { status } = spawnSync('node', ['scripts/test-gpu.mjs'], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) process.exit(1);
+}
+const { cudaInfo, DeviceTensor, deviceNoise, prepareStep, Stream, StreamEvent } = await import(
+  '../../lib/cuda/index.js'
+);
+const { machine } = await import('../machine.js');
+const info = cudaInfo();
+if (!info.available) {
+  console.error(`bench:gpu needs a CUDA card, but ${info.reason}`);
+  process.exit(1);
+}
+const card = info.devices[0]!;
+const stream = new Stream();
+
+const SHAPES = [
+  ...[1, 4, 16, 64].map((batch) => [batch, 4, 64, 64]),
+  ...[1, 4, 16, 64].map((batch) => [batch, 4, 128, 128]),
+  [1, 3, 256, 256],
+  [16, 3, 256, 256],
+  [64, 3, 256, 256],
+  [1, 3, 512, 512],
+  [16, 3, 512, 512],
+  [1, 3, 1024, 1024],
+  [8, 3, 1024, 1024],
+  [16, 32, 96, 96],
+].filter((shape) => !options.shape || options.shape.includes(shape.join('x')));
+/** What the rotating sets together exceed. */
+const BEYOND_CACHE = 512 * 2 ** 20;
+/** More sets than this for nothing: small shapes measure the launch. */
+const MOST_SETS = 16;
+
+type Tensor = ReturnType<typeof DeviceTensor.alloc>;
+const median = (list: number[]) => list.sort((a, b) => a - b)[list.length >> 1]!;
+
+/** Microseconds of the card's time for one of `count` runs, the median of several. */
+function time(queue: (k: number) => void, count: number, repetitions = 9): number {
+  const [begin, end] = [new StreamEvent(), new StreamEvent()];
+  for (let k = 0; k < count; k++) queue(k);
+  const times: number[] = [];
+  for (let r = 0; r < repetitions; r++) {
+    begin.record(stream);
+    for (let k = 0; k < count; k++) queue(k);
+    end.record(stream);
+    end.wait();
+    times.push((end.since(begin) * 1000) / count);
+  }
+  begin.dispose();
+  end.dispose();
+  return median(times);
+}
+
+let seed = 1;
+function random(length: number): Tensor {
+  const tensor = DeviceTensor.alloc([length]);
+  deviceNoise(tensor, [{ seedLow: seed++, seedHigh: 0, stream: 0 }], 0, stream);
+  return tensor;
+}
+
+// ---- the ceiling ----------------------------------------------------------------------------------------------------
+
+const half = random(2 ** 28);
+const other = DeviceTensor.alloc([2 ** 28]);
+const copyTime = time(() => other.copy(half, stream), 4);
+const bandwidth = (2 * half.bytes) / copyTime / 1e6; // TB/s, read and written
+half.dispose();
+other.dispose();
+console.log(`${card.name}, driver for CUDA ${info.driver}: copies at ${bandwidth.toFixed(2)} TB/s`);
+
+// ---- the step -------------------------------------------------------------------------------------------------------
+
+interface Result {
+  shape: string;
+  variant: string;
+  kernel: string;
+  microseconds: number;
+  /** The fewest bytes that have to cross memory, and the share of copy bandwidth that this makes. */
+  bytes: number;
+  share: number;
+  graph?: number;
+  call?: number;
+  eager?: { device: number; call: number };
+}
+const results: Result[] = [];
+
+const python = spawnSync('python3', [`${root}/bench/gpu/eager.py`, ...SHAPES.map((shape) => shape.join('x'))], {
+  encoding: 'utf8',
+});
+const eager = python.status === 0 ? JSON.parse(python.stdout) : {};
+
+for (const shape of SHAPES) {
+  const name = shape.join('x');
+  const batch = shape[0]!;
+  const total = shape.reduce((a, b) => a * b, 1);
+  const stateBytes = 4 * total;
+  for (const guidance of [false, true]) {
+    for (const threshold of [false, true]) {
+      const variant = `${guidance ? 'guided' : 'plain'}${threshold ? '+threshold' : ''}`;
+      const row = new Array<number>(32).fill(0);
+      // x0 = (x - sigma e) / alpha with e = u + 7.5 (c - u); second order.
+      Object.assign(row, guidance ? { 0: 1.43, 1: -7.65, 2: 6.63 } : { 0: 1.43, 1: -1.02 });
+      Object.assign(row, { 4: threshold ? 2 : 0, 5: 0.995, 6: 1, 7: 100, 8: 1, 12: 0.84, 13: 0.384, 15: -0.12 });
+      const host = Float64Array.from(Array.from({ length: batch }, () => row).flat());
+      const rows = await DeviceTensor.from(host, stream);
+      // Reads x, the outputs, d1; writes d0 and out.
+      const bytes = stateBytes * (guidance ? 6 : 5);
+      const sets = Math.max(1, Math.min(MOST_SETS, Math.ceil(BEYOND_CACHE / bytes)));
+      const tensors: Tensor[] = [rows];
+      const queues = Array.from({ length: sets }, () => {
+        const [x, d1] = [random(total), random(total)];
+        const m = random(guidance ? 2 * total : total);
+        const [d0, out] = [DeviceTensor.alloc([total]), DeviceTensor.alloc([total])];
+        tensors.push(x, d1, m, d0, out);
+        const buffers = { x, base: x, m, d1, d0, out };
+        return prepareStep(rows, buffers, { stream, batch, doubled: guidance, quantile: threshold });
+      });
+      const kernel = queues[0]!();
+      const small = bytes < 2 ** 24;
+      const count = small ? 1000 : Math.max(sets, Math.min(200, Math.ceil(2 ** 32 / bytes)));
+      const microseconds = time((k) => queues[k % sets]!(), count);
+      const result: Result = { shape: name, variant, kernel, microseconds, bytes, share: 0 };
+      result.share = bytes / microseconds / 1e6 / bandwidth;
+      if (small) {
+        const graph = stream.capture(() => {
+          for (let k = 0; k < 200; k++) queues[k % sets]!();
+        });
+        result.graph = time(() => graph.launch(stream), 1) / 200;
+        graph.dispose();
+        const calls: number[] = [];
+        for (let k = 0; k < 200; k++) {
+          const begin = process.hrtime.bigint();
+          queues[0]!();
+          stream.wait();
+          calls.push(Number(process.hrtime.bigint() - begin) / 1000);
+        }
+        result.call = median(calls);
+      }
+      const theirs = eager.shapes?.[name]?.[variant];
+      if (theirs) result.eager = theirs;
+      results.push(result);
+      for (const tensor of tensors) tensor.dispose();
+      const columns = [
+        name.padEnd(14),
+        variant.padEnd(18),
+        kernel.padEnd(8),
+        `${microseconds.toFixed(2)} us`.padStart(12),
+        `${(100 * result.share).toFixed(0)}% of copy`.padStart(13),
+        result.graph === undefined ? ''.padStart(15) : `graph ${result.graph.toFixed(2)} us`.padStart(15),
+        theirs ? `eager ${(theirs.device / microseconds).toFixed(1)}x` : '',
+        theirs && result.call ? `call ${(theirs.call / result.call).toFixed(1)}x` : '',
+      ];
+      console.log(columns.join('  '));
+    }
+  }
+}
+
+if (!options['no-write']) {
+  const slug = card.name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
+  const file = `${root}/bench/results/gpu-${slug}.json`;
+  mkdirSync(`${root}/bench/results`, { recursive: true });
+  const report = { ...machine(), card, driver: info.driver, runtime: info.runtime, torch: eager.torch ?? null };
+  writeFileSync(file, `${JSON.stringify({ ...report, copyTerabytesPerSecond: bandwidth, results }, null, 2)}\n`);
+  console.log(file);
+}
+stream.dispose();

@@ -1,0 +1,54 @@
+// What native/addon/cuda.cpp exports: handles and addresses are bigints.
+import { addon } from '../native.js';
+
+type Pointer = bigint;
+
+export interface CudaAddon {
+  cudaAlloc(device: number, bytes: number): Pointer;
+  cudaFree(device: number, memory: Pointer, bytes: number): void;
+  cudaStreamCreate(device: number, existing: Pointer | null): Pointer;
+  cudaStreamDestroy(stream: Pointer): void;
+  cudaStreamWait(stream: Pointer): void;
+  cudaStreamQuery(stream: Pointer): boolean;
+  cudaStreamPointer(stream: Pointer): Pointer;
+  cudaStreamAfter(stream: Pointer, event: Pointer): void;
+  cudaEventCreate(device: number): Pointer;
+  cudaEventDestroy(event: Pointer): void;
+  cudaEventRecord(event: Pointer, stream: Pointer): void;
+  cudaEventWait(event: Pointer): void;
+  cudaEventMilliseconds(from: Pointer, to: Pointer): number;
+  cudaCopy(stream: Pointer, to: Pointer, from: Pointer, bytes: number): void;
+  cudaZero(stream: Pointer, to: Pointer, bytes: number): void;
+  cudaTransfer(
+    stream: Pointer,
+    device: number,
+    memory: Pointer | null,
+    array: ArrayBufferView | null,
+    direction: 0 | 1 | 2,
+  ): Promise<void>;
+  cudaStep(
+    stream: Pointer,
+    addresses: BigUint64Array,
+    batch: number,
+    n: number,
+    mStride: number,
+    type: number,
+    nextType: number,
+    quantile: 0 | 1,
+  ): 'step' | 'cluster' | 'team';
+  cudaNoise(
+    stream: Pointer,
+    seedLow: number,
+    seedHigh: number,
+    step: number,
+    number: number,
+    to: Pointer,
+    n: number,
+  ): void;
+  cudaCaptureBegin(stream: Pointer): void;
+  cudaCaptureEnd(stream: Pointer): Pointer;
+  cudaGraphLaunch(graph: Pointer, stream: Pointer): void;
+  cudaGraphDestroy(graph: Pointer): void;
+}
+
+export const native = addon as unknown as CudaAddon;

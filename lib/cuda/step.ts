@@ -1,0 +1,209 @@
+// The fused step on the card.
+import { native } from './native.js';
+import type { Stream } from './stream.js';
+import type { DeviceTensor, DeviceType } from './tensor.js';
+
+/** Offsets into a row that a call has to look at. */
+const ROW_LENGTH = 32;
+const NETWORK: Partial<Record<DeviceType, number>> = { float16: 0, float32: 1, bfloat16: 4 };
+
+/** Bits of a sample's flag word. */
+export const NOT_FINITE = 1;
+/** A row asks for a quantile but the call was made without `quantile: true`: the sample was left alone. */
+export const NEEDS_QUANTILE = 2;
+
+/** Buffers of one {@link deviceStep}, as of the CPU's `step`, in the card's memory. */
+export interface DeviceBuffers {
+  x?: DeviceTensor | null;
+  /** float32, float16 or bfloat16; under `doubled` the unconditional outputs of all samples, then the conditional. */
+  m?: DeviceTensor | null;
+  u?: DeviceTensor | null;
+  g?: DeviceTensor | null;
+  base?: DeviceTensor | null;
+  p?: DeviceTensor | null;
+  d1?: DeviceTensor | null;
+  d2?: DeviceTensor | null;
+  d3?: DeviceTensor | null;
+  z?: DeviceTensor | null;
+  d0?: DeviceTensor | null;
+  out?: DeviceTensor | null;
+  out2?: DeviceTensor | null;
+  /** `out` once or twice (by its length) as float32, float16 or bfloat16. */
+  next?: DeviceTensor | null;
+  /** uint32, one word a sample: {@link NOT_FINITE} and {@link NEEDS_QUANTILE} are added, nothing is cleared. */
+  flags?: DeviceTensor | null;
+  /**
+   * uint32, four words a sample, where there is no z: seed (low, high), evaluation, stream. The noise is made in the
+   * kernel: the numbers of PhiloxNoise.
+   */
+  noise?: DeviceTensor | null;
+}
+
+export interface DeviceStepOptions {
+  stream: Stream;
+  batch: number;
+  /** Index of the first sample's row; 0. */
+  first?: number;
+  doubled?: boolean;
+  /** Some row may ask for a quantile: takes the kernels that can find one. */
+  quantile?: boolean;
+}
+
+const ORDER = ['x', 'm', 'u', 'g', 'base', 'p', 'd1', 'd2', 'd3', 'z', 'noise', 'flags', 'd0', 'out', 'out2'] as const;
+const AT = Object.fromEntries(['rows', ...ORDER, 'next', 'next2'].map((name, i) => [name, i])) as Record<
+  string,
+  number
+>;
+
+/**
+ * Queues one fused step on a stream: the same rows, rules and bits as the CPU's `step`, state and history in float32.
+ * Nothing is read on the host: rows are in the card's memory, so that a captured step takes whatever they hold when it
+ * runs. d0, out and out2 may each be the tensor of an input; nothing else may overlap.
+ *
+ * @param rows float64, 32 numbers a sample
+ * @returns which kernel was taken
+ */
+export function deviceStep(rows: DeviceTensor, buffers: DeviceBuffers, options: DeviceStepOptions): StepKernel {
+  return prepareStep(rows, buffers, options)();
+}
+
+/** Which kernel a step took: one pass, or with a quantile by clusters, or by blocks that meet in global memory. */
+export type StepKernel = 'step' | 'cluster' | 'team';
+
+/**
+ * Checks everything that {@link deviceStep} does, and returns what queues the step: for loops in which a call counts in
+ * microseconds. The tensors and the stream are kept alive, and must not be disposed.
+ */
+export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options: DeviceStepOptions): () => StepKernel {
+  const { stream, batch, first = 0, doubled = false, quantile = false } = options;
+  const b = buffers;
+  if (rows.type !== 'float64' || !(first >= 0) || rows.length < (first + batch) * ROW_LENGTH) {
+    throw new RangeError(
+      `Expected rows ${first} to ${first + batch - 1} of ${ROW_LENGTH} float64 numbers each for rows but received ${rows.length} of ${rows.type}`,
+    );
+  }
+  const lead = b.x ?? b.base ?? b.p ?? b.out;
+  if (!lead) throw new TypeError('Expected one of x, base, p and out for step but received none');
+  const total = lead.length;
+  const n = total / batch;
+  if (!Number.isSafeInteger(batch) || batch < 1 || !Number.isSafeInteger(n)) {
+    throw new RangeError(`Expected a multiple of the batch (${batch}) but received ${total} elements`);
+  }
+  const addresses = new BigUint64Array(ORDER.length + 3);
+  addresses[AT.rows!] = rows.pointer + BigInt(first * ROW_LENGTH * 8);
+  let type: DeviceType = 'float32';
+  for (const name of ORDER) {
+    const tensor = b[name];
+    if (!tensor) continue;
+    if (tensor.device !== stream.device) {
+      throw new RangeError(`Expected ${name} on card ${stream.device} but received one on card ${tensor.device}`);
+    }
+    addresses[AT[name]!] = tensor.pointer;
+    if (name === 'm' || name === 'u' || name === 'g') {
+      if (!(tensor.type in NETWORK)) {
+        throw new TypeError(`Expected float32, float16 or bfloat16 for ${name} but received ${tensor.type}`);
+      }
+      type = tensor.type;
+      if (name !== 'g') continue;
+    } else {
+      const expected = name === 'flags' || name === 'noise' ? 'uint32' : 'float32';
+      if (tensor.type !== expected) throw new TypeError(`Expected ${expected} for ${name} but received ${tensor.type}`);
+    }
+    const length = name === 'flags' ? batch : name === 'noise' ? 4 * batch : total;
+    if (tensor.length !== length) throw wrongLength(name, String(length), tensor);
+  }
+  for (const name of ['m', 'u', 'g'] as const) {
+    const tensor = b[name];
+    if (tensor && tensor.type !== type) throw new TypeError(`Expected ${type} for ${name} but received ${tensor.type}`);
+  }
+  let stride = n;
+  if (b.m) {
+    const parts = doubled ? 2 * batch : batch;
+    stride = b.m.length / parts;
+    if (!Number.isInteger(stride) || stride < n) throw wrongLength('m', `${parts} samples of ${n} or more`, b.m);
+    if (doubled) {
+      if (b.u) throw new RangeError('Expected no u beside a doubled m but received one');
+      addresses[AT.u!] = b.m.pointer;
+      addresses[AT.m!] = b.m.pointer + BigInt(b.m.bytes / 2);
+    } else if (b.u && b.u.length !== b.m.length) {
+      throw wrongLength('u', `${b.m.length}`, b.u);
+    }
+  } else if (b.u) {
+    throw new TypeError('Expected m beside u but received none');
+  }
+  let nextType: DeviceType = 'float32';
+  if (b.next) {
+    nextType = b.next.type;
+    if (!(nextType in NETWORK)) {
+      throw new TypeError(`Expected float32, float16 or bfloat16 for next but received ${nextType}`);
+    }
+    if (!b.out || (b.next.length !== total && b.next.length !== 2 * total)) {
+      throw b.out
+        ? wrongLength('next', `${total} or ${2 * total}`, b.next)
+        : new TypeError('Expected out beside next but received none');
+    }
+    addresses[AT.next!] = b.next.pointer;
+    if (b.next.length !== total) addresses[AT.next2!] = b.next.pointer + BigInt(b.next.bytes / 2);
+  }
+  checkMemory(b, doubled || stride !== n);
+  const codes = [NETWORK[type]!, NETWORK[nextType]!] as const;
+  const used = [rows, ...Object.values(b)].filter((tensor): tensor is DeviceTensor => !!tensor);
+  return () => {
+    for (const tensor of used) {
+      if (tensor.disposed) throw new Error('Expected living tensors for a step but received one that was disposed');
+    }
+    return native.cudaStep(stream.handle, addresses, batch, n, stride, codes[0], codes[1], quantile ? 1 : 0);
+  };
+}
+
+/** Outputs apart from each other; apart from every input but one that they are element by element. */
+function checkMemory(b: DeviceBuffers, strided: boolean): void {
+  const outputs = ['d0', 'out', 'out2', 'next', 'p', 'flags'] as const;
+  const inputs = ['x', 'm', 'u', 'g', 'base', 'd1', 'd2', 'd3', 'z', 'noise'] as const;
+  const overlap = (s: DeviceTensor, t: DeviceTensor) =>
+    s.pointer < t.pointer + BigInt(t.bytes) && t.pointer < s.pointer + BigInt(s.bytes);
+  for (const [i, name] of outputs.entries()) {
+    const out = b[name];
+    if (!out) continue;
+    for (const other of outputs.slice(0, i)) {
+      const second = b[other];
+      if (second && overlap(out, second)) {
+        throw new RangeError(`Expected separate memory for ${other} and ${name} but received buffers that overlap`);
+      }
+    }
+    for (const other of inputs) {
+      const input = b[other];
+      if (!input || !overlap(out, input)) continue;
+      const same = out.pointer === input.pointer && out.bytes === input.bytes && out.type === input.type;
+      const network = strided && (other === 'm' || other === 'u');
+      if (same && !network && (name === 'd0' || name === 'out' || name === 'out2')) continue;
+      throw new RangeError(
+        `Expected ${name} to be ${other} itself or to share no memory with it but received buffers that overlap`,
+      );
+    }
+  }
+}
+
+function wrongLength(name: string, expected: string, tensor: DeviceTensor): RangeError {
+  return new RangeError(`Expected ${expected} elements for ${name} but received ${tensor.length}`);
+}
+
+/**
+ * Queues noise into a float32 tensor of `batch` samples: the numbers that PhiloxNoise gives for this evaluation.
+ * @param keys one a sample: its seed in two words, and its stream
+ */
+export function deviceNoise(
+  to: DeviceTensor,
+  keys: readonly { seedLow: number; seedHigh: number; stream: number }[],
+  evaluation: number,
+  stream: Stream,
+): void {
+  const n = to.length / keys.length;
+  if (to.type !== 'float32' || !Number.isSafeInteger(n)) {
+    throw new RangeError(`Expected ${keys.length} equal samples of float32 but received ${to.length} of ${to.type}`);
+  }
+  for (const [i, key] of keys.entries()) {
+    const address = to.pointer + BigInt(i * n * 4);
+    native.cudaNoise(stream.handle, key.seedLow, key.seedHigh, evaluation, key.stream, address, n);
+  }
+}

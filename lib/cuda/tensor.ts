@@ -1,0 +1,178 @@
+// Tensors in a card's memory.
+import { oneOf, wrongType } from '../check.js';
+import { native } from './native.js';
+import { checkDevice, Disposer, type Stream } from './stream.js';
+
+export type DeviceType = 'float32' | 'float16' | 'bfloat16' | 'float64' | 'uint32';
+
+const BYTES: Record<DeviceType, number> = { float32: 4, float16: 2, bfloat16: 2, float64: 8, uint32: 4 };
+const TYPES = Object.keys(BYTES) as DeviceType[];
+
+/** What holds a tensor's elements on the host; 16-bit types are the bits in a Uint16Array, or a Float16Array. */
+export type HostArray = Float32Array | Float64Array | Uint16Array | Uint32Array;
+
+export interface DeviceTensorOptions {
+  /** Index of the card, as in `cudaInfo().devices`; the first one. */
+  device?: number;
+}
+
+/**
+ * A tensor in a card's memory. `dispose()` (or `using`) frees it at once; otherwise it is freed when it is garbage, whose
+ * collector knows its size. Memory is not cleared when it is allocated. Work that is queued on a stream must be done
+ * before what it uses is disposed.
+ */
+export class DeviceTensor {
+  readonly dims: readonly number[];
+  readonly type: DeviceType;
+  readonly device: number;
+  /** Number of elements. */
+  readonly length: number;
+  readonly bytes: number;
+  readonly #pointer: bigint;
+  readonly #disposer: Disposer;
+  /** Whose memory it is, kept alive with this. */
+  readonly #owner: unknown;
+
+  private constructor(
+    dims: readonly number[],
+    type: DeviceType,
+    device: number,
+    pointer: bigint,
+    free: () => void,
+    owner: unknown,
+  ) {
+    this.dims = [...dims];
+    this.type = type;
+    this.device = device;
+    this.length = count(dims);
+    this.bytes = this.length * BYTES[type];
+    this.#pointer = pointer;
+    this.#owner = owner;
+    this.#disposer = new Disposer(this, free);
+  }
+
+  static alloc(dims: readonly number[], type: DeviceType = 'float32', options: DeviceTensorOptions = {}): DeviceTensor {
+    oneOf(type, 'type', TYPES);
+    const bytes = count(dims) * BYTES[type];
+    const device = checkDevice(options.device, 'a DeviceTensor');
+    const pointer = native.cudaAlloc(device, bytes);
+    return new DeviceTensor(dims, type, device, pointer, () => native.cudaFree(device, pointer, bytes), null);
+  }
+
+  /** Memory of somebody else, who goes on owning it; `owner` is kept alive as long as the tensor. */
+  static wrap(
+    pointer: bigint,
+    dims: readonly number[],
+    type: DeviceType,
+    options: DeviceTensorOptions & { owner?: unknown } = {},
+  ): DeviceTensor {
+    if (typeof pointer !== 'bigint') throw wrongType('an address as a bigint', 'pointer', pointer);
+    oneOf(type, 'type', TYPES);
+    const size = BigInt(BYTES[type]);
+    if (pointer <= 0n || pointer >= 1n << 64n || pointer % size !== 0n) {
+      throw new RangeError(`Expected a multiple of ${size}, not zero, for pointer but received ${pointer}`);
+    }
+    count(dims);
+    const device = checkDevice(options.device, 'a DeviceTensor');
+    return new DeviceTensor(dims, type, device, pointer, () => {}, options.owner);
+  }
+
+  /** A copy of a host array. */
+  static async from(
+    data: HostArray,
+    stream: Stream,
+    options: { dims?: readonly number[]; type?: DeviceType } = {},
+  ): Promise<DeviceTensor> {
+    const type = options.type ?? typeOf(data);
+    const tensor = DeviceTensor.alloc(options.dims ?? [data.length], type, { device: stream.device });
+    try {
+      await tensor.copyFrom(data, stream);
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
+  }
+
+  /** The address, for other addons. */
+  get pointer(): bigint {
+    if (this.#disposer.done) throw new Error('Expected a living tensor but received one that was disposed');
+    return this.#pointer;
+  }
+  get disposed(): boolean {
+    return this.#disposer.done;
+  }
+  /** What `wrap` was told. */
+  get owner(): unknown {
+    return this.#owner;
+  }
+
+  /** Copies to the card. The array is read before this returns; the promise is kept when the card has it. */
+  copyFrom(data: HostArray, stream: Stream): Promise<void> {
+    this.#checkArray(data);
+    return stream.track(native.cudaTransfer(stream.handle, this.device, this.pointer, data, 0));
+  }
+  /** Copies from the card, what was queued before included. The array is written when the promise is kept. */
+  async copyTo<A extends HostArray>(data: A, stream: Stream): Promise<A> {
+    this.#checkArray(data);
+    await stream.track(native.cudaTransfer(stream.handle, this.device, this.pointer, data, 1));
+    return data;
+  }
+  /** Queues a copy from another tensor of the same type and length. */
+  copy(from: DeviceTensor, stream: Stream): void {
+    if (from.type !== this.type || from.length !== this.length) {
+      throw new RangeError(
+        `Expected ${this.length} elements of ${this.type} but received ${from.length} of ${from.type}`,
+      );
+    }
+    native.cudaCopy(stream.handle, this.pointer, from.pointer, this.bytes);
+  }
+  /** Queues that all is set to zero. */
+  zero(stream: Stream): void {
+    native.cudaZero(stream.handle, this.pointer, this.bytes);
+  }
+
+  dispose(): void {
+    this.#disposer.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #checkArray(data: HostArray): void {
+    const bytes = BYTES[this.type];
+    if (!ArrayBuffer.isView(data) || data instanceof DataView || data.BYTES_PER_ELEMENT !== bytes) {
+      throw wrongType(`a typed array for ${this.type}`, 'data', data);
+    }
+    if (this.type !== 'float16' && this.type !== 'bfloat16' && typeOf(data) !== this.type) {
+      throw wrongType(`a typed array for ${this.type}`, 'data', data);
+    }
+    if (data.length !== this.length) {
+      throw new RangeError(`Expected ${this.length} elements for data but received ${data.length}`);
+    }
+  }
+}
+
+function typeOf(data: HostArray): DeviceType {
+  if (data instanceof Float32Array) return 'float32';
+  if (data instanceof Float64Array) return 'float64';
+  if (data instanceof Uint32Array) return 'uint32';
+  if (data instanceof Uint16Array || (ArrayBuffer.isView(data) && data[Symbol.toStringTag] === 'Float16Array')) {
+    return 'float16';
+  }
+  throw wrongType('a Float32Array, Float64Array, Uint16Array or Uint32Array', 'data', data);
+}
+
+function count(dims: readonly number[]): number {
+  if (!Array.isArray(dims)) throw wrongType('an array of positive integers', 'dims', dims);
+  let length = 1;
+  for (const [i, size] of dims.entries()) {
+    if (typeof size !== 'number') throw wrongType('a positive integer', `dims[${i}]`, size);
+    if (!Number.isSafeInteger(size) || size < 1) {
+      throw new RangeError(`Expected a positive integer for dims[${i}] but received ${size}`);
+    }
+    length *= size;
+  }
+  if (length > 2 ** 45) throw new RangeError(`Expected fewer than 2^45 elements but received [${dims.join(', ')}]`);
+  return length;
+}

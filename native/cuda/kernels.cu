@@ -1,0 +1,59 @@
+// The kernels by name, and which of them serves a call.
+#include "kernels.h"
+#include "step.h"
+#include "threshold.h"
+
+namespace dpm::cuda {
+namespace {
+
+// The fast variants fit 128 registers a thread, so that a multiprocessor holds 512 threads at the least.
+template <NetType kType, bool kGeneral>
+__global__ void __launch_bounds__(kStepThreads, kGeneral ? 1 : 2) Step(const __grid_constant__ StepArgs a) {
+  StepKernel<kType, kGeneral, kVector<Kernel::step, kType, kGeneral>>::Run(a);
+}
+
+template <NetType kType, bool kGeneral>
+__global__ void __launch_bounds__(TeamThreads(kGeneral), 1)
+    ThresholdCluster(const __grid_constant__ StepArgs a, const __grid_constant__ TeamArgs t) {
+#if __CUDA_ARCH__ >= 900
+  ThresholdKernel<ClusterTeam, kType, kGeneral, kVector<Kernel::cluster, kType, kGeneral>>::Run(a, t);
+#endif
+}
+
+template <NetType kType, bool kGeneral>
+__global__ void __launch_bounds__(TeamThreads(kGeneral), 1)
+    ThresholdTeam(const __grid_constant__ StepArgs a, const __grid_constant__ TeamArgs t) {
+  ThresholdKernel<GridTeam, kType, kGeneral, kVector<Kernel::team, kType, kGeneral>>::Run(a, t);
+}
+
+template <NetType kType, bool kGeneral>
+const void* Pick(Kernel kernel) {
+  switch (kernel) {
+    case Kernel::step:
+      return reinterpret_cast<const void*>(Step<kType, kGeneral>);
+    case Kernel::cluster:
+      return reinterpret_cast<const void*>(ThresholdCluster<kType, kGeneral>);
+    default:
+      return reinterpret_cast<const void*>(ThresholdTeam<kType, kGeneral>);
+  }
+}
+
+template <NetType kType>
+const void* Pick(Kernel kernel, bool general) {
+  return general ? Pick<kType, true>(kernel) : Pick<kType, false>(kernel);
+}
+
+}  // namespace
+
+const void* KernelFor(Kernel kernel, NetType type, bool general) {
+  switch (type) {
+    case NetType::f16:
+      return Pick<NetType::f16>(kernel, general);
+    case NetType::bf16:
+      return Pick<NetType::bf16>(kernel, general);
+    default:
+      return Pick<NetType::f32>(kernel, general);
+  }
+}
+
+}  // namespace dpm::cuda

@@ -1,0 +1,27 @@
+// npm run test:gpu: the CUDA tests on a card of this machine. Builds the library for that card if there is none, and
+// fails where there is no card. With compute-sanitizer in reach, --sanitize runs the device tests under its memcheck,
+// racecheck and synccheck.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const run = (command, args, env = {}) => {
+  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
+  if (status !== 0) process.exit(status ?? 1);
+};
+
+if (!existsSync(`${root}/build/Release/dpm-solver-cuda.so`)) {
+  const query = spawnSync('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'], { encoding: 'utf8' });
+  const archs = new Set((query.stdout ?? '').split('\n').map((line) => line.trim().replace('.', '')));
+  archs.delete('');
+  run('node', ['scripts/build-cuda.mjs', ...(archs.size > 0 ? ['--arch', [...archs].join(',')] : [])]);
+}
+const env = { DPM_SOLVER_GPU: '1' };
+run('npx', ['tsx', 'test/run.ts', 'test/cuda/'], env);
+if (process.argv.includes('--sanitize')) {
+  for (const tool of ['memcheck', 'racecheck', 'synccheck']) {
+    const file = ['--import', 'tsx', 'test/cuda/device.test.ts'];
+    run('compute-sanitizer', ['--tool', tool, '--error-exitcode', '9', process.execPath, ...file], env);
+  }
+}

@@ -1,0 +1,349 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { DeviceTensor as Tensor } from '../../lib/cuda/index.js';
+import { addonPath } from '../../lib/loader.js';
+import { assertBitsEqual, assertThrows } from '../support.js';
+import { buildFakeLibrary, compiler } from './emulation/build.js';
+
+// lib/cuda, addon and kernels together: on a real card where there is one (npm run test:gpu insists on it), otherwise on
+// an emulated one.
+const real =
+  spawnSync(process.execPath, [
+    '-e',
+    'process.exit(require(process.argv[1]).cudaInfo().available ? 0 : 1)',
+    addonPath(),
+  ]).status === 0;
+if (process.env.DPM_SOLVER_GPU && !real) throw new Error('Expected a CUDA card but found none: see cudaInfo().reason');
+const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-device-'));
+const able = real || compiler() !== null;
+if (!real && able) {
+  const release = join(folder, 'build/Release');
+  mkdirSync(release, { recursive: true });
+  copyFileSync(addonPath(), join(release, 'dpm-solver.node'));
+  await buildFakeLibrary(join(release, 'dpm-solver-cuda.so'));
+  process.env.DPM_SOLVER_PREBUILD = folder;
+}
+const {
+  DeviceTensor,
+  deviceNoise,
+  deviceStep,
+  NEEDS_QUANTILE,
+  NOT_FINITE,
+  prepareStep,
+  Stream,
+  StreamEvent,
+  cudaInfo,
+} = await import('../../lib/cuda/index.js');
+const { devices } = await import('../../lib/devices.js');
+const { PhiloxNoise } = await import('../../lib/noise.js');
+const { convert, step } = await import('../../lib/native.js');
+
+const ROW = 32;
+const device = suite(real ? 'the CUDA card' : 'an emulated CUDA card');
+const test: typeof device = able ? device : (device.skip as typeof device);
+const stream = able ? new Stream() : (null as unknown as InstanceType<typeof Stream>);
+
+let state = 1;
+function normal(): number {
+  let sum = -6;
+  for (let k = 0; k < 12; k++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    sum += state / 2 ** 32;
+  }
+  return sum;
+}
+const floats = (n: number, scale = 1) => Float32Array.from({ length: n }, () => Math.fround(scale * normal()));
+const up = (data: Float32Array | Float64Array | Uint16Array | Uint32Array) => DeviceTensor.from(data, stream);
+
+function row(transform = 0, extra: Record<number, number> = {}): number[] {
+  const r = new Array<number>(ROW).fill(0);
+  Object.assign(r, { 0: 1.1, 1: -0.4, 2: 0.3, 4: transform, 5: 0.9, 6: 1, 7: 1.5, 8: 1 });
+  Object.assign(r, { 12: 0.8, 13: 0.25, 14: 0.5, 15: -0.125, 16: 0.0625, 18: 0.5 });
+  return Object.assign(r, extra);
+}
+
+device.after(() => {
+  if (able) stream.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('is listed after the CPU', () => {
+  const info = cudaInfo();
+  assert.is(info.available, true);
+  const [cpu, card] = devices();
+  assert.is(cpu!.type, 'cpu');
+  assert.is(card!.type, 'cuda');
+  assert.is(card!.name, info.devices[0]!.name);
+  assert.ok(card!.memory! > 0 && card!.driver!.includes('.'));
+});
+
+test('tensors go to the card and come back', async () => {
+  for (const data of [floats(1000), Float64Array.of(1, 2, 3), Uint16Array.of(7, 8), Uint32Array.of(9)]) {
+    const tensor = await up(data);
+    assert.is(tensor.bytes, data.byteLength);
+    const back = new (data.constructor as Float32ArrayConstructor)(data.length);
+    assert.is(await tensor.copyTo(back, stream), back);
+    assertBitsEqual(back, data as Float32Array);
+    const twin = DeviceTensor.alloc(tensor.dims, tensor.type);
+    twin.copy(tensor, stream);
+    await twin.copyTo(back.fill(0), stream);
+    assertBitsEqual(back, data as Float32Array);
+    twin.zero(stream);
+    await twin.copyTo(back, stream);
+    assert.ok(back.every((x) => x === 0));
+    tensor.dispose();
+    twin.dispose();
+  }
+});
+
+test('the array given to copyFrom may change once it returns', async () => {
+  const tensor = DeviceTensor.alloc([100000]);
+  const data = floats(100000);
+  const kept = data.slice();
+  const done = tensor.copyFrom(data, stream);
+  data.fill(0);
+  await done;
+  assertBitsEqual(await tensor.copyTo(new Float32Array(100000), stream), kept);
+  tensor.dispose();
+});
+
+for (const type of ['float32', 'float16', 'bfloat16'] as const) {
+  for (const [quantile, batch, n] of [
+    [false, 3, 1024],
+    [false, 2, 333],
+    [true, 2, 2048],
+    [true, 1, 3001],
+    [true, 1, 50000],
+  ] as const) {
+    test(`a step of ${batch} x ${n} in ${type}${quantile ? ' with a quantile' : ''} is the CPU's`, async () => {
+      const total = batch * n;
+      const rows = Float64Array.from(
+        Array.from({ length: batch }, (_, b) => row(quantile && b % 2 === 0 ? 2 : b % 2)).flat(),
+      );
+      const x = floats(total, 2);
+      const [d1, d2, z] = [floats(total), floats(total), floats(total)];
+      const network = floats(2 * total, 2);
+      let bits: Float32Array | Uint16Array = network;
+      if (type === 'float16') {
+        bits = new Uint16Array(2 * total);
+        convert(network, bits);
+        convert(bits, network);
+      } else if (type === 'bfloat16') {
+        bits = Uint16Array.from(new Uint32Array(network.buffer), (word) => word >>> 16);
+        new Uint32Array(network.buffer).set(Uint32Array.from(bits, (half) => half << 16));
+      }
+      const [out, d0, next] = [new Float32Array(total), new Float32Array(total), new Uint16Array(2 * total)];
+      const cpu = { x, m: network, base: x, d1, d2, z, d0, out, next };
+      assert.is(step(rows, cpu, { batch, doubled: true }), -1);
+
+      const m = await DeviceTensor.from(bits, stream, { type });
+      const inputs: Record<string, Tensor> = {};
+      for (const [name, data] of Object.entries({ x, d1, d2, z })) inputs[name] = await up(data);
+      const outputs = { d0: DeviceTensor.alloc([total]), next: DeviceTensor.alloc([2 * total], 'float16') };
+      const flags = await up(new Uint32Array(batch));
+      const deviceRows = await up(rows);
+      // In place: out is x.
+      const buffers = { ...inputs, m, base: inputs.x!, ...outputs, out: inputs.x!, flags };
+      const kernel = deviceStep(deviceRows, buffers, { stream, batch, doubled: true, quantile });
+      assert.is(kernel === 'step', !quantile);
+      if (!real && n === 50000) assert.is(kernel, 'team');
+      assertBitsEqual(await inputs.x!.copyTo(new Float32Array(total), stream), out, 'out');
+      assertBitsEqual(await outputs.d0.copyTo(new Float32Array(total), stream), d0, 'd0');
+      assertBitsEqual(await outputs.next.copyTo(new Uint16Array(2 * total), stream), next, 'next');
+      assert.equal([...(await flags.copyTo(new Uint32Array(batch), stream))], new Array(batch).fill(0));
+      for (const tensor of [m, ...Object.values(inputs), ...Object.values(outputs), flags, deviceRows])
+        tensor.dispose();
+    });
+  }
+}
+
+test('noise made in the kernel is PhiloxNoise', async () => {
+  const [batch, n, evaluation] = [2, 513, 7];
+  const source = new PhiloxNoise(123456789012);
+  const z = new Float32Array(batch * n);
+  source.fill(z, batch, evaluation);
+  const keys = [source.key(0), source.key(1)];
+  const drawn = DeviceTensor.alloc([batch, n]);
+  deviceNoise(drawn, keys, evaluation, stream);
+  assertBitsEqual(await drawn.copyTo(new Float32Array(batch * n), stream), z);
+
+  const rows = await up(Float64Array.from([...row(), ...row()]));
+  const x = floats(batch * n);
+  const out = new Float32Array(batch * n);
+  const expected = Float64Array.from([...row(), ...row()]);
+  step(expected, { x, base: x, z, out }, { batch });
+  const noise = await up(Uint32Array.from(keys.flatMap((k) => [k.seedLow, k.seedHigh, evaluation, k.stream])));
+  const dx = await up(x);
+  deviceStep(rows, { x: dx, base: dx, out: drawn, noise }, { stream, batch });
+  assertBitsEqual(await drawn.copyTo(new Float32Array(batch * n), stream), out);
+  for (const tensor of [drawn, rows, noise, dx]) tensor.dispose();
+});
+
+test('flags tell which sample is not finite, and which row came to the wrong kernel', async () => {
+  const [batch, n] = [3, 256];
+  const x = floats(batch * n);
+  x[n + 5] = Number.NaN;
+  const rows = await up(Float64Array.from([...row(), ...row(), ...row(2)]));
+  const dx = await up(x);
+  const flags = await up(new Uint32Array(batch));
+  const out = DeviceTensor.alloc([batch, n]);
+  deviceStep(rows, { x: dx, base: dx, out, flags }, { stream, batch });
+  assert.equal([...(await flags.copyTo(new Uint32Array(batch), stream))], [0, NOT_FINITE, NEEDS_QUANTILE]);
+  for (const tensor of [rows, dx, flags, out]) tensor.dispose();
+});
+
+test('a captured step runs with whatever its tensors hold by then', async () => {
+  const n = 512;
+  const x = floats(n);
+  const rows = await up(Float64Array.from(row()));
+  const dx = await up(x);
+  const out = DeviceTensor.alloc([n]);
+  const queue = () => void deviceStep(rows, { x: dx, base: dx, out }, { stream, batch: 1 });
+  queue();
+  const graph = stream.capture(queue);
+  for (const a of [0.5, -2]) {
+    const other = Float64Array.from(row(0, { 12: a }));
+    await rows.copyFrom(other, stream);
+    graph.launch(stream);
+    const expected = new Float32Array(n);
+    step(other, { x, base: x, out: expected }, { batch: 1 });
+    assertBitsEqual(await out.copyTo(new Float32Array(n), stream), expected);
+  }
+  graph.dispose();
+  assertThrows(() => graph.launch(stream), Error, /living graph/);
+  for (const tensor of [rows, dx, out]) tensor.dispose();
+});
+
+test('a prepared step runs again and again, and not without its tensors', async () => {
+  const n = 512;
+  const x = floats(n);
+  const rows = await up(Float64Array.from(row()));
+  const dx = await up(x);
+  const queue = prepareStep(rows, { x: dx, base: dx, out: dx }, { stream, batch: 1 });
+  for (let k = 0; k < 3; k++) {
+    assert.is(queue(), 'step');
+    step(Float64Array.from(row()), { x, base: x, out: x }, { batch: 1 });
+  }
+  assertBitsEqual(await dx.copyTo(new Float32Array(n), stream), x);
+  dx.dispose();
+  assertThrows(queue, Error, /living tensors for a step/);
+  rows.dispose();
+});
+
+test('streams and events order and measure work', async () => {
+  const other = new Stream();
+  const [before, after] = [new StreamEvent(), new StreamEvent()];
+  before.record(stream);
+  other.after(before);
+  after.record(stream);
+  after.wait();
+  assert.ok(after.since(before) >= 0);
+  stream.wait();
+  assert.is(stream.idle, true);
+  await stream.done();
+  const wrapped = new Stream({ pointer: other.pointer });
+  assert.is(wrapped.pointer, other.pointer);
+  for (const one of [wrapped, other, before, after]) one.dispose();
+  assertThrows(() => other.wait(), Error, /living stream but received one that was disposed/);
+  assertThrows(() => before.record(stream), Error, /living event/);
+});
+
+test('memory is freed by dispose, once, and by garbage collection', async () => {
+  const tensor = DeviceTensor.alloc([4, 4]);
+  const { pointer } = tensor;
+  assert.is(typeof pointer, 'bigint');
+  tensor[Symbol.dispose]();
+  tensor.dispose();
+  assert.is(tensor.disposed, true);
+  assertThrows(() => tensor.pointer, Error, /living tensor but received one that was disposed/);
+
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  const free = () => cudaInfo().devices[0]!.free;
+  gc();
+  const before = free();
+  (() => {
+    for (let k = 0; k < 8; k++) DeviceTensor.alloc([1 << 24]);
+  })();
+  assert.ok(before - free() >= 7 * 2 ** 26);
+  for (let k = 0; k < 100 && before - free() > 2 ** 26; k++) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.ok(before - free() <= 2 ** 26, 'collected tensors are freed');
+});
+
+test('the memory of others is not freed, and keeps its owner', async () => {
+  const owner = await up(floats(16));
+  const view = DeviceTensor.wrap(owner.pointer + 16n, [4], 'float32', { owner });
+  assert.is(view.owner, owner);
+  const all = await owner.copyTo(new Float32Array(16), stream);
+  assertBitsEqual(await view.copyTo(new Float32Array(4), stream), all.slice(4, 8));
+  view.dispose();
+  await owner.copyTo(all, stream);
+  owner.dispose();
+});
+
+test('wrong arguments are told in one sentence', async () => {
+  const tensor = DeviceTensor.alloc([8]);
+  const half = DeviceTensor.alloc([8], 'float16');
+  const rows = await up(Float64Array.from(row()));
+  const options = { stream, batch: 1 };
+  const cases: [() => unknown, typeof Error, RegExp][] = [
+    [() => DeviceTensor.alloc([0]), RangeError, /positive integer for dims\[0\] but received 0/],
+    [() => DeviceTensor.alloc([2], 'int8' as 'float32'), TypeError, /for type but received 'int8'/],
+    [() => DeviceTensor.alloc([2], 'float32', { device: 99 }), RangeError, /for device but received 99/],
+    [() => DeviceTensor.wrap(6n, [1], 'float32'), RangeError, /multiple of 4, not zero, for pointer but received 6/],
+    [() => tensor.copyFrom(new Float32Array(9), stream), RangeError, /Expected 8 elements for data but received 9/],
+    [() => tensor.copyFrom(new Uint32Array(8), stream), TypeError, /typed array for float32/],
+    [() => tensor.copy(half, stream), RangeError, /8 elements of float32 but received 8 of float16/],
+    [() => deviceStep(tensor, { x: tensor }, options), RangeError, /float64 numbers each for rows/],
+    [() => deviceStep(rows, {}, options), TypeError, /one of x, base, p and out/],
+    [() => deviceStep(rows, { x: tensor, d1: half }, options), TypeError, /Expected float32 for d1/],
+    [() => deviceStep(rows, { x: tensor, out: tensor, d0: tensor }, options), RangeError, /d0 and out but received/],
+    [() => deviceStep(rows, { x: tensor, u: tensor }, options), TypeError, /Expected m beside u/],
+    [() => deviceStep(rows, { x: tensor, next: half }, options), TypeError, /Expected out beside next/],
+    [() => deviceStep(rows, { x: tensor }, { stream, batch: 3 }), RangeError, /rows 0 to 2/],
+  ];
+  for (const [fn, type, pattern] of cases) assertThrows(fn, type, pattern);
+  for (const one of [tensor, half, rows]) one.dispose();
+});
+
+test('a full card is an error that names call and size, and nothing worse', () => {
+  const error = assertThrows(
+    () => DeviceTensor.alloc([2 ** 40]),
+    Error,
+    /^Allocating 4398046511104 bytes on card 0 failed: /,
+  );
+  assert.is((error as NodeJS.ErrnoException).code, 'cudaErrorMemoryAllocation');
+  DeviceTensor.alloc([4]).dispose();
+});
+
+// The last one: the emulated card does not recover.
+(real || !able ? device.skip : test)(
+  'after a fault of the card every call says so, as an exception or a rejection',
+  async () => {
+    const tensor = DeviceTensor.alloc([8]);
+    const fault = () => deviceNoise(tensor, [{ seedLow: 0xdead, seedHigh: 0, stream: 0 }], 0, stream);
+    assertThrows(fault, Error, /^Drawing 8 numbers failed: cudaErrorIllegalAddress/);
+    assertThrows(() => DeviceTensor.alloc([8]), Error, /cudaErrorIllegalAddress/);
+    for (const promise of [tensor.copyTo(new Float32Array(8), stream), tensor.copyFrom(new Float32Array(8), stream)]) {
+      await promise.then(
+        () => assert.unreachable('kept'),
+        (error: Error) => assert.match(error.message, /^Copying .*8|32 bytes .* failed: cudaErrorIllegalAddress/),
+      );
+    }
+    assert.is(cudaInfo().available, false);
+    assert.match(cudaInfo().reason!, /cudaErrorIllegalAddress/);
+    assert.is(devices().length, 1);
+    tensor.dispose();
+  },
+);
+
+device.run();

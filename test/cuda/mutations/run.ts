@@ -1,0 +1,70 @@
+// Plants the faults of faults.ts in the kernels, one at a time, and says which of them the emulation catches.
+// Takes minutes: run it by hand or nightly. Usage: npx tsx test/cuda/mutations/run.ts [FILTER]
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildEmulation } from '../emulation/build.js';
+import { faults } from './faults.js';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-mutations-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+const filter = process.argv[2] ?? '';
+const native = join(folder, 'native');
+cpSync(join(root, 'native'), native, { recursive: true });
+
+const flags = ['-O0'];
+const plain = join(folder, 'plain');
+let program = await buildEmulation(plain, flags, native);
+const objects = Object.fromEntries(['emulator', 'step', 'pool', 'isa'].map((name) => [name, join(plain, `${name}.o`)]));
+
+/** What the tests run, three times as much of it; null where nothing was noticed. */
+function verdict(): string | null {
+  for (const args of [
+    ['--only', 'step', '--cases', '750'],
+    ['--only', 'cluster', '--cases', '270', '--seed', '5000'],
+    ['--only', 'team', '--cases', '270', '--seed', '9000'],
+  ]) {
+    const { status, stderr, signal } = spawnSync(program, args, { encoding: 'utf8', timeout: 120_000 });
+    if (status === 0) continue;
+    if (signal === 'SIGTERM') return 'it did not end';
+    return (stderr || `${signal}`).split('\n')[0]!;
+  }
+  return null;
+}
+
+const clean = verdict();
+if (clean) throw new Error(`without a fault: ${clean}`);
+let caught = 0;
+let real = 0;
+const missed: string[] = [];
+for (const fault of faults) {
+  if (!fault.name.includes(filter)) continue;
+  const file = join(native, 'cuda', fault.file);
+  const source = readFileSync(file, 'utf8');
+  if (source.split(fault.find).length !== 2) throw new Error(`${fault.name}: its text does not occur once`);
+  writeFileSync(
+    file,
+    source.replace(fault.find, () => fault.replace),
+  );
+  let what: string | null;
+  try {
+    program = await buildEmulation(join(folder, 'faulty'), [...flags, '-Wno-unused'], native, objects);
+    what = verdict();
+  } finally {
+    writeFileSync(file, source);
+  }
+  if (fault.equivalent) {
+    console.log(
+      `${what ? 'NOT EQUIVALENT' : 'equivalent'}: ${fault.name}${what ? `: ${what}` : ` (${fault.equivalent})`}`,
+    );
+    continue;
+  }
+  real++;
+  if (what) caught++;
+  else missed.push(fault.name);
+  console.log(`${what ? 'caught' : 'MISSED'}: ${fault.name}${what ? `: ${what.trim()}` : ''}`);
+}
+console.log(`${caught} of ${real} faults caught${missed.length > 0 ? `; missed: ${missed.join('; ')}` : ''}`);
