@@ -33,6 +33,7 @@ DPM_SYMBOL_VERSION("pthread_key_delete", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_getspecific", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_setspecific", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_mutex_trylock", DPM_GLIBC_BASE);
+DPM_SYMBOL_VERSION("pthread_sigmask", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_setname_np", DPM_GLIBC_SETNAME);
 DPM_SYMBOL_VERSION("pthread_getaffinity_np", DPM_GLIBC_AFFINITY);
 DPM_SYMBOL_VERSION("pthread_setaffinity_np", DPM_GLIBC_AFFINITY);

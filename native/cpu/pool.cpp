@@ -18,19 +18,6 @@
 #include <sched.h>
 #endif
 
-// Since glibc 2.34 these carry a new version; the old ones are the same functions and keep older systems served.
-#if defined(__GLIBC__) && defined(__x86_64__)
-__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
-__asm__(".symver pthread_sigmask,pthread_sigmask@GLIBC_2.2.5");
-__asm__(".symver dladdr,dladdr@GLIBC_2.2.5");
-__asm__(".symver dlopen,dlopen@GLIBC_2.2.5");
-#elif defined(__GLIBC__) && defined(__aarch64__)
-__asm__(".symver pthread_create,pthread_create@GLIBC_2.17");
-__asm__(".symver pthread_sigmask,pthread_sigmask@GLIBC_2.17");
-__asm__(".symver dladdr,dladdr@GLIBC_2.17");
-__asm__(".symver dlopen,dlopen@GLIBC_2.17");
-#endif
-
 namespace dpm {
 namespace {
 
