@@ -120,22 +120,30 @@ function disc(hole: number): Outline {
   return { hole, area: Math.PI * (1 - hole * hole), turns: [0], reach: 1 };
 }
 
-const OUTLINES: Record<Shape, Outline> = {
-  circle: disc(0),
-  square: polygon([
-    [0.72, -0.72],
-    [0.72, 0.72],
-    [-0.72, 0.72],
-    [-0.72, -0.72],
-  ]),
-  triangle: polygon([
-    [0, -1],
-    [Math.sqrt(3) / 2, 0.5],
-    [-Math.sqrt(3) / 2, 0.5],
-  ]),
-  star: polygon(star(5, 0.45)),
-  cross: polygon(cross(0.95, 0.32)),
-  ring: disc(0.55),
+/**
+ * The outlines that count as each shape. Stars and crosses may be slimmer than the ones trained on, since guidance
+ * makes figures slimmer; blobs are stouter, so that this lets none of them pass.
+ */
+const OUTLINES: Record<Shape, readonly Outline[]> = {
+  circle: [disc(0)],
+  square: [
+    polygon([
+      [0.72, -0.72],
+      [0.72, 0.72],
+      [-0.72, 0.72],
+      [-0.72, -0.72],
+    ]),
+  ],
+  triangle: [
+    polygon([
+      [0, -1],
+      [Math.sqrt(3) / 2, 0.5],
+      [-Math.sqrt(3) / 2, 0.5],
+    ]),
+  ],
+  star: [polygon(star(5, 0.45)), polygon(star(5, 0.38)), polygon(star(5, 0.32))],
+  cross: [polygon(cross(0.95, 0.32)), polygon(cross(0.95, 0.27))],
+  ring: [disc(0.55)],
 };
 
 interface Placement {
@@ -174,9 +182,8 @@ function addSpan(mask: Float32Array, row: number, from: number, to: number, weig
 }
 
 /** The share of each pixel that an outline covers, drawn at a place, with a radius and a turn, line by line. */
-export function drawMask(shape: Shape, { x, y, radius, turn }: Placement): Float32Array {
+function drawMask(outline: Outline, { x, y, radius, turn }: Placement): Float32Array {
   const mask = new Float32Array(AREA);
-  const outline = OUTLINES[shape];
   const cos = radius * Math.cos((turn * Math.PI) / 180);
   const sin = radius * Math.sin((turn * Math.PI) / 180);
   const corners = outline.corners?.map(([u, w]) => [x + cos * u - sin * w, y + sin * u + cos * w]);
@@ -322,13 +329,12 @@ interface Fit {
   placement: Placement;
 }
 
-/** The best placement of a shape over a region: first about its centre and area, then in ever smaller steps. */
-function fit(shape: Shape, region: Region): Fit {
-  const outline = OUTLINES[shape];
+/** The best placement of an outline over a region: first about its centre and area, then in ever smaller steps. */
+function fit(shape: Shape, outline: Outline, region: Region): Fit {
   const estimate = Math.sqrt(region.area / outline.area);
   let best: Fit = { shape, overlap: -1, placement: { x: region.x, y: region.y, radius: estimate, turn: 0 } };
   const attempt = (placement: Placement): boolean => {
-    const overlap = overlapOf(region.mask, drawMask(shape, placement));
+    const overlap = overlapOf(region.mask, drawMask(outline, placement));
     if (overlap <= best.overlap) return false;
     best = { shape, overlap, placement };
     return true;
@@ -377,9 +383,9 @@ export function judge(pixels: Float32Array): Verdict {
       foreign: 0,
     };
   }
-  const { overlap, shape, placement } = SHAPES.map((name) => fit(name, region)).reduce((a, b) =>
-    b.overlap > a.overlap ? b : a,
-  );
+  const { overlap, shape, placement } = SHAPES.flatMap((name) =>
+    OUTLINES[name].map((outline) => fit(name, outline, region)),
+  ).reduce((a, b) => (b.overlap > a.overlap ? b : a));
   const { radius } = placement;
   const counts =
     overlap >= MIN_OVERLAP && region.foreign <= MAX_FOREIGN && radius >= RADIUS_RANGE[0] && radius <= RADIUS_RANGE[1];
