@@ -1,5 +1,5 @@
 // Tensors are anything shaped { data, dims, type? }: read once, made again in the class that came in.
-import { wrongType } from './check.js';
+import { show, wrongType } from './check.js';
 import type { NetworkArray } from './native.js';
 
 export type TensorType = 'float32' | 'float64' | 'float16';
@@ -35,12 +35,6 @@ function tagOf(data: unknown): string | undefined {
   return ArrayBuffer.isView(data) ? (data as NetworkArray)[Symbol.toStringTag] : undefined;
 }
 
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (typeof value !== 'object') return `${typeof value === 'string' ? `'${value}'` : String(value)}`;
-  return tagOf(value) ?? value.constructor?.name ?? 'an object';
-}
-
 /**
  * Reads a tensor.
  *
@@ -49,18 +43,18 @@ function describe(value: unknown): string {
  */
 export function readTensor(tensor: unknown, name: string): TensorView {
   if (typeof tensor !== 'object' || tensor === null) {
-    throw new TypeError(`Expected a tensor { data, dims, type? } for ${name} but received ${describe(tensor)}`);
+    throw new TypeError(`Expected a tensor { data, dims, type? } for ${name} but received ${show(tensor)}`);
   }
   const { data, dims, type } = tensor as Tensor;
   const tag = tagOf(data);
   const own = tag === undefined ? undefined : TYPE_OF[tag];
   if (tag === undefined || own === undefined || (tag === 'Uint16Array' && type !== 'float16')) {
     throw new TypeError(
-      `Expected a Float32Array, Float64Array, Float16Array, or a Uint16Array with type 'float16', for ${name}.data but received ${describe(data)}`,
+      `Expected a Float32Array, Float64Array, Float16Array, or a Uint16Array with type 'float16', for ${name}.data but received ${show(data)}`,
     );
   }
   if (type !== undefined && type !== own) {
-    throw new TypeError(`Expected type '${own}', as its ${tag} says, for ${name}.type but received ${describe(type)}`);
+    throw new TypeError(`Expected type '${own}', as its ${tag} says, for ${name}.type but received ${show(type)}`);
   }
   const sizes = readDims(dims, name);
   const length = sizes.reduce((product, size) => product * size, 1);
