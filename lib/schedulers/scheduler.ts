@@ -2,6 +2,7 @@
 // history, and the native step over them. A scheduler says what its rows are.
 import { finiteNumber, knownOptions, numbers, outOfRange, positiveNumber, wholeNumber } from '../check.js';
 import { type Node, ROW, SUM, TRANSFORM } from '../coefficients.js';
+import { combine } from '../combine.js';
 import { addon, CHECK_FINITE, DOUBLED, type StateArray } from '../native.js';
 import { TorchNoise } from '../noise.js';
 import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../tensor.js';
@@ -556,44 +557,6 @@ function timeOf(t: unknown): number {
 
 function dimsError(expected: readonly number[], name: string, received: readonly number[]): RangeError {
   return new RangeError(`Expected dims [${expected.join(', ')}] for ${name} but received [${received.join(', ')}]`);
-}
-
-/** rows' a x + n z, in x's class and type. */
-function combine(x: TensorView, z: TensorView | null, rows: Float64Array): Tensor {
-  const type = x.type === 'float64' ? 'float64' : 'float32';
-  const as = (view: TensorView): StateArray => {
-    if (view.type === type) return view.data as StateArray;
-    const wide = allocate(type, view.length) as StateArray;
-    addon.convert(view.data, wide);
-    return wide;
-  };
-  const state = as(x);
-  const result = allocate(x.type, x.length, x.data);
-  const out = x.type === type ? (result as StateArray) : (allocate(type, x.length) as StateArray);
-  const nothing = null;
-  addon.step(
-    rows,
-    0,
-    x.batch,
-    0,
-    0,
-    nothing,
-    state,
-    nothing,
-    nothing,
-    nothing,
-    state,
-    nothing,
-    nothing,
-    nothing,
-    nothing,
-    z ? as(z) : nothing,
-    nothing,
-    out,
-    nothing,
-    x.type === type ? nothing : result,
-  );
-  return makeTensor(x.source, x.type, result, x.dims);
 }
 
 function readRequest(options: unknown): Request {

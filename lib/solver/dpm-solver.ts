@@ -1,9 +1,9 @@
 import { outOfRange, wrongType } from '../check.js';
 import { ROW, SUM } from '../coefficients.js';
-import { addon } from '../native.js';
+import { combine } from '../combine.js';
 import { randn } from '../noise.js';
 import { NoiseSchedule } from '../schedule/noise-schedule.js';
-import { allocate, makeTensor, readTensor, sameDims, type Tensor } from '../tensor.js';
+import { readTensor, sameDims, type Tensor } from '../tensor.js';
 import { AdaptiveRun } from './adaptive.js';
 import {
   type Model,
@@ -80,54 +80,21 @@ export class DPMSolver {
   addNoise(x0: Tensor, t: number, noise?: Tensor): Tensor {
     const x = readTensor(x0, 'x0');
     const { alpha, sigma } = this.#solver.schedule.node(t);
-    const wide = x.type === 'float64';
-    const state = (view: typeof x) => {
-      const data = allocate(wide ? 'float64' : 'float32', view.length);
-      addon.convert(view.data, data);
-      return data as Float32Array | Float64Array;
-    };
-    let z: Float32Array | Float64Array;
-    if (noise === undefined) {
-      const seed = Math.floor(Math.random() * 2 ** 32);
-      z = randn([...x.dims], { seed, type: wide ? 'float64' : 'float32' }).data;
-    } else {
-      const view = readTensor(noise, 'noise');
-      if (!sameDims(view.dims, x.dims)) {
-        throw outOfRange(`dims [${x.dims.join(', ')}]`, 'noise', `[${view.dims.join(', ')}]`);
-      }
-      if (view.type !== x.type) throw wrongType(`type '${x.type}'`, 'noise', view.type);
-      z = state(view);
-    }
     const row = new Float64Array(ROW.length);
     row[ROW.first + SUM.a] = alpha;
     row[ROW.first + SUM.n] = sigma;
-    const base = state(x);
-    const none = null;
-    addon.step(
-      row,
-      0,
-      1,
-      0,
-      this.#solver.threads,
-      none,
-      base,
-      none,
-      none,
-      none,
-      base,
-      none,
-      none,
-      none,
-      none,
-      z,
-      none,
-      base,
-      none,
-      none,
-    );
-    const data = allocate(x.type, x.length, x.data);
-    addon.convert(base, data);
-    return makeTensor(x0, x.type, data, x.dims);
+    const { threads } = this.#solver;
+    if (noise === undefined) {
+      const seed = Math.floor(Math.random() * 2 ** 32);
+      const type = x.type === 'float64' ? 'float64' : 'float32';
+      return combine(x, randn([...x.dims], { seed, type }), row, threads);
+    }
+    const view = readTensor(noise, 'noise');
+    if (!sameDims(view.dims, x.dims)) {
+      throw outOfRange(`dims [${x.dims.join(', ')}]`, 'noise', `[${view.dims.join(', ')}]`);
+    }
+    if (view.type !== x.type) throw wrongType(`type '${x.type}'`, 'noise', view.type);
+    return combine(x, view, row, threads);
   }
 
   #build(xT: Tensor, options: SampleOptions, inverse: boolean): InternalRun {
