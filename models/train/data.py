@@ -127,11 +127,13 @@ def prompt_table():
 class Batches:
   """Draws batches of pictures, prompts and labels from a bank of masks."""
 
-  def __init__(self, bank, seed, device='cpu', empty=0.1, variants=True):
+  def __init__(self, bank, seed, device='cpu', empty=0.1, variants=True, shares=(1,) * len(SHAPES)):
+    """A bank holds as many masks of each shape, in order; `shares` says how often each shape comes, relatively."""
     self.masks, self.shapes, self.sizes, self.geometry = (part.to(device) for part in bank)
     self.device = device
     self.empty = empty
     self.variants = variants
+    self.shares = torch.tensor(shares, dtype=torch.float32, device=device)
     self.rng = torch.Generator(device=device).manual_seed(seed)
     self.table = prompt_table().to(device)
     self.colors = torch.tensor(list(COLORS.values()), device=device)
@@ -144,7 +146,9 @@ class Batches:
   def draw(self, count):
     """Pictures [count, 3, 32, 32] in [-1, 1], token ids [count, L], labels [count, 3] (shape, colour, background)
     and geometry [count, 4]."""
-    pick = torch.randint(len(self.masks), (count,), generator=self.rng, device=self.device)
+    per_shape = len(self.masks) // len(SHAPES)
+    kind = torch.multinomial(self.shares, count, replacement=True, generator=self.rng)
+    pick = kind * per_shape + torch.randint(per_shape, (count,), generator=self.rng, device=self.device)
     mask = self.masks[pick].float().div_(255)[:, None]
     shape, size = self.shapes[pick], self.sizes[pick]
     number = len(COLORS)

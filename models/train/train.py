@@ -4,14 +4,17 @@ The learning rate follows the wall clock: it has come down to nothing when --tim
 fast the machine is. --resume goes on from the last checkpoint within the same limit (the time already
 trained counts), or, with a larger --time-limit, beyond it.
 
-Under torchrun the batch is shared among its processes. Two processes of one thread each are faster than one
-process of two threads, the more so on a machine that does other work as well: they wait for one another once an
-iteration instead of once an operation.
+With --processes 2 the batch is shared among two processes. Two of one thread each are faster than one of two threads,
+the more so on a machine that does other work as well: they wait for one another once an iteration instead of once an
+operation.
 """
 import argparse
 import copy
 import math
 import os
+import socket
+import subprocess
+import sys
 import time
 
 import torch
@@ -23,10 +26,14 @@ from sample import random_prompts, sample, sheet, write_png
 from schedule import alpha_sigma
 
 
+# PyTorch 1.13, Debian's, has no normalisation in bfloat16 on the CPU.
+HALVES = not torch.__version__.startswith('1.')
+
+
 def orthogonal(matrix, rounds=5):
   """The nearest semi-orthogonal matrix, roughly, by Newton-Schulz iteration."""
   a, b, c = 3.4445, -4.7750, 2.0315
-  x = matrix.bfloat16()
+  x = matrix.bfloat16() if HALVES else matrix
   tall = x.shape[0] > x.shape[1]
   x = x.T if tall else x
   x = x / (x.float().norm() + 1e-7)
@@ -100,6 +107,26 @@ def average_gradients(parameters, done):
   return flat[-1].item()
 
 
+def run_processes(count):
+  """Starts this script once a process and waits: torchrun of Debian's PyTorch 1.13 does not run under its Python 3.11."""
+  with socket.socket() as probe:
+    probe.bind(('127.0.0.1', 0))
+    port = probe.getsockname()[1]
+  common = {**os.environ, 'WORLD_SIZE': str(count), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+  children = [subprocess.Popen([sys.executable, *sys.argv], env={**common, 'RANK': str(rank)}) for rank in range(count)]
+  try:
+    while any(child.poll() is None for child in children) and not any(child.poll() for child in children):
+      time.sleep(0.5)
+  finally:
+    # One that fails leaves the others waiting for it.
+    failed = any(child.poll() != 0 for child in children)
+    for child in children:
+      if child.poll() is None:
+        child.terminate()
+      child.wait()
+  return 1 if failed else 0
+
+
 def save(path, state):
   torch.save(state, path + '.part')
   os.replace(path + '.part', path)
@@ -116,11 +143,15 @@ def main():
   parser.add_argument('--only-locate', action='store_true', help='train nothing but the estimate of the geometry')
   parser.add_argument('--from-weights', help='a checkpoint whose weights a new run starts from')
   parser.add_argument('--masks', type=int, default=12000, help='masks rendered for each shape')
-  parser.add_argument('--threads', type=int, default=2)
+  parser.add_argument('--shares', default='1,1,1,1,1,1', help=f"how often {', '.join(SHAPES)} come, relative to one another")
+  parser.add_argument('--threads', type=int, default=2, help='of each process')
+  parser.add_argument('--processes', type=int, default=1)
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--sheet-minutes', type=float, default=5)
   parser.add_argument('--resume', action='store_true')
   args = parser.parse_args()
+  if args.processes > 1 and 'RANK' not in os.environ:
+    sys.exit(run_processes(args.processes))
   torch.set_num_threads(args.threads)
   torch.manual_seed(args.seed)
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -138,7 +169,7 @@ def main():
   hidden = [p for name, p in trained if args.muon and is_hidden(name, p)]
   chosen = {id(p) for p in hidden}
   rest = [p for _, p in trained if id(p) not in chosen]
-  adam = torch.optim.AdamW(rest, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+  adam = torch.optim.AdamW(rest, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01)
   muon = Muon(hidden)
   if args.from_weights:
     weights = torch.load(args.from_weights, map_location=device, weights_only=False)['ema']
@@ -158,7 +189,7 @@ def main():
     iteration, spent = state['iteration'], state['spent']
 
   bank = cached_masks(os.path.join(args.out, f'masks-{args.masks}-{args.seed}-{rank}.pt'), args.masks, args.seed)
-  batches = Batches(bank, args.seed + iteration + 100003 * rank, device)
+  batches = Batches(bank, args.seed + iteration + 100003 * rank, device, shares=[float(share) for share in args.shares.split(',')])
   rng = torch.Generator(device=device).manual_seed(args.seed + 1 + iteration + 100003 * rank)
   prompts = [p['words'] for p in random_prompts(48, 7)]
   print(f'{sum(p.numel() for p in model.parameters())} parameters, {len(bank[0])} masks, {device}', flush=True)
@@ -185,7 +216,7 @@ def main():
     alpha, sigma = (part[:, None, None, None] for part in alpha_sigma(labels))
     noise = torch.randn(pictures.shape, generator=rng, device=device)
     noisy, v = alpha * pictures + sigma * noise, alpha * noise - sigma * pictures
-    with torch.autocast(device, torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16, enabled=HALVES):
       if args.only_locate:
         with torch.no_grad():
           condition = model.unet.condition(labels, model.text_encoder(ids))
@@ -215,7 +246,8 @@ def main():
     iteration += 1
     with torch.no_grad():
       keep = min(0.9995, (1 + iteration) / (20 + iteration))
-      torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - keep)
+      for average, parameter in zip(ema.parameters(), model.parameters()):
+        average.lerp_(parameter, 1 - keep)
       near = labels < 500
       places.add_(torch.cat([(misplaced * near[:, None]).sum(dim=0), near.sum()[None]]).detach())
       quarter = (labels / 250).long().clamp_(0, 3)
