@@ -44,20 +44,31 @@ def orthogonal(matrix, rounds=5):
 
 
 class Muon:
-  """Momentum whose step is made orthogonal, for the weights of hidden layers."""
+  """Momentum whose step is made orthogonal, for the weights of hidden layers. Processes share the matrices out."""
 
-  def __init__(self, parameters, momentum=0.95, decay=0.01):
+  def __init__(self, parameters, momentum=0.95, decay=0.01, rank=0, world=1):
     self.parameters, self.momentum, self.decay = list(parameters), momentum, decay
+    self.rank, self.world = rank, world
     self.buffers = [torch.zeros_like(p) for p in self.parameters]
 
   @torch.no_grad()
   def step(self, rate):
-    for p, buffer in zip(self.parameters, self.buffers):
+    steps = []
+    for i, (p, buffer) in enumerate(zip(self.parameters, self.buffers)):
       buffer.lerp_(p.grad, 1 - self.momentum)
-      step = orthogonal(p.grad.lerp(buffer, self.momentum).flatten(1)).view_as(p)
+      mine = i % self.world == self.rank
+      blend = p.grad.lerp(buffer, self.momentum).flatten(1)
+      steps.append((orthogonal(blend) if mine else torch.zeros_like(blend)).flatten())
+      p.grad = None
+    flat = torch.cat(steps) if steps else None
+    if self.world > 1 and steps:
+      dist.all_reduce(flat)
+    start = 0
+    for p in self.parameters:
+      step = flat[start:start + p.numel()].view_as(p)
+      start += p.numel()
       rows, columns = p.shape[0], p[0].numel()
       p.mul_(1 - rate * self.decay).add_(step, alpha=-rate * max(1.0, rows / columns) ** 0.5)
-      p.grad = None
 
 
 def is_hidden(name, parameter):
@@ -170,7 +181,7 @@ def main():
   chosen = {id(p) for p in hidden}
   rest = [p for _, p in trained if id(p) not in chosen]
   adam = torch.optim.AdamW(rest, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01)
-  muon = Muon(hidden)
+  muon = Muon(hidden, rank=rank, world=world)
   if args.from_weights:
     weights = torch.load(args.from_weights, map_location=device, weights_only=False)['ema']
     shapes = {name: p.shape for name, p in model.named_parameters()}
