@@ -13,7 +13,7 @@ export interface Training {
   modelType: NonNullable<SolverOptions['modelType']>;
   /** The configuration's own sampling options, used where a call names none. */
   defaults: Pick<SolverOptions, 'algorithmType' | 'thresholding'> &
-    Pick<SampleOptions, 'order' | 'skipType' | 'solverType'>;
+    Pick<SampleOptions, 'order' | 'skipType' | 'solverType' | 'lowerOrderFinal'>;
 }
 
 const modelTypes = { epsilon: 'noise', sample: 'x_start', v_prediction: 'v', flow_prediction: 'flow' } as const;
@@ -53,6 +53,7 @@ export function readTraining(json: Record<string, unknown>, path: string): Train
       ...(Object.hasOwn(solverTypes, String(json.solver_type))
         ? { solverType: solverTypes[json.solver_type as keyof typeof solverTypes] }
         : {}),
+      ...lastStep(),
       ...(json.thresholding === true ? { thresholding: thresholding() } : {}),
     },
   };
@@ -98,6 +99,13 @@ export function readTraining(json: Record<string, unknown>, path: string): Train
     } catch (cause) {
       throw new Error(`${path}: ${(cause as Error).message}`, { cause });
     }
+  }
+
+  /** Diffusers lowers the order at the end below 15 steps, and always where it is told to or where the end is sigma 0. */
+  function lastStep(): Pick<SampleOptions, 'lowerOrderFinal'> {
+    if (json.euler_at_final === true || json.final_sigmas_type === 'zero') return { lowerOrderFinal: Infinity };
+    if (typeof json.lower_order_final !== 'boolean') return {};
+    return { lowerOrderFinal: json.lower_order_final ? 15 : false };
   }
 
   function thresholding(): { ratio: number; maxValue: number } {

@@ -150,7 +150,8 @@ def write_configs(out):
   write_json(os.path.join(out, 'scheduler/scheduler_config.json'), {
     '_class_name': 'DPMSolverMultistepScheduler', 'num_train_timesteps': STEPS, 'beta_schedule': 'linear',
     'beta_start': BETA_START, 'beta_end': BETA_END, 'prediction_type': 'v_prediction',
-    'algorithm_type': 'dpmsolver++', 'solver_order': 2,
+    'algorithm_type': 'dpmsolver++', 'solver_order': 2, 'lower_order_final': True, 'euler_at_final': False,
+    'final_sigmas_type': 'zero',
   })
   write_json(os.path.join(out, 'classifier/config.json'), {
     'model_type': 'shapes_classifier', 'in_channels': 3, 'sample_size': SIZE,

@@ -46,6 +46,14 @@ test('knows what networks predict', () => {
   assertSame(flow, NoiseSchedule.flow({ shift: 3 }));
 });
 
+test('lowers the order at the end as the configuration says', () => {
+  assert.equal(read({ lower_order_final: true, final_sigmas_type: 'sigma_min' }).defaults, { lowerOrderFinal: 15 });
+  assert.equal(read({ lower_order_final: false }).defaults, { lowerOrderFinal: false });
+  for (const json of [{ euler_at_final: true }, { final_sigmas_type: 'zero', lower_order_final: false }]) {
+    assert.equal(read(json).defaults, { lowerOrderFinal: Infinity });
+  }
+});
+
 test('takes over how its authors sample', () => {
   assert.equal(read({}).defaults, {});
   const json = {
