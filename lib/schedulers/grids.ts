@@ -87,8 +87,11 @@ export function sigmaAt(training: Training, t: number): number {
 export function labelOf(training: Training, sigma: number): number {
   const { logSigmas } = training;
   const logSigma = Math.log(Math.max(sigma, 1e-10));
-  let low = 0;
-  while (low < logSigmas.length - 2 && logSigmas[low + 1] <= logSigma) low++;
+  // The last one below, not the first one above: near zero terminal SNR the table goes up and comes down again, and its
+  // last entry has the label of its own.
+  let low = logSigmas.length - 1;
+  while (low > 0 && logSigmas[low] > Math.fround(logSigma)) low--;
+  low = Math.min(low, logSigmas.length - 2);
   const w = (logSigmas[low] - logSigma) / (logSigmas[low] - logSigmas[low + 1]);
   const inside = Math.min(Math.max(w, 0), 1);
   return (1 - inside) * low + inside * (low + 1);
