@@ -151,9 +151,10 @@ function flowSigmas(
           .reverse()
           .slice(0, -1));
   let sigmas = plain.map((sigma) => shifted(sigma, shift));
-  if (s.shift_terminal !== null) {
-    // Stretched so that the last one is shift_terminal, and 1 stays 1.
-    const scale = (1 - sigmas[sigmas.length - 1]) / (1 - s.shift_terminal);
+  const rest = 1 - sigmas[sigmas.length - 1];
+  // Stretched so that the last one is shift_terminal, and 1 stays 1: a single step that begins at 1 is left alone.
+  if (s.shift_terminal !== null && rest > 0) {
+    const scale = rest / (1 - s.shift_terminal);
     sigmas = sigmas.map((sigma) => 1 - (1 - sigma) / scale);
   }
   if (rules.flowStart === 'noise' && Math.abs(sigmas[0] - 1) < 1e-6) sigmas[0] -= 1e-6;

@@ -304,6 +304,13 @@ test('Karras spacing of a flow is in sigma / alpha', () => {
   }
 });
 
+test('a single step from pure noise is not stretched to shift_terminal', () => {
+  const config = { use_flow_sigmas: true, prediction_type: 'flow_prediction', shift_terminal: 0.1 };
+  const s = UniPCMultistepScheduler.fromConfig(config);
+  s.setTimesteps(1);
+  assertClose(s.sigmas, [1 - 1e-6, 0], { atol: 1e-7 });
+});
+
 test('shifts: mu is the log of the shift or the shift, shift_terminal stretches', () => {
   const sigmas = (config: SchedulerConfig, mu?: number) => {
     const s = UniPCMultistepScheduler.fromConfig({ ...FLUX, ...config });
