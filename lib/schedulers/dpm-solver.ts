@@ -26,7 +26,7 @@ import {
   spacedTimesteps,
 } from './grids.js';
 import type { Plan, Progress, Request, Schedule } from './scheduler.js';
-import { SigmaScheduler, threshold } from './sigma-scheduler.js';
+import { endOf, SigmaScheduler, threshold } from './sigma-scheduler.js';
 import { linspace32 } from './training.js';
 
 // Other classes' words for a solver stand for the default here, as in diffusers.
@@ -399,7 +399,7 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
     return {
       ...this.withNodes({
         timesteps: Array.from(sigmas, (sigma) => Math.fround(0.25 * Math.fround(Math.log(sigma)))),
-        sigmas: Float32Array.from([...sigmas, end]),
+        sigmas: Float32Array.from([...sigmas, endOf(sigmas, end)]),
       }),
       integer: false,
     };

@@ -87,8 +87,11 @@ export function sigmaAt(training: Training, t: number): number {
 export function labelOf(training: Training, sigma: number): number {
   const { logSigmas } = training;
   const logSigma = Math.log(Math.max(sigma, 1e-10));
-  let low = 0;
-  while (low < logSigmas.length - 2 && logSigmas[low + 1] <= logSigma) low++;
+  // The last one below, not the first one above: near zero terminal SNR the table goes up and comes down again, and its
+  // last entry has the label of its own.
+  let low = logSigmas.length - 1;
+  while (low > 0 && logSigmas[low] > Math.fround(logSigma)) low--;
+  low = Math.min(low, logSigmas.length - 2);
   const w = (logSigmas[low] - logSigma) / (logSigmas[low] - logSigmas[low + 1]);
   const inside = Math.min(Math.max(w, 0), 1);
   return (1 - inside) * low + inside * (low + 1);
@@ -148,9 +151,10 @@ function flowSigmas(
           .reverse()
           .slice(0, -1));
   let sigmas = plain.map((sigma) => shifted(sigma, shift));
-  if (s.shift_terminal !== null) {
-    // Stretched so that the last one is shift_terminal, and 1 stays 1.
-    const scale = (1 - sigmas[sigmas.length - 1]) / (1 - s.shift_terminal);
+  const rest = 1 - sigmas[sigmas.length - 1];
+  // Stretched so that the last one is shift_terminal, and 1 stays 1: a single step that begins at 1 is left alone.
+  if (s.shift_terminal !== null && rest > 0) {
+    const scale = rest / (1 - s.shift_terminal);
     sigmas = sigmas.map((sigma) => 1 - (1 - sigma) / scale);
   }
   if (rules.flowStart === 'noise' && Math.abs(sigmas[0] - 1) < 1e-6) sigmas[0] -= 1e-6;

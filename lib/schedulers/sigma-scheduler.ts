@@ -50,6 +50,16 @@ export function flowNode(sigma: number): Node {
   return { alpha: 1 - sigma, sigma, lambda: Math.log1p(-sigma) - Math.log(sigma) };
 }
 
+/**
+ * Where a grid ends. Those that come down to the end themselves, rounded, end there: a step of length 0, not one back.
+ *
+ * @internal
+ */
+export function endOf(sigmas: ArrayLike<number>, end: number): number {
+  const last = sigmas[sigmas.length - 1];
+  return Math.abs(end - last) <= 1e-6 * end ? last : end;
+}
+
 /** Dynamic thresholding as diffusers has it: s = the quantile, at least 1 and at most sample_max_value. @internal */
 export function threshold(row: Float64Array, s: Settings): void {
   row[ROW.transform] = TRANSFORM.quantile;
@@ -135,10 +145,8 @@ export abstract class SigmaScheduler extends Scheduler {
 
   /** A grid and the sigma that it ends at. */
   protected ended(timesteps: readonly number[], sigmas: readonly number[], converted: boolean): Grid {
-    const last = sigmas[sigmas.length - 1];
-    const end = this.lastSigma(converted, sigmas);
-    // Grids come down to the least sigma of training, rounded: that is where they end then, a step of length 0.
-    return { timesteps, sigmas: Float32Array.from([...sigmas, Math.abs(end - last) <= 1e-6 * end ? last : end]) };
+    const end = endOf(sigmas, this.lastSigma(converted, sigmas));
+    return { timesteps, sigmas: Float32Array.from([...sigmas, end]) };
   }
 
   /** Where the run ends. */

@@ -273,6 +273,26 @@ test('EDM: both sigma schedules, one step, sigmas of its own', () => {
   assert.is(s.timesteps.length, 3);
 });
 
+test('grids that come down to their end stop there, and one that begins at the last training step has its label', () => {
+  for (const sigma_schedule of ['karras', 'exponential']) {
+    const s = EDMDPMSolverMultistepScheduler.fromConfig({
+      sigma_schedule,
+      final_sigmas_type: 'sigma_min',
+      algorithm_type: 'sde-dpmsolver++',
+    });
+    for (let steps = 2; steps <= 30; steps++) {
+      s.setTimesteps(steps);
+      assert.is(s.sigmas[steps], s.sigmas[steps - 1]);
+    }
+  }
+  // Zero terminal SNR of linear betas: sigma falls from 15406 to 4096 at the last training step.
+  for (const grid of ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'use_lu_lambdas']) {
+    const s = DPMSolverMultistepScheduler.fromConfig({ rescale_betas_zero_snr: true, [grid]: true });
+    s.setTimesteps(5);
+    assert.is(s.timesteps[0], 999, grid);
+  }
+});
+
 test('Karras spacing of a flow is in sigma / alpha', () => {
   const config = { ...SD3, use_karras_sigmas: true, sigma_min: 0.01, sigma_max: 200 };
   for (const Class of [...DPM, UniPCMultistepScheduler, DEISMultistepScheduler]) {
@@ -282,6 +302,13 @@ test('Karras spacing of a flow is in sigma / alpha', () => {
       assertClose(ends, [0.01 / 1.01, 200 / 201], { rtol: 1e-5 });
     }
   }
+});
+
+test('a single step from pure noise is not stretched to shift_terminal', () => {
+  const config = { use_flow_sigmas: true, prediction_type: 'flow_prediction', shift_terminal: 0.1 };
+  const s = UniPCMultistepScheduler.fromConfig(config);
+  s.setTimesteps(1);
+  assertClose(s.sigmas, [1 - 1e-6, 0], { atol: 1e-7 });
 });
 
 test('shifts: mu is the log of the shift or the shift, shift_terminal stretches', () => {

@@ -1,4 +1,5 @@
 // Every combination of 1,728 configurations and 22 step counts ends finite, or is refused by name.
+import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -8,7 +9,9 @@ import {
   type Scheduler,
   type SchedulerConfig,
   UniPCMultistepScheduler,
+  schedulerFromConfig,
 } from '../../lib/schedulers/index.js';
+import { check } from '../support.js';
 
 const STEPS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28, 30];
 const GRIDS = [
@@ -112,6 +115,79 @@ test('UniPC ends finite in float32, bh1 and bh2, data and noise form, at both en
                 }
               }
   assert.is(runs, 3456);
+});
+
+test('any configuration whatever ends finite from any beginning, or is refused by name', async () => {
+  const pick = fc.constantFrom<unknown>;
+  const keys: Record<string, fc.Arbitrary<unknown>> = {
+    beta_schedule: pick('linear', 'scaled_linear', 'squaredcos_cap_v2'),
+    num_train_timesteps: pick(1000, 1000, 37),
+    rescale_betas_zero_snr: pick(true, false),
+    prediction_type: pick('epsilon', 'sample', 'v_prediction', 'flow_prediction'),
+    thresholding: pick(true, false),
+    sample_max_value: pick(1, 3),
+    clip_sample: pick(true, false),
+    solver_order: pick(1, 2, 3),
+    algorithm_type: pick('dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver++'),
+    solver_type: pick('midpoint', 'heun', 'bh1', 'bh2', 'logrho'),
+    lower_order_final: pick(true, false),
+    euler_at_final: pick(true, false),
+    final_sigmas_type: pick('zero', 'sigma_min'),
+    use_karras_sigmas: pick(false, false, true),
+    use_exponential_sigmas: pick(false, false, false, true),
+    use_beta_sigmas: pick(false, false, false, true),
+    use_lu_lambdas: pick(false, false, false, true),
+    use_flow_sigmas: pick(false, true),
+    flow_shift: pick(0.5, 1, 3, 12),
+    shift_terminal: pick(null, null, 0.1),
+    timestep_spacing: pick('linspace', 'leading', 'trailing'),
+    steps_offset: pick(0, 1),
+    lambda_min_clipped: pick(-Infinity, -5.1, -1),
+    predict_x0: pick(true, false),
+    disable_corrector: pick([], [0], [1, 3]),
+    set_alpha_to_one: pick(true, false),
+    skip_prk_steps: pick(true, false),
+  };
+  const classes = [
+    ...['DPMSolverMultistep', 'DPMSolverSinglestep', 'DPMSolverMultistepInverse', 'EDMDPMSolverMultistep'],
+    ...['UniPCMultistep', 'DEISMultistep', 'DDIM', 'PNDM'],
+  ];
+  const seen = new Map<string, number>();
+  await check(
+    fc.property(
+      fc.constantFrom(...classes),
+      fc.record(keys, { requiredKeys: [] }),
+      fc.integer({ min: 1, max: 40 }),
+      fc.double({ min: 0, max: 0.999, noNaN: true }),
+      (name, config, steps, from) => {
+        let s: Scheduler;
+        try {
+          s = schedulerFromConfig({ ...config, _class_name: `${name}Scheduler` });
+          s.setTimesteps(steps);
+        } catch (error) {
+          const { name: kind, message } = error as Error;
+          assert.ok(kind === 'TypeError' || kind === 'RangeError', `${kind}: ${message}`);
+          assert.match(
+            message,
+            /^Expected (options that go together but received .+ with .+: .+|.+ for .+ but received)/,
+          );
+          return;
+        }
+        const begin = Math.floor(from * s.timesteps.length);
+        if (name === 'PNDM' && begin % 4 !== 0 && begin < 12) return;
+        if (begin > 0) s.setBeginIndex(begin);
+        let x = { data: Float32Array.of(0.5, -1.25), dims };
+        for (const t of s.timesteps.slice(begin)) {
+          const output = { data: x.data.map((value) => Math.tanh(0.4 * value) + 0.05), dims };
+          x = s.step(output, t, x, { noise: { data: Float32Array.of(-0.3, 0.8), dims } }) as typeof x;
+          assert.ok(x.data.every(Number.isFinite), `${x.data} at timestep ${t}`);
+        }
+        seen.set(name, (seen.get(name) ?? 0) + 1);
+      },
+    ),
+    { numRuns: 2000 },
+  );
+  for (const name of classes) assert.ok((seen.get(name) ?? 0) > 20, `${name} ran ${seen.get(name)} times`);
 });
 
 test('zero-length steps return the sample', () => {
