@@ -1,4 +1,5 @@
 // What the pages' blocks speak of without making it: a network, tensors, a schedule, a scheduler.
+import { readFileSync } from 'node:fs';
 import { betas, DPMSolver, NoiseSchedule, randn, type Tensor } from 'dpm-solver';
 import { DPMSolverMultistepScheduler, type Scheduler, type SchedulerConfig } from 'dpm-solver/schedulers';
 
@@ -17,16 +18,7 @@ export const schedule: NoiseSchedule = NoiseSchedule.discrete({ betas: betas('sc
 export const solver: DPMSolver = new DPMSolver(unet, schedule);
 
 /** A scheduler_config.json of Stable Diffusion. */
-export const json: SchedulerConfig = {
-  _class_name: 'PNDMScheduler',
-  beta_schedule: 'scaled_linear',
-  beta_start: 0.00085,
-  beta_end: 0.012,
-  num_train_timesteps: 1000,
-  skip_prk_steps: true,
-  set_alpha_to_one: false,
-  steps_offset: 1,
-};
+export const json: SchedulerConfig = JSON.parse(readFileSync('fixtures/sd/scheduler/scheduler_config.json', 'utf8'));
 export const scheduler: Scheduler = DPMSolverMultistepScheduler.fromConfig(json);
 
 export const controller: AbortController = new AbortController();
