@@ -3,30 +3,69 @@ import { addon } from './native.js';
 
 /** Where things stand in a row; mirrors native/step/row.h. */
 export const ROW = {
+  /** of x in the prediction P */
   cx: 0,
+  /** of m, the (conditional) output */
   cm: 1,
+  /** of u, the unconditional output */
   cu: 2,
+  /** of g, the gradient of a classifier */
   cg: 3,
+  /** one of the values of TRANSFORM */
   transform: 4,
+  /** quantile: which one of |P|, 0 to 1 */
   ratio: 5,
+  /** quantile: s is at least this, above 0; clamp: the bound */
   floor: 6,
+  /** quantile: s is at most this, above 0; may be Infinity */
   cap: 7,
+  /** of P in the history entry D0 */
   ep: 8,
+  /** of x in D0 */
   ex: 9,
+  /** of m in D0 */
   em: 10,
+  /** of u in D0 */
   eu: 11,
   /** a, bp, b0, b1, b2, b3, n of the first output: add an offset of SUM */
   first: 12,
   /** the same of the second output */
   second: 20,
+  /** numbers of one row */
   length: 32,
 } as const;
 
 /** Offsets inside `first` and `second`; mirrors native/step/row.h. */
-export const SUM = { a: 0, bp: 1, b0: 2, b1: 3, b2: 4, b3: 5, n: 6, length: 7 } as const;
+export const SUM = {
+  /** of base, the state that the step starts from */
+  a: 0,
+  /** of the prediction P */
+  bp: 1,
+  /** of the new history entry D0 */
+  b0: 2,
+  /** of D1, the latest earlier one */
+  b1: 3,
+  /** of D2 */
+  b2: 4,
+  /** of D3 */
+  b3: 5,
+  /** of the noise z */
+  n: 6,
+  /** numbers of one sum */
+  length: 7,
+} as const;
 
 /** What a row does to the prediction P; mirrors native/step/row.h. */
-export const TRANSFORM = { none: 0, clamp: 1, quantile: 2, given: 3 } as const;
+export const TRANSFORM = {
+  /** P as it is */
+  none: 0,
+  /** P <- clip(P, -floor, floor) */
+  clamp: 1,
+  /** P <- clip(P, -s, s) / s, s the quantile between floor and cap (Saharia et al. 2022, arXiv 2205.11487) */
+  quantile: 2,
+  /** P is read from the buffer `p` */
+  given: 3,
+} as const;
 
 // These mirror native/coefficients/rows.h.
 export const END = { regular: 0, clean: 1, noise: 2 } as const;
@@ -34,7 +73,9 @@ export const FORM = { data: 0, noise: 1 } as const;
 export const MODEL_TYPE = { noise: 0, x_start: 1, v: 2, score: 3, flow: 4 } as const;
 export const GUIDANCE = { none: 0, classifierFree: 1, classifier: 2 } as const;
 export const METHOD = { multistep: 0, singlestep: 1 } as const;
+/** What the functions that fill rows return; mirrors native/coefficients/rows.h. */
 export const STATUS = {
+  /** the row is filled */
   ok: 0,
   /** an argument is out of its range, or a node contradicts its `end` */
   invalid: 1,
@@ -50,26 +91,36 @@ export const STATUS = {
   overflow: 6,
 } as const;
 
+/** What a solver works with: x0 (`'data'`, DPM-Solver++) or epsilon (`'noise'`, DPM-Solver). */
 export type Form = keyof typeof FORM;
+/** What a network predicts: epsilon, x0, v = alpha epsilon - sigma x0, the score -epsilon / sigma, or epsilon - x0. */
 export type ModelType = keyof typeof MODEL_TYPE;
+/** How a condition comes in: not at all, by an unconditional output u, or by the gradient g of a classifier. */
 export type Guidance = keyof typeof GUIDANCE;
+/** Steps that use earlier predictions, or stages of their own. */
 export type Method = keyof typeof METHOD;
 /** One of the values of STATUS. */
 export type Status = (typeof STATUS)[keyof typeof STATUS];
 
 /** A time, seen through x = alpha x0 + sigma epsilon; lambda = log(alpha / sigma). */
 export interface Node {
+  /** 0 or more; 0 at a noise end. */
   readonly alpha: number;
+  /** 0 or more; 0 at a clean end. */
   readonly sigma: number;
+  /** Looked at for regular nodes only. */
   readonly lambda: number;
   /** One of the values of END; regular unless told. */
   readonly end?: 0 | 1 | 2;
 }
 
+/** One update of DPM-Solver or DPM-Solver++ from `base` to `target` (arXiv 2206.00927 and 2211.01095). */
 export interface Update {
+  /** Which of the two families. */
   readonly method: Method;
   /** What P and D1, D2 are: x0 or epsilon. */
   readonly form: Form;
+  /** How many predictions it uses: P, and D1, D2 for orders above 1. */
   readonly order: 1 | 2 | 3;
   /** Weights of the Taylor expansion ('heun' in diffusers) instead of those of the papers' algorithms. */
   readonly taylor?: boolean;
@@ -77,6 +128,7 @@ export interface Update {
   readonly exact?: boolean;
   /** tau^2: 0 (default) is the ODE, 1 the SDE. */
   readonly tau2?: number;
+  /** Where the step goes. */
   readonly target: Node;
   /** The node of the state that the step starts from. */
   readonly base: Node;
@@ -149,7 +201,14 @@ function put(to: Float64Array, i: number, node: Node): void {
 
 /**
  * Fills cx, cm, cu, cg, transform, ep, ex, em, eu of row `index`: from the network's outputs at `node` to the
- * prediction P (x0 or epsilon, as `form` says), D0 = P. Returns a STATUS; unless it is `ok`, the row is as it was.
+ * prediction P (x0 or epsilon, as `form` says), D0 = P.
+ *
+ * @param rows whole rows of ROW.length numbers
+ * @param index of the row, from 0
+ * @param node where the network was evaluated
+ * @param scale of the guidance s: u + s (m - u), or epsilon - s sigma g; finite
+ * @returns a STATUS; unless it is `ok`, the row is as it was
+ * @throws TypeError for rows of another kind, RangeError for an index outside of them
  */
 export function predictionRow(
   rows: Float64Array,
@@ -165,8 +224,13 @@ export function predictionRow(
 }
 
 /**
- * Fills a, bp, b0, b1, b2, b3, n of the `first` or `second` sum of row `index`. Returns a STATUS; unless it is `ok`,
- * the row is as it was.
+ * Fills a, bp, b0, b1, b2, b3, n of the `first` or `second` sum of row `index`: DPM-Solver and DPM-Solver++ of orders 1
+ * to 3, multistep and singlestep, ODE and SDE (docs/mathematics.md has each with its source).
+ *
+ * @param rows whole rows of ROW.length numbers
+ * @param index of the row, from 0
+ * @returns a STATUS; unless it is `ok`, the row is as it was
+ * @throws TypeError for rows of another kind, RangeError for an index outside of them
  */
 export function updateRow(
   rows: Float64Array,

@@ -1,15 +1,19 @@
 import { cudaInfo } from './cuda/info.js';
 import { info } from './native.js';
 
+/** Something that steps can run on. */
 export interface Device {
+  /** The CPU, or an NVIDIA card. */
   type: 'cpu' | 'cuda';
   /** The instruction set in use, or the card's name. */
   name: string;
   /** Processors that this process may use. */
   threads?: number;
-  /** A card's memory in bytes, its compute capability, and the CUDA version that its driver supports. */
+  /** A card's memory in bytes. */
   memory?: number;
+  /** A card's, such as `'9.0'`. */
   computeCapability?: string;
+  /** The CUDA version that a card's driver supports. */
   driver?: string;
 }
 

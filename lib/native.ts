@@ -93,14 +93,17 @@ export interface StepBuffers {
   p?: StateArray | null;
   /** Earlier history entries, the latest first. */
   d1?: StateArray | null;
+  /** The one before d1. */
   d2?: StateArray | null;
+  /** The one before d2. */
   d3?: StateArray | null;
-  /** Noise. */
+  /** Standard normal noise, for rows with an n. */
   z?: StateArray | null;
   /** Written: the new history entry. */
   d0?: StateArray | null;
-  /** Written: the sums `first` and `second` of the rows. */
+  /** Written: the sum `first` of the rows. */
   out?: StateArray | null;
+  /** Written: the sum `second` of the rows. */
   out2?: StateArray | null;
   /** Written: `out` in this array's own type, once or twice (by its length). */
   next?: NetworkArray | null;
@@ -189,8 +192,13 @@ export function step(rows: Float64Array, buffers: StepBuffers, options: StepOpti
 
 /**
  * Bytes of `scratch` with which {@link step} allocates nothing.
+ *
  * @param type the state's type
+ * @param batch samples, 1 or more
+ * @param n elements of one sample, 1 or more
  * @param ratio the rows' largest share of elements above the quantile decides: pass the smallest ratio, 0 to 1
+ * @param threads as the step will have them; 0 is as many as pay off
+ * @throws TypeError, RangeError for arguments of another type or out of range
  */
 export function scratchBytes(
   type: 'float32' | 'float64',
@@ -202,12 +210,24 @@ export function scratchBytes(
   return addon.scratchBytes(type === 'float64' ? 1 : 0, batch, n, ratio, threads);
 }
 
-/** Copies element by element between float16, float32 and float64, rounding to nearest, ties to even. */
+/**
+ * Copies element by element between float16, float32 and float64, rounding to nearest, ties to even.
+ *
+ * @param to written; as long as `from`, and memory of its own
+ * @throws TypeError for arrays of another kind, RangeError for lengths that differ
+ */
 export function convert(from: NetworkArray, to: NetworkArray): void {
   addon.convert(from, to);
 }
 
-/** The instruction set in use, those this processor has, and the processors this process may use. */
-export function info(): { simd: string; simdAvailable: string[]; threads: number } {
+/** What the step runs on. */
+export function info(): {
+  /** The instruction set in use: `'avx512'`, `'avx2'`, `'sse2'` or `'neon'`. DPM_SOLVER_SIMD chooses another one. */
+  simd: string;
+  /** Those that this processor has. */
+  simdAvailable: string[];
+  /** Processors that this process may use. */
+  threads: number;
+} {
   return addon.info();
 }

@@ -4,13 +4,18 @@ import { addon } from './native.js';
 
 /** What the generators return: a plain object, row-major. */
 export interface NoiseTensor {
+  /** What `data` holds. */
   type: NoiseType;
+  /** Standard normal values, row-major. */
   data: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+  /** As asked for. */
   dims: number[];
 }
 
+/** The types that noise is drawn in; each has a stream of its own, as in torch. */
 export type NoiseType = 'float32' | 'float64';
 
+/** A stream of standard normal values, as `torch.Generator` on the CPU has it. */
 export interface Generator {
   /**
    * The next values of the stream, as `torch.randn(dims, generator=g, dtype=type)` draws them on the CPU, within 2e-6
@@ -71,6 +76,7 @@ export function generator(seed: number): Generator {
 /**
  * `generator(seed).randn(dims)`: what `torch.manual_seed(seed); torch.randn(dims)` gives.
  *
+ * @param dims positive integers, 2^31 elements at most
  * @throws TypeError, RangeError as {@link generator} and {@link Generator.randn} do
  */
 export function randn(dims: number[], options: { seed: number; type?: NoiseType }): NoiseTensor {

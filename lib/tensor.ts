@@ -2,6 +2,7 @@
 import { show, wrongType } from './check.js';
 import type { NetworkArray } from './native.js';
 
+/** The types of numbers that states and outputs may have. */
 export type TensorType = 'float32' | 'float64' | 'float16';
 
 /**
@@ -9,8 +10,11 @@ export type TensorType = 'float32' | 'float64' | 'float16';
  * `data` is a Float32Array, Float64Array, Float16Array, or a Uint16Array with `type: 'float16'`.
  */
 export interface Tensor {
+  /** As many numbers as the product of `dims`, row-major. */
   readonly data: unknown;
+  /** One or more sizes of at least 1. */
   readonly dims: readonly number[];
+  /** What `data` says where absent; needed for float16 in a Uint16Array. */
   readonly type?: string;
 }
 

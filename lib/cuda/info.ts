@@ -1,13 +1,19 @@
 // What the machine has in CUDA cards. Asking never throws and needs neither card nor driver nor the CUDA library.
 import { addon } from '../native.js';
 
+/** An NVIDIA card. */
 export interface CudaDevice {
+  /** Its number, from 0, as CUDA counts. */
   index: number;
+  /** As its driver calls it. */
   name: string;
-  /** Bytes of the card's memory, and how many are free now. */
+  /** Bytes of its memory. */
   memory: number;
+  /** Bytes that are free now. */
   free: number;
+  /** Such as `'9.0'`. */
   computeCapability: string;
+  /** How many it has. */
   multiprocessors: number;
   /** Bytes of shared memory that one block may have. */
   sharedMemory: number;
@@ -17,6 +23,7 @@ export interface CudaDevice {
   cooperative: boolean;
 }
 
+/** What {@link cudaInfo} finds. */
 export interface CudaInfo {
   /** Is there a card to run on? */
   available: boolean;
@@ -26,9 +33,11 @@ export interface CudaInfo {
   library: string;
   /** CUDA's error number, or 0. */
   code: number;
-  /** The CUDA version that the driver supports, and the one that the library was built with. */
+  /** The CUDA version that the driver supports. */
   driver: string | null;
+  /** The CUDA version that the library was built with. */
   runtime: string | null;
+  /** The cards, none where there is nothing to run on. */
   devices: CudaDevice[];
 }
 

@@ -14,19 +14,31 @@ export const NEEDS_QUANTILE = 2;
 
 /** Buffers of one {@link deviceStep}, as of the CPU's `step`, in the card's memory. */
 export interface DeviceBuffers {
+  /** What the network saw, float32; batch n elements, as for all buffers but m, u, g, next, flags and noise. */
   x?: DeviceTensor | null;
   /** float32, float16 or bfloat16; under `doubled` the unconditional outputs of all samples, then the conditional. */
   m?: DeviceTensor | null;
+  /** The unconditional output, where it has a buffer of its own; of the type and length of m. */
   u?: DeviceTensor | null;
+  /** A classifier's gradient, of the type of m. */
   g?: DeviceTensor | null;
+  /** The state that the step starts from, float32. */
   base?: DeviceTensor | null;
+  /** Predictions, float32: written after the transform, or read where the rows' transform is `given`. */
   p?: DeviceTensor | null;
+  /** The latest earlier history entry, float32. */
   d1?: DeviceTensor | null;
+  /** The one before d1. */
   d2?: DeviceTensor | null;
+  /** The one before d2. */
   d3?: DeviceTensor | null;
+  /** Standard normal noise, float32. */
   z?: DeviceTensor | null;
+  /** Written: the new history entry, float32. */
   d0?: DeviceTensor | null;
+  /** Written: the sum `first` of the rows, float32. */
   out?: DeviceTensor | null;
+  /** Written: the sum `second` of the rows, float32. */
   out2?: DeviceTensor | null;
   /** `out` once or twice (by its length) as float32, float16 or bfloat16. */
   next?: DeviceTensor | null;
@@ -39,11 +51,15 @@ export interface DeviceBuffers {
   noise?: DeviceTensor | null;
 }
 
+/** How {@link deviceStep} is made. */
 export interface DeviceStepOptions {
+  /** Where it is queued; of the card that the tensors are on. */
   stream: Stream;
+  /** Samples, 1 or more, one row each. */
   batch: number;
   /** Index of the first sample's row; 0. */
   first?: number;
+  /** `m` holds the unconditional outputs and then the conditional ones; false. */
   doubled?: boolean;
   /** Some row may ask for a quantile: takes the kernels that can find one. */
   quantile?: boolean;
@@ -62,6 +78,8 @@ const AT = Object.fromEntries(['rows', ...ORDER, 'next', 'next2'].map((name, i) 
  *
  * @param rows float64, 32 numbers a sample
  * @returns which kernel was taken
+ * @throws TypeError, RangeError for tensors of another type, length or card, and for outputs that overlap other tensors;
+ *   Error with CUDA's name for it as `code` where the card refuses
  */
 export function deviceStep(rows: DeviceTensor, buffers: DeviceBuffers, options: DeviceStepOptions): StepKernel {
   return prepareStep(rows, buffers, options)();
@@ -190,7 +208,10 @@ function wrongLength(name: string, expected: string, tensor: DeviceTensor): Rang
 
 /**
  * Queues noise into a float32 tensor of `batch` samples: the numbers that PhiloxNoise gives for this evaluation.
+ *
  * @param keys one a sample: its seed in two words, and its stream
+ * @param evaluation which of the run's draws, from 0
+ * @throws RangeError unless `to` is float32 and a multiple of the samples
  */
 export function deviceNoise(
   to: DeviceTensor,

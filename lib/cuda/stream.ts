@@ -44,6 +44,7 @@ export function checkDevice(device: number | undefined, what: string): number {
 
 /** A queue of work on a card: what is queued runs in order, beside the host and other streams. */
 export class Stream {
+  /** Index of its card. */
   readonly device: number;
   readonly #handle: bigint;
   readonly #disposer: Disposer;
@@ -120,9 +121,11 @@ export class Stream {
     void settled.then(() => this.#pending.delete(settled));
     return promise;
   }
+  /** Frees it at once; a second call does nothing. */
   dispose(): void {
     this.#disposer.dispose();
   }
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -132,6 +135,7 @@ export class Stream {
 export class StreamEvent {
   readonly #handle: bigint;
   readonly #disposer: Disposer;
+  /** @param options.device index of the card; the first one */
   constructor(options: { device?: number } = {}) {
     const handle = native.cudaEventCreate(checkDevice(options.device, 'a StreamEvent'));
     this.#handle = handle;
@@ -154,9 +158,11 @@ export class StreamEvent {
   since(earlier: StreamEvent): number {
     return native.cudaEventMilliseconds(earlier.handle, this.handle);
   }
+  /** Frees it at once; a second call does nothing. */
   dispose(): void {
     this.#disposer.dispose();
   }
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -171,13 +177,16 @@ export class Graph {
     this.#handle = handle;
     this.#disposer = new Disposer(this, () => native.cudaGraphDestroy(handle));
   }
+  /** Queues all of it. Errors of the card come to light when the stream is waited for. */
   launch(stream: Stream): void {
     if (this.#disposer.done) throw new Error('Expected a living graph but received one that was disposed');
     native.cudaGraphLaunch(this.#handle, stream.handle);
   }
+  /** Frees it at once; a second call does nothing. */
   dispose(): void {
     this.#disposer.dispose();
   }
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

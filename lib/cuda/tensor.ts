@@ -3,6 +3,7 @@ import { oneOf, wrongType } from '../check.js';
 import { native } from './native.js';
 import { checkDevice, Disposer, type Stream } from './stream.js';
 
+/** The types of a card's tensors. */
 export type DeviceType = 'float32' | 'float16' | 'bfloat16' | 'float64' | 'uint32';
 
 const BYTES: Record<DeviceType, number> = { float32: 4, float16: 2, bfloat16: 2, float64: 8, uint32: 4 };
@@ -11,6 +12,7 @@ const TYPES = Object.keys(BYTES) as DeviceType[];
 /** What holds a tensor's elements on the host; 16-bit types are the bits in a Uint16Array, or a Float16Array. */
 export type HostArray = Float32Array | Float64Array | Uint16Array | Uint32Array;
 
+/** Where a tensor is made. */
 export interface DeviceTensorOptions {
   /** Index of the card, as in `cudaInfo().devices`; the first one. */
   device?: number;
@@ -22,11 +24,15 @@ export interface DeviceTensorOptions {
  * before what it uses is disposed.
  */
 export class DeviceTensor {
+  /** Positive integers. */
   readonly dims: readonly number[];
+  /** Of its elements. */
   readonly type: DeviceType;
+  /** Index of its card. */
   readonly device: number;
   /** Number of elements. */
   readonly length: number;
+  /** Bytes of memory. */
   readonly bytes: number;
   readonly #pointer: bigint;
   readonly #disposer: Disposer;
@@ -51,6 +57,12 @@ export class DeviceTensor {
     this.#disposer = new Disposer(this, free);
   }
 
+  /**
+   * Memory of its own, not cleared.
+   *
+   * @param dims positive integers, 2^45 elements at most
+   * @throws TypeError, RangeError for other dims, types or cards; Error where the card's memory does not suffice
+   */
   static alloc(dims: readonly number[], type: DeviceType = 'float32', options: DeviceTensorOptions = {}): DeviceTensor {
     oneOf(type, 'type', TYPES);
     const bytes = count(dims) * BYTES[type];
@@ -99,6 +111,7 @@ export class DeviceTensor {
     if (this.#disposer.done) throw new Error('Expected a living tensor but received one that was disposed');
     return this.#pointer;
   }
+  /** Has it been freed? */
   get disposed(): boolean {
     return this.#disposer.done;
   }
@@ -132,9 +145,11 @@ export class DeviceTensor {
     native.cudaZero(stream.handle, this.pointer, this.bytes);
   }
 
+  /** Frees it at once; a second call does nothing. */
   dispose(): void {
     this.#disposer.dispose();
   }
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

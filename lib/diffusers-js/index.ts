@@ -5,15 +5,36 @@ import type { Tensor } from '../tensor.js';
 
 /** What {@link accelerate} touches of a pipeline: those of diffusers.js have it. */
 export interface AcceleratedPipeline {
-  scheduler: { config: SchedulerConfig };
-  unet: { run(feeds: Record<string, unknown>): Promise<Record<string, unknown>> };
-  vaeDecoder?: { run(feeds: Record<string, unknown>): Promise<Record<string, unknown>>; config?: object };
+  /** Replaced; its configuration is what the new one is made of. */
+  scheduler: {
+    /** scheduler_config.json of the network. */
+    config: SchedulerConfig;
+  };
+  /** Its outputs are recorded under guidance. */
+  unet: {
+    /** Gives `out_sample` for `sample`. */
+    run(feeds: Record<string, unknown>): Promise<Record<string, unknown>>;
+  };
+  /** Latents to pixels. */
+  vaeDecoder?: {
+    /** Gives `sample` for `latent_sample`. */
+    run(feeds: Record<string, unknown>): Promise<Record<string, unknown>>;
+    /** May have `scaling_factor`; 0.18215. */
+    config?: object;
+  };
+  /** Replaced, where there is a decoder. */
   makeImages?: (latents: never) => Promise<unknown>;
 }
 
+/** What {@link accelerate} does. */
 export interface AccelerateOptions {
   /** The scheduler, or its class; DPMSolverMultistepScheduler. */
-  scheduler?: Scheduler | { fromConfig(config: SchedulerConfig, overrides?: SchedulerConfig): Scheduler };
+  scheduler?:
+    | Scheduler
+    | {
+        /** Makes one from the pipeline's configuration and {@link AccelerateOptions.config}. */
+        fromConfig(config: SchedulerConfig, overrides?: SchedulerConfig): Scheduler;
+      };
   /** Keys that replace those of the pipeline's scheduler configuration, such as `{ use_karras_sigmas: true }`. */
   config?: SchedulerConfig;
   /** Fuse the guidance arithmetic into the step; true. */
@@ -54,7 +75,12 @@ interface Guided {
 export function accelerate(
   pipe: AcceleratedPipeline,
   options: AccelerateOptions = {},
-): { scheduler: Scheduler; restore(): void } {
+): {
+  /** What the pipeline steps with now. */
+  scheduler: Scheduler;
+  /** Puts back everything that was there. */
+  restore(): void;
+} {
   knownOptions(options, ['scheduler', 'config', 'guidance', 'images'], 'accelerate');
   if (typeof pipe?.unet?.run !== 'function' || typeof pipe.scheduler?.config !== 'object') {
     throw wrongType('a diffusers.js pipeline (with unet.run and scheduler.config)', 'pipe', pipe);

@@ -3,8 +3,11 @@ import { drawText, TEXT_HEIGHT, textWidth } from './text.js';
 
 /** Three bytes a pixel, red first, rows from the top. */
 export interface Image {
+  /** Pixels a row. */
   width: number;
+  /** Rows. */
   height: number;
+  /** 3 width height bytes: red, green and blue of each pixel, row after row. */
   data: Uint8Array;
 }
 

@@ -28,7 +28,15 @@ export interface Slot {
 
 export interface SessionOptions {
   /** onnxruntime's names ('cpu', 'cuda', ...) or its objects with settings, in order of preference; `['cpu']`. */
-  executionProviders?: readonly (string | { name: string; [setting: string]: unknown })[];
+  executionProviders?: readonly (
+    | string
+    | {
+        /** Such as `'cuda'`. */
+        name: string;
+        /** Whatever onnxruntime takes for it. */
+        [setting: string]: unknown;
+      }
+  )[];
   /** Threads of one operator; onnxruntime's own choice where absent. */
   threads?: number;
 }

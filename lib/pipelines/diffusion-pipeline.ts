@@ -37,6 +37,7 @@ import {
 import { readTraining, type Training } from './scheduler-config.js';
 import { Vae } from './vae.js';
 
+/** How {@link DiffusionPipeline.fromPretrained} loads a folder. */
 export interface PipelineOptions {
   /** onnxruntime's execution providers in order of preference; what `device` says where absent. */
   executionProviders?: SessionOptions['executionProviders'];

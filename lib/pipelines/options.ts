@@ -34,12 +34,28 @@ export interface SchedulerLike {
   /** Resets all state. */
   setTimesteps(steps: number): void;
   /** Anything that can be iterated over, or has `data` that can. */
-  readonly timesteps: Iterable<number | bigint> | { readonly data: Iterable<number | bigint> };
+  readonly timesteps:
+    | Iterable<number | bigint>
+    | {
+        /** The timesteps in order. */
+        readonly data: Iterable<number | bigint>;
+      };
   /** The standard deviation of the start state; 1. */
   readonly initNoiseSigma?: number;
+  /** The network's input for the state; the state itself where absent. */
   scaleModelInput?(x: Tensor, t: number): Tensor;
   /** The next state, or an object or an array with it. */
-  step(output: Tensor, t: number, x: Tensor): Tensor | { readonly prevSample: Tensor } | readonly Tensor[];
+  step(
+    output: Tensor,
+    t: number,
+    x: Tensor,
+  ):
+    | Tensor
+    | {
+        /** The next state. */
+        readonly prevSample: Tensor;
+      }
+    | readonly Tensor[];
   /** Needed for `image` and `mask`. */
   addNoise?(x0: Tensor, noise: Tensor, t: number): Tensor;
   /** Told where a run from a picture begins. */
@@ -64,12 +80,15 @@ export interface CommonOptions extends SolverChoices {
   overlong?: 'refuse' | 'cut';
   /** Told about what went on differently than asked for (a prompt that was cut). */
   onWarning?: (message: string) => void;
+  /** Told after each step. What it throws ends the call; a promise is not waited for. */
   onStep?: (progress: Progress) => void;
   /** Looked at before every network call: the promise then rejects with its reason. */
   signal?: AbortSignal;
 }
 
+/** What a call of the pipeline takes. */
 export interface GenerateOptions extends CommonOptions {
+  /** What the pictures are to show; one text or several. */
   prompt: string | readonly string[];
   /** What the guidance leads away from; one for all prompts, or one each. The empty prompt. */
   negativePrompt?: string | readonly string[];
@@ -88,8 +107,9 @@ export interface GenerateOptions extends CommonOptions {
   seeds?: readonly number[];
   /** Pictures of every prompt; 1. All pictures of the first prompt come first. */
   count?: number;
-  /** Pixels; what the network was trained on, or what `image` has. Multiples of a latent's pixels. */
+  /** Pixels; what the network was trained on, or what `image` has. A multiple of a latent's pixels. */
   width?: number;
+  /** As `width`. */
   height?: number;
   /** Image to image: where to start from, 3 bytes a pixel; one for all prompts, or one each. */
   image?: Image | readonly Image[];
@@ -104,6 +124,7 @@ export interface GenerateOptions extends CommonOptions {
   batchSize?: number;
 }
 
+/** What {@link DiffusionPipeline.edit} takes (Couairon et al. 2022, arXiv 2210.11427). */
 export interface EditOptions extends CommonOptions {
   /** What is edited. */
   image: Image;
@@ -131,16 +152,19 @@ export interface EditOptions extends CommonOptions {
   seed?: number;
 }
 
+/** What `onStep` is told. */
 export interface Progress {
-  /** Completed steps of this batch, and how many there will be (0 with the adaptive method, where nobody knows). */
+  /** Completed steps of this batch. */
   step: number;
+  /** How many there will be; 0 with the adaptive method, where nobody knows. */
   steps: number;
   /** Evaluations of this batch. */
   nfe: number;
   /** The schedule's time that the state has reached; what the network was told with a scheduler object. */
   t: number;
-  /** Which batch, from 0, of how many. */
+  /** Which batch, from 0. */
   batch: number;
+  /** Of how many. */
   batches: number;
   /** The state; overwritten by the next step. */
   x: Tensor;
@@ -153,19 +177,30 @@ export interface Progress {
   preview: (options?: { decode?: boolean }) => Promise<Image[]>;
 }
 
+/** What a call gives. */
 export interface Generation {
   /** In the order of prompts, each one's pictures together. */
   images: Image[];
-  /** What the pictures were made of, pixels or latents: `[pictures, channels, height, width]`, float32. */
-  sample: { type: 'float32'; data: Float32Array; dims: number[] };
+  /** What the pictures were made of, pixels or latents. */
+  sample: {
+    /** Always this. */
+    type: 'float32';
+    /** Row-major. */
+    data: Float32Array;
+    /** `[pictures, channels, height, width]`. */
+    dims: number[];
+  };
   /** Network evaluations for a picture; the most, where the adaptive method took more for some than for others. */
   nfe: number;
+  /** Of each picture. */
   seeds: number[];
   /** The classifier-free guidance scale in effect. */
   guidance: number;
+  /** Where the time went. */
   timings: Timings;
 }
 
+/** What {@link DiffusionPipeline.edit} gives. */
 export interface Edit extends Generation {
   /** White where the picture was made anew; of the image's size. */
   mask: Image;
@@ -175,10 +210,13 @@ export interface Edit extends Generation {
 export interface Timings {
   /** The median network call; under classifier-free guidance it evaluates two samples a picture. */
   networkMs: number;
+  /** All of them. */
   networkTotalMs: number;
+  /** How many. */
   networkCalls: number;
   /** The median solver step: guidance, update and checks of the whole batch, without the network. */
   stepMs: number;
+  /** All of them. */
   stepTotalMs: number;
   /** The median call of the classifier; absent without one. */
   classifierMs?: number;
@@ -186,6 +224,7 @@ export interface Timings {
   encodeMs: number;
   /** Pixels to latents and back; absent for networks in pixels. */
   vaeMs?: number;
+  /** From the call to its answer. */
   totalMs: number;
 }
 

@@ -1,17 +1,18 @@
 // Sequences of training variances beta_n, as diffusion networks were trained with.
 import { finiteNumber, knownOptions, numbers, oneOf, outOfRange, wholeNumber } from '../check.js';
 
+/** The names that {@link betas} knows, those of diffusers. */
 export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';
 
 /**
  * The variances beta_0 ... beta_{n-1} of a discrete-time diffusion process.
  *
  * - `'linear'`: equispaced from `start` (0.0001) to `end` (0.02). Ho et al. 2020, "Denoising Diffusion Probabilistic
- *   Models", section 4.
+ *   Models", in its experiments.
  * - `'scaled_linear'`: squares of equispaced roots, from `start` (0.00085) to `end` (0.012); Stable Diffusion.
  * - `'squaredcos_cap_v2'`: 1 - alphaBar((i+1)/n) / alphaBar(i/n), at most 0.999, where alphaBar(t) =
  *   cos^2(pi/2 (t + 0.008) / 1.008). Nichol & Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models",
- *   equation 17. It has neither `start` nor `end`.
+ *   the cosine schedule. It has neither `start` nor `end`.
  *
  * @param n number of training steps, at least 1; 1000 unless told
  * @throws TypeError for another name or an unknown option; RangeError for n < 1 or an end outside (0, 1)

@@ -55,7 +55,7 @@ export function linearCurve(beta0: number, beta1: number): Curve {
 
 /**
  * alpha = cos(a + d) / cos a, where a = pi/2 s / (1 + s) and d = pi/2 t / (1 + s). Nichol & Dhariwal 2021, "Improved
- * Denoising Diffusion Probabilistic Models", eq. 17; in continuous time Lu et al. 2022, "DPM-Solver".
+ * Denoising Diffusion Probabilistic Models", the cosine schedule; in continuous time Lu et al. 2022, "DPM-Solver".
  */
 export function cosineCurve(s: number, high: number): Curve {
   const scale = Math.PI / 2 / (1 + s);
@@ -92,7 +92,8 @@ export function cosineCurve(s: number, high: number): Curve {
 
 /**
  * sigma = s t / (1 + (s - 1) t) and alpha = 1 - sigma. Liu et al. 2022, "Flow Straight and Fast"; the shift s is that
- * of Esser et al. 2024, "Scaling Rectified Flow Transformers", eq. 23. It moves lambda by -log s. The network gets sigma.
+ * by resolution of Esser et al. 2024, "Scaling Rectified Flow Transformers". It moves lambda by -log s. The network gets
+ * sigma.
  */
 export function flowCurve(s: number): Curve {
   // 1 + (s - 1) t, as a sum of two positive numbers.

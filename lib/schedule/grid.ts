@@ -10,7 +10,12 @@ export { fixedOrders, multistepOrders, type Order, singlestepOrders } from './or
 /** The names that skipType takes. */
 export const SKIP_TYPES = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
 
-/** How the times of a run are spaced; see {@link timeGrid}. */
+/**
+ * How the times of a run are spaced: `'time_uniform'` in t, `'time_quadratic'` in sqrt(t) (Song et al. 2021, arXiv
+ * 2010.02502), `'logSNR'` and `'exponential'` in lambda (Lu et al. 2022, arXiv 2206.00927), `'karras'` in
+ * (sigma / alpha)^(1/7) (Karras et al. 2022, arXiv 2206.00364, eq. 5), `'beta'` by quantiles of Beta(0.6, 0.6) in
+ * sigma / alpha (Lee et al. 2024, "Beta Sampling is All You Need"). All but the first two need finite lambda at both ends.
+ */
 export type SkipType = (typeof SKIP_TYPES)[number];
 
 export interface GridOptions {

@@ -1,19 +1,36 @@
 import { knownOptions, numbers, oneOf, outOfRange, positiveNumber, wrongType } from '../check.js';
 import { type Curve, cosineCurve, discreteCurve, edmCurve, flowCurve, linearCurve } from './curves.js';
 
+/** Which of the five constructors made a schedule. */
 export type ScheduleKind = 'discrete' | 'linear' | 'cosine' | 'flow' | 'edm';
 
 /** What becomes of the noisiest training steps, those with lambda < -5.1; see {@link NoiseSchedule.discrete}. */
 export type Clip = 'tail' | 'official' | false;
 
+/** What {@link NoiseSchedule.discrete} takes: either betas or their cumulative products. */
 export type DiscreteOptions = (
-  | { betas: ArrayLike<number>; alphasCumprod?: undefined }
-  | { alphasCumprod: ArrayLike<number>; betas?: undefined }
-) & { clip?: Clip };
+  | {
+      /** Training variances, two or more in (0, 1); the last may be 1 with `clip: false`. */
+      betas: ArrayLike<number>;
+      /** Not beside betas. */
+      alphasCumprod?: undefined;
+    }
+  | {
+      /** Products of 1 - beta, two or more in (0, 1), falling strictly; the last may be 0 with `clip: false`. */
+      alphasCumprod: ArrayLike<number>;
+      /** Not beside alphasCumprod. */
+      betas?: undefined;
+    }
+) & {
+  /** `'tail'`. */
+  clip?: Clip;
+};
 
 /** A schedule at one time. */
 export interface ScheduleNode {
+  /** 0 at a noise end. */
   readonly alpha: number;
+  /** 0 at a clean end. */
   readonly sigma: number;
   /** log(alpha / sigma): Infinity at a clean end, -Infinity at a noise end. */
   readonly lambda: number;
@@ -34,6 +51,7 @@ const ROUNDING = 1e-12;
  * Lu et al. 2022, "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps".
  */
 export class NoiseSchedule {
+  /** Which constructor made it. */
   readonly kind: ScheduleKind;
   /** Where sampling starts by default: the largest time, or sigmaMax. */
   readonly T: number;
@@ -155,10 +173,12 @@ export class NoiseSchedule {
     return this.#curve.logAlpha(this.within(t));
   }
 
+  /** alpha_t, what is left of the data: 1 to 0. */
   alpha(t: number): number {
     return this.#curve.alpha(this.within(t));
   }
 
+  /** sigma_t, the standard deviation of the noise. */
   sigma(t: number): number {
     return this.#curve.sigma(this.within(t));
   }

@@ -282,7 +282,7 @@ export class PNDMScheduler extends LabelScheduler {
   }
 }
 
-/** The four evaluations of a classical Runge-Kutta step between two timesteps (PNDM, eq. 13). */
+/** The four evaluations of a classical Runge-Kutta step between two timesteps (PNDM's pseudo Runge-Kutta). */
 function runge(from: number, to: number, half: number): { times: number[]; moves: Move[] } {
   const middle = to + half;
   return {

@@ -128,7 +128,7 @@ export function spacedSigmas(
   }
 }
 
-/** sigma -> s sigma / (1 + (s - 1) sigma): Esser et al. 2024, "Scaling Rectified Flow Transformers", eq. 23. @internal */
+/** sigma -> s sigma / (1 + (s - 1) sigma): Esser et al. 2024, "Scaling Rectified Flow Transformers". @internal */
 export function shifted(sigma: number, shift: number): number {
   return (shift * sigma) / (1 + (shift - 1) * sigma);
 }

@@ -9,7 +9,10 @@ import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorVie
 import { type ClassRules, resolveConfig, type SchedulerConfig, type Settings } from './config.js';
 
 /** Numbers that are iterable as they are and have the `data` that diffusers.js reads: one and the same array. */
-export type Sequence<T extends Int32Array | Float32Array = Int32Array | Float32Array> = T & { readonly data: T };
+export type Sequence<T extends Int32Array | Float32Array = Int32Array | Float32Array> = T & {
+  /** The array itself. */
+  readonly data: T;
+};
 
 /** What {@link Scheduler.setTimesteps} takes besides a number of steps. */
 export interface TimestepOptions {

@@ -1,4 +1,4 @@
-// Step-size control by a pair of orders (Lu et al. 2022, "DPM-Solver", appendix C): 1 and 2, or 2 and 3, that share
+// Step-size control by a pair of orders (Lu et al. 2022, "DPM-Solver": DPM-Solver-12 and -23): 1 and 2, or 2 and 3, that share
 // their network evaluations.
 import { ROW, SUM, type Update } from '../coefficients.js';
 import { requireFiniteLambda } from '../schedule/grid.js';

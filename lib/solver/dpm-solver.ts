@@ -15,12 +15,13 @@ import {
 } from './options.js';
 import { FixedRun, type InternalRun, type Run } from './run.js';
 
+/** What {@link DPMSolver.sample} and {@link DPMSolver.invert} resolve to. */
 export interface Sampling {
   /** In xT's class and type, the caller's own. */
   sample: Tensor;
   /** Network evaluations made; a doubled batch counts once. */
   nfe: number;
-  /** Of the SDE's noise. */
+  /** Of the SDE's noise: what was given, or chosen; absent for an ODE. */
   seed?: number | number[];
   /** The start, each completed step, and the denoised result; with `intermediates: true`. */
   intermediates?: Tensor[];
@@ -58,7 +59,13 @@ export class DPMSolver {
     return this.#drive(this.#build(xT, options, false), options);
   }
 
-  /** Goes from data to noise along the same ODE. tStart defaults to the schedule's epsilon, tEnd to its T. */
+  /**
+   * Goes from data to noise along the same ODE.
+   *
+   * @param x0 data, [B, ...]; not written to
+   * @param options tStart defaults to the schedule's epsilon, tEnd, which is above it, to T; no `denoiseToZero`, no SDE
+   * @returns rejects as {@link sample} does
+   */
   async invert(x0: Tensor, options: SampleOptions = {}): Promise<Sampling> {
     return this.#drive(this.#build(x0, options, true), options);
   }
@@ -66,6 +73,8 @@ export class DPMSolver {
   /**
    * The loop turned inside out, for those who own it.
    *
+   * @param xT noise, [B, ...]; not written to
+   * @returns a run that stands before its first evaluation; signal is not looked at
    * @throws TypeError or RangeError for options that are unknown, out of range or do not go together
    */
   start(xT: Tensor, options: SampleOptions = {}): Run {
@@ -75,7 +84,11 @@ export class DPMSolver {
   /**
    * alpha_t x0 + sigma_t noise.
    *
+   * @param x0 data, [B, ...]; not written to
+   * @param t a time within the schedule
    * @param noise a tensor of the dims and type of x0; standard normal noise from a random seed where absent
+   * @returns a tensor of x0's class, type and dims
+   * @throws TypeError, RangeError for tensors that do not fit or a time outside of the schedule
    */
   addNoise(x0: Tensor, t: number, noise?: Tensor): Tensor {
     const x = readTensor(x0, 'x0');

@@ -15,31 +15,66 @@ import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import type { Tensor, TensorType } from '../tensor.js';
 
-/** A network: called with the state and modelTime, gives its prediction in a tensor of the same dims. */
+/**
+ * A network: called with the state ([B, ...], or [2B, ...] under classifier-free guidance) and modelTime, gives its
+ * prediction in a tensor of the same dims, of the state's type or in float16 for a float32 state.
+ */
 export type Model = (x: Tensor, t: number, signal?: AbortSignal) => Tensor | Promise<Tensor>;
 
 export const ALGORITHMS = ['dpmsolver++', 'dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver'] as const;
+/** Data prediction (`++`, arXiv 2211.01095) or noise prediction (arXiv 2206.00927), as ODE or as SDE (`sde-`). */
 export type AlgorithmType = (typeof ALGORITHMS)[number];
 export const MODEL_TYPES = ['noise', 'x_start', 'v', 'score', 'flow'] as const;
+/** What a network predicts: epsilon, x0, v = alpha epsilon - sigma x0, the score -epsilon / sigma, epsilon - x0. */
 export type NetworkType = (typeof MODEL_TYPES)[number];
 export const METHODS = ['multistep', 'singlestep', 'singlestep_fixed', 'adaptive'] as const;
+/** Steps with earlier predictions, steps with stages of their own, the same in one order only, or steps of controlled size. */
 export type SolverMethod = (typeof METHODS)[number];
 
+/**
+ * How a condition comes in: not by the solver, by two predictions (Ho & Salimans 2022, arXiv 2207.12598), or by the
+ * gradient of a classifier (Dhariwal & Nichol 2021, arXiv 2105.05233).
+ */
 export type GuidanceOption =
-  | { type: 'uncond' }
-  /** The model is called with the batch doubled, first half unconditional, second conditional. */
-  | { type: 'classifier-free'; scale: number }
-  /** `gradient` of log p(condition | x) in x; t is modelTime. Not needed for `start`, whose `advance` takes it. */
-  | { type: 'classifier'; scale: number; gradient?: (x: Tensor, t: number) => Tensor | Promise<Tensor> };
+  | {
+      /** The network's prediction as it is. */
+      type: 'uncond';
+    }
+  | {
+      /** The model is called with the batch doubled, first half unconditional, second conditional. */
+      type: 'classifier-free';
+      /** s of u + s (c - u); finite. With 1 the batch is not doubled, and all of it conditional. */
+      scale: number;
+    }
+  | {
+      /** The gradient is taken off the noise prediction: epsilon - s sigma g. */
+      type: 'classifier';
+      /** s; finite. */
+      scale: number;
+      /** Of log p(condition | x) in x; t is modelTime. Not needed for `start`, whose `advance` takes it. */
+      gradient?: (x: Tensor, t: number) => Tensor | Promise<Tensor>;
+    };
 
+/** What belongs to a network and its solver; what is unknown or out of range is a TypeError or a RangeError. */
 export interface SolverOptions {
   /** `'dpmsolver++'`: data prediction (default); `'dpmsolver'`: noise prediction; `sde-`: their stochastic forms. */
   algorithmType?: AlgorithmType;
   /** What the network predicts; `'noise'`. */
   modelType?: NetworkType;
+  /** `{ type: 'uncond' }`. */
   guidance?: GuidanceOption;
-  /** Dynamic thresholding of x0 (Saharia et al. 2022): ratio 0.995, maxValue 1. Data-prediction algorithms only. */
-  thresholding?: boolean | { ratio?: number; maxValue?: number };
+  /**
+   * Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487): x0 is clipped to [-s, s] and divided by s, where s is a
+   * quantile of |x0| in the sample. Data-prediction algorithms only; false.
+   */
+  thresholding?:
+    | boolean
+    | {
+        /** Which quantile, 0 to 1; 0.995. */
+        ratio?: number;
+        /** s is at least this, above 0; 1. */
+        maxValue?: number;
+      };
   /** The third-order multistep update as published, which is of second order (default), or corrected. */
   thirdOrder?: 'published' | 'exact';
   /**
@@ -56,25 +91,30 @@ export interface SolverOptions {
   modelDtype?: TensorType;
   /** Stop with an error where xT, the network's output or a corrector's result is not finite; true. */
   checkFinite?: boolean;
-  /** Threads of the native step; as many as pay off. */
+  /** Threads of the native step, 1 to 1024; as many as pay off. */
   threads?: number;
+  /** Where the step runs: `'auto'` (default) is the CPU so far, `'cuda'` is refused. */
   device?: 'auto' | 'cpu' | 'cuda';
 }
 
+/** What belongs to one run. */
 export interface SampleOptions {
-  /** Network evaluations; 20. */
+  /**
+   * Network evaluations, 1 or more; 20. `'singlestep_fixed'` makes floor(steps / order) order of them, adaptive runs as
+   * many as they need.
+   */
   steps?: number;
-  /** 2. */
+  /** Of the method; 2. Adaptive runs: 2 or 3. */
   order?: 1 | 2 | 3;
   /** `'multistep'`. */
   method?: SolverMethod;
   /** `'time_uniform'`, or steps + 1 strictly monotone times, both ends included. */
   skipType?: SkipType | readonly number[] | Float64Array;
-  /** `'dpmsolver'`. */
+  /** Second and third order: the papers' weights, `'dpmsolver'` (default), or those of the Taylor expansion. */
   solverType?: 'dpmsolver' | 'taylor';
-  /** The schedule's T. */
+  /** The schedule's time at which the run begins; its T. */
   tStart?: number;
-  /** The schedule's epsilon. */
+  /** The schedule's time at which it ends; its epsilon. */
   tEnd?: number;
   /** Lower orders at the end: below 10 steps (true, default), never (false), or below that many. */
   lowerOrderFinal?: boolean | number;
@@ -90,6 +130,10 @@ export interface SampleOptions {
   maxNfe?: number;
   /** Of the SDE's noise: one for the whole batch, or one per sample. Chosen and returned where absent. */
   seed?: number | readonly number[];
+  /**
+   * Of SDE runs: `'torch'` (default), the draws of a torch script after the one of xT, or `'philox'`, drawn element by
+   * element and so the same on every device.
+   */
   noise?: 'torch' | 'philox';
   /** Return the states between; false. */
   intermediates?: boolean;
@@ -99,14 +143,17 @@ export interface SampleOptions {
   signal?: AbortSignal;
 }
 
+/** What {@link SampleOptions.onStep} is told. */
 export interface Progress {
   /** Completed steps. */
   step: number;
+  /** How many there will be; 0 for adaptive runs, where nobody knows. */
   steps: number;
   /** Network evaluations so far. */
   nfe: number;
   /** The schedule's time that the state has reached. */
   t: number;
+  /** The state, [B, ...]: a view that the next step overwrites. */
   x: Tensor;
 }
 

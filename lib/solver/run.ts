@@ -12,6 +12,7 @@ import { type Evaluation, fixedPlan, type Plan } from './plan.js';
  *     run.result;
  */
 export interface Run {
+  /** Is there nothing left to evaluate? */
   readonly done: boolean;
   /**
    * What the network gets: 2B samples under classifier-free guidance with a scale other than 1. A view that the next

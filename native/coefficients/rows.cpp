@@ -101,7 +101,7 @@ struct Transport {
 
 // The exact solution between two regular nodes, with the linear part and the noise integrated in closed form.
 // data:  x_t = sigma_t/sigma_s e^{-tau^2 h} x_s + alpha_t (integral of D) + sigma_t sqrt(1 - e^{-2 tau^2 h}) z
-//        (DPM-Solver++, Proposition 4.1 for tau = 0; SDE-DPM-Solver++ for tau = 1)
+//        (DPM-Solver++, the exact solution by the data prediction model, for tau = 0; SDE-DPM-Solver++ for tau = 1)
 // noise: x_t = alpha_t/alpha_s x_s - sigma_t (integral of epsilon) + tau sigma_t sqrt(e^{2h} - 1) z
 //        (DPM-Solver, Proposition 3.1, eq. 3.4 for tau = 0; SDE-DPM-Solver for tau = 1)
 Transport Between(Form form, const Node& target, const Node& base, double h, double tau2) {
@@ -116,7 +116,7 @@ Transport Between(Form form, const Node& target, const Node& base, double h, dou
   return {a, -target.sigma, std::sqrt(tau2) * target.sigma * Exp(h) * std::sqrt(-Expm1(-2 * h))};
 }
 
-// Order 1 with the target or the base at an end: the limits of order 1 (DPM-Solver-1, eq. 3.7), h infinite.
+// Order 1 with the target or the base at an end: the limits of order 1 (DPM-Solver-1, section 3.2), h infinite.
 // `w` is the weight of P times the gain. Higher orders would extrapolate a slope over an infinite distance.
 Status AtEnd(const Update& u, double* a, double* w, double* n) {
   const Node& t = u.target;
@@ -156,7 +156,7 @@ void AddSlope(double* w, double weight, int j, double h, double distance) {
   w[j] -= slope;
 }
 
-// Multistep weights of P, D1, D2 (DPM-Solver++, Algorithm 2 for order 2; orders 2 and 3 of the published code).
+// Multistep weights of P, D1, D2 (order 2: DPM-Solver++(2M); orders 2 and 3 of the published code).
 // With r0 = (lambda_0 - lambda_1) / h, r1 = (lambda_1 - lambda_2) / h:
 //   order 2:  W1 P + W1/2 (P - D1)/r0            (taylor: W2 instead of W1/2)
 //   order 3:  W1 P + W2 P1 + W3 P2,   a = (P - D1)/r0,   b = (D1 - D2)/r1,
@@ -195,9 +195,9 @@ void Multistep(const Update& u, double h, double* w) {
 }
 
 // Singlestep weights: the prediction at the base is D1 (order 2) or D2 (order 3), M_s below.
-// Order 2 (DPM-Solver, Algorithm 1; DPM-Solver++, Algorithm 1), P at s1, r1 = (lambda_s1 - lambda_s) / h:
+// Order 2 (DPM-Solver-2, DPM-Solver++(2S)), P at s1, r1 = (lambda_s1 - lambda_s) / h:
 //   W1 M_s + W1/2 (P - M_s)/r1                   (taylor: W2 instead of W1/2)
-// Order 3 (DPM-Solver, Algorithm 2), P at s2, D1 at s1:
+// Order 3 (DPM-Solver-3), P at s2, D1 at s1:
 //   W1 M_s + W2 (P - M_s)/r2                     third order only if r2 = 2/3 + O(h)
 //   taylor: W1 M_s + W2 P1 + W3 P2,   a = (D1 - M_s)/r1,   b = (P - M_s)/r2,
 //           P1 = (r2 a - r1 b) / (r2 - r1),   P2 = 2 (b - a) / (r2 - r1)

@@ -38,8 +38,8 @@ enum class Status : int {
 
 // P = cx x + cm m + cu u + cg g at the node `eval`, D0 = P, no transform. `scale` is the guidance scale s:
 // classifier-free m <- u + s (m - u) (Ho & Salimans 2022); classifier epsilon <- epsilon - s sigma g, where g is
-// the gradient of log p(y | x) (Dhariwal & Nichol 2021, Algorithm 2). Writes the entries kCx .. kTransform and
-// kEp .. kEu of `row`.
+// the gradient of log p(y | x) (Dhariwal & Nichol 2021, arXiv 2105.05233, guided DDIM). Writes the entries
+// kCx .. kTransform and kEp .. kEu of `row`.
 Status PredictionRow(double* row, ModelType model_type, Form form, const Node& eval, Guidance guidance, double scale);
 
 // One update from `base` to `target`.

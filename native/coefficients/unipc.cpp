@@ -27,8 +27,8 @@ double LagrangeCoefficient(const double* nu, int count, int j, int i) {
 // One step from `start`, where the state and `latest` are, to `target`, with further predictions:
 //   x_t = a x_s + gain (W_1 m_0 + sum over j of rho_j (m_j - m_0) / nu_j),   nu_j = (lambda_j - lambda_s) / h,
 //   sum over j of rho_j nu_j^{i-1} = i! W_{i+1},   i = 1 .. count
-// (arXiv 2302.04867, eqs. 3 to 6, where W_{k} / h = phi_k(h)). With one further prediction rho is B(h) / 2, as in the
-// published code: UniP-2 and UniC-1.
+// (UniP-p and UniC-p of arXiv 2302.04867 with B(h); W_k / h = phi_k(h)). With one further prediction rho is B(h) / 2,
+// as in the published code: UniP-2 and UniC-1.
 Status Step(Form form, bool bh1, const Node& target, const Node& start, int latest, const Prediction* further,
             int count, double* sum) {
   Update first{};

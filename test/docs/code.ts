@@ -1,0 +1,202 @@
+// Code blocks as modules that can be checked and run. A name that a block neither declares nor imports comes from the
+// blocks before it on its page, and otherwise from test/docs/stand-ins: a page can speak of `unet` without making one.
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+import type { Block } from './pages.js';
+
+export const LANGUAGES = ['ts', 'js', 'mjs'];
+
+/** A block as a module. */
+export interface Unit {
+  block: Block;
+  /** Its TypeScript, in the scratch folder. */
+  path: string;
+  /** Its JavaScript. */
+  module: string;
+}
+
+export interface Complaint {
+  page: string;
+  line: number;
+  message: string;
+}
+
+function parse(name: string, text: string): ts.SourceFile {
+  return ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true, ts.ScriptKind.TS);
+}
+
+/** What a module declares at its top level, and whether as a type only. */
+export function declared(source: ts.SourceFile): Map<string, 'value' | 'type'> {
+  const names = new Map<string, 'value' | 'type'>();
+  const bind = (name: ts.BindingName): void => {
+    if (ts.isIdentifier(name)) names.set(name.text, 'value');
+    else for (const element of name.elements) if (ts.isBindingElement(element)) bind(element.name);
+  };
+  for (const statement of source.statements) {
+    if (ts.isVariableStatement(statement)) {
+      for (const { name } of statement.declarationList.declarations) bind(name);
+    } else if (ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement)) {
+      if (statement.name) names.set(statement.name.text, 'value');
+    } else if (ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)) {
+      names.set(statement.name.text, 'type');
+    } else if (ts.isImportDeclaration(statement) && statement.importClause) {
+      const { importClause } = statement;
+      const all = importClause.phaseModifier === ts.SyntaxKind.TypeKeyword ? 'type' : 'value';
+      if (importClause.name) names.set(importClause.name.text, all);
+      const bindings = importClause.namedBindings;
+      if (bindings && ts.isNamespaceImport(bindings)) names.set(bindings.name.text, all);
+      if (bindings && ts.isNamedImports(bindings)) {
+        for (const { name, isTypeOnly } of bindings.elements) names.set(name.text, isTypeOnly ? 'type' : all);
+      }
+    }
+  }
+  return names;
+}
+
+function isExported(statement: ts.Statement): boolean {
+  return (
+    ts.canHaveModifiers(statement) &&
+    (ts.getModifiers(statement) ?? []).some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)
+  );
+}
+
+/** The names that a block speaks of (not those after a dot, nor keys), and those that it assigns to. */
+function mentioned(source: ts.SourceFile): { names: Set<string>; assigned: Set<string> } {
+  const names = new Set<string>();
+  const assigned = new Set<string>();
+  const visit = (node: ts.Node): void => {
+    if (ts.isIdentifier(node)) {
+      const { parent } = node;
+      const member =
+        (ts.isPropertyAccessExpression(parent) && parent.name === node) ||
+        (ts.isPropertyAssignment(parent) && parent.name === node) ||
+        (ts.isMethodDeclaration(parent) && parent.name === node) ||
+        (ts.isBindingElement(parent) && parent.propertyName === node);
+      if (!member) names.add(node.text);
+    }
+    if (
+      ts.isBinaryExpression(node) &&
+      node.operatorToken.kind >= ts.SyntaxKind.FirstAssignment &&
+      node.operatorToken.kind <= ts.SyntaxKind.LastAssignment &&
+      ts.isIdentifier(node.left)
+    ) {
+      assigned.add(node.left.text);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return { names, assigned };
+}
+
+/** Stand-in -> its module. */
+export function standIns(root: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const file of readdirSync(join(root, 'test/docs/stand-ins'))) {
+    const source = parse(file, readFileSync(join(root, 'test/docs/stand-ins', file), 'utf8'));
+    for (const statement of source.statements) {
+      if (!isExported(statement)) continue;
+      for (const name of declared({ statements: [statement] } as unknown as ts.SourceFile).keys()) {
+        found.set(name, file.replace(/\.ts$/, '.js'));
+      }
+    }
+  }
+  return found;
+}
+
+/** Writes the blocks into `scratch`, a folder that sees the packages of the checkout as an installed project would. */
+export function write(root: string, scratch: string, all: readonly Block[]): Unit[] {
+  mkdirSync(join(scratch, 'node_modules'), { recursive: true });
+  // 'junction' matters on Windows only, where it needs no privilege.
+  const link = (from: string, to: string) => symlinkSync(join(root, from), join(scratch, to), 'junction');
+  link('.', 'node_modules/dpm-solver');
+  for (const name of ['onnxruntime-node', 'onnxruntime-common', 'hono', '@hono', '@types', 'undici-types']) {
+    link(`node_modules/${name}`, `node_modules/${name}`);
+  }
+  link('models', 'models');
+  link('test/fixtures/models', 'fixtures');
+  writeFileSync(join(scratch, 'package.json'), '{ "type": "module" }');
+  const places = standIns(root);
+  for (const file of new Set(places.values())) {
+    const name = file.replace(/\.js$/, '.ts');
+    const text = readFileSync(join(root, 'test/docs/stand-ins', name), 'utf8');
+    mkdirSync(join(scratch, 'stand-ins'), { recursive: true });
+    writeFileSync(join(scratch, 'stand-ins', name), text);
+    writeFileSync(join(scratch, 'stand-ins', file), transpile(text));
+  }
+  const earlier = new Map<string, Map<string, { file: string; kind: 'value' | 'type' }>>();
+  return all.map((block) => {
+    const page = block.page.replace(/\.md$/, '').replaceAll('/', '-');
+    const file = `${page}-${block.number}`;
+    const source = parse(file, block.text);
+    const own = declared(source);
+    const { names, assigned } = mentioned(source);
+    const before = earlier.get(block.page) ?? new Map();
+    earlier.set(block.page, before);
+    const head: string[] = [];
+    for (const name of names) {
+      if (own.has(name)) continue;
+      const stand = block.with.get(name);
+      const known = stand === undefined ? before.get(name) : undefined;
+      const place = known ? `./${known.file}.js` : `./stand-ins/${places.get(stand ?? name)}`;
+      if (!known && !places.has(stand ?? name)) {
+        if (stand) throw new Error(`${block.page}:${block.line}: there is no stand-in ${stand} in test/docs/stand-ins`);
+        continue;
+      }
+      const original = stand ?? name;
+      if (assigned.has(name)) head.push(`import { ${original} as $${name} } from '${place}'; let ${name} = $${name};`);
+      else head.push(`import ${known?.kind === 'type' ? 'type ' : ''}{ ${original} as ${name} } from '${place}';`);
+    }
+    const taken = new Set(
+      source.statements
+        .filter(isExported)
+        .flatMap((s) => [...declared({ statements: [s] } as unknown as ts.SourceFile).keys()]),
+    );
+    const tail = [...own]
+      .filter(([name]) => !taken.has(name))
+      .map(([name, kind]) => `export ${kind === 'type' ? 'type ' : ''}{ ${name} };`);
+    for (const [name, kind] of own) before.set(name, { file, kind });
+    // One line before the block's own, so that its lines are found again.
+    const text = `${head.join(' ')}\n${block.text}\n${tail.join(' ')}\nexport {};\n`;
+    const path = join(scratch, `${file}.ts`);
+    writeFileSync(path, text);
+    const module = join(scratch, `${file}.js`);
+    writeFileSync(module, transpile(text));
+    return { block, path, module };
+  });
+}
+
+function transpile(text: string): string {
+  const compilerOptions = {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.ES2022,
+    verbatimModuleSyntax: true,
+  };
+  return ts.transpileModule(text, { compilerOptions }).outputText;
+}
+
+/** What a strict compiler has to say about the blocks, by lines of their pages. */
+export function typecheck(units: readonly Unit[]): Complaint[] {
+  const program = ts.createProgram(
+    units.map(({ path }) => path),
+    {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.NodeNext,
+      moduleResolution: ts.ModuleResolutionKind.NodeNext,
+      lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+      types: ['node'],
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+      verbatimModuleSyntax: true,
+    },
+  );
+  const byPath = new Map(units.map((unit) => [unit.path.replaceAll('\\', '/'), unit]));
+  return ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
+    const message = ts.flattenDiagnosticMessageText(messageText, ' ');
+    const unit = file && byPath.get(file.fileName);
+    const line = file && start !== undefined ? file.getLineAndCharacterOfPosition(start).line : 0;
+    if (!unit) return { page: file?.fileName ?? 'the compiler', line: line + 1, message };
+    return { page: unit.block.page, line: unit.block.line + line - 1, message };
+  });
+}
