@@ -55,7 +55,7 @@ const LIGHT_RANGE = [0.85, 1.15] as const;
 
 type Rgb = readonly [number, number, number];
 
-const PALETTE: Record<Color, Rgb> = {
+export const PALETTE: Record<Color, Rgb> = {
   red: [0.86, 0.12, 0.12],
   green: [0.14, 0.62, 0.2],
   blue: [0.14, 0.24, 0.86],
@@ -92,7 +92,7 @@ function cross(arm: number, half: number): number[][] {
   ];
 }
 
-interface Outline {
+export interface Outline {
   /** Corners of a polygon, or the inner radius of a disc (0: without a hole). */
   corners?: number[][];
   hole: number;
@@ -124,7 +124,7 @@ function disc(hole: number): Outline {
  * The outlines that count as each shape. Stars and crosses may be slimmer than the ones trained on, since guidance
  * makes figures slimmer; blobs are stouter, so that this lets none of them pass.
  */
-const OUTLINES: Record<Shape, readonly Outline[]> = {
+export const OUTLINES: Record<Shape, readonly Outline[]> = {
   circle: [disc(0)],
   square: [
     polygon([
@@ -146,7 +146,7 @@ const OUTLINES: Record<Shape, readonly Outline[]> = {
   ring: [disc(0.55)],
 };
 
-interface Placement {
+export interface Placement {
   x: number;
   y: number;
   radius: number;
@@ -444,7 +444,7 @@ export function promptFor(size: Size, color: Color, shape: Shape, background: Co
 }
 
 /** A small generator of numbers in [0, 1) (mulberry32), so that the same seed gives the same prompts everywhere. */
-function generator(seed: number): () => number {
+export function uniform(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -457,7 +457,7 @@ function generator(seed: number): () => number {
 
 /** `n` random prompts; the shapes come in turn, so that each comes equally often. */
 export function randomPrompts(n: number, seed: number): Prompt[] {
-  const random = generator(seed);
+  const random = uniform(seed);
   const below = (count: number): number => Math.floor(random() * count);
   return Array.from({ length: n }, (_, i) => {
     const shape = SHAPES[i % SHAPES.length];
