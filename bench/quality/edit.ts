@@ -4,7 +4,8 @@
  *
  *     npm run bench:edit -- [--cases 64] [--steps 20] [--sheet edit.png] [--strength S] [--guidance W] ...
  *
- * The pictures are drawn by the network itself, the first seeds whose picture the judge finds right. An edit counts when
+ * The pictures are drawn by the network itself, the first seeds whose picture the judge finds right. Every edit has a seed
+ * of its own, which is neither that of its picture nor one that the plain pictures have. An edit counts when
  * the judge finds the target prompt right and the background is kept: over the pixels that are background before and
  * after, the mean difference is at most 0.02 (of 1), and at least half of the old background is within 2/255 of what it
  * was. The measure for it is how many of as many pictures are right that are drawn from the target prompt alone, with as
@@ -32,6 +33,8 @@ const target = {
 } as const;
 const MAX_DIFFERENCE = 0.02;
 const MIN_UNTOUCHED = 0.5;
+/** Added to a picture's seed for its edit. */
+const EDIT_SEEDS = 1_000_000;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const text = { type: 'string' } as const;
@@ -44,8 +47,16 @@ const { values } = parseArgs({
       sheet: text,
       results: text,
     },
-    ...{ strength: text, guidance: text, maskThreshold: text, maskMargin: text, maskSamples: text, maskStrength: text },
-    ...{ order: text, negative: text, plainGuidance: text },
+    ...{
+      strength: text,
+      guidance: text,
+      freshNoise: text,
+      maskThreshold: text,
+      maskMargin: text,
+      maskSamples: text,
+      maskStrength: text,
+    },
+    ...{ order: text, negative: text, plainGuidance: text, lowerOrderFinal: text },
   },
 });
 const cases = Number(values.cases);
@@ -112,6 +123,7 @@ async function main() {
     negativePrompt: values.negative,
     order: number(values.order) as 1 | 2 | 3 | undefined,
     ...{ strength: number(values.strength), guidance: number(values.guidance) },
+    ...{ freshNoise: number(values.freshNoise), lowerOrderFinal: number(values.lowerOrderFinal) },
     ...{ maskThreshold: number(values.maskThreshold), maskMargin: number(values.maskMargin) },
     ...{ maskSamples: number(values.maskSamples), maskStrength: values.maskStrength?.split(',').map(Number) },
   };
@@ -120,7 +132,10 @@ async function main() {
   let nfe = 0;
   const began = performance.now();
   for (const { seed, image } of pictures) {
-    const made = await pipe.edit({ image, source: source.prompt, target: target.prompt, ...options });
+    const made = await pipe.edit({
+      ...{ image, source: source.prompt, target: target.prompt, seed: EDIT_SEEDS + seed },
+      ...options,
+    });
     const [edited] = made.images;
     const verdict = judge(pixels(edited));
     const { difference, untouched } = background(image, edited);

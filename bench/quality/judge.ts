@@ -55,7 +55,7 @@ const LIGHT_RANGE = [0.85, 1.15] as const;
 
 type Rgb = readonly [number, number, number];
 
-const PALETTE: Record<Color, Rgb> = {
+export const PALETTE: Record<Color, Rgb> = {
   red: [0.86, 0.12, 0.12],
   green: [0.14, 0.62, 0.2],
   blue: [0.14, 0.24, 0.86],
@@ -92,7 +92,7 @@ function cross(arm: number, half: number): number[][] {
   ];
 }
 
-interface Outline {
+export interface Outline {
   /** Corners of a polygon, or the inner radius of a disc (0: without a hole). */
   corners?: number[][];
   hole: number;
@@ -124,7 +124,7 @@ function disc(hole: number): Outline {
  * The outlines that count as each shape. Stars and crosses may be slimmer than the ones trained on, since guidance
  * makes figures slimmer; blobs are stouter, so that this lets none of them pass.
  */
-const OUTLINES: Record<Shape, readonly Outline[]> = {
+export const OUTLINES: Record<Shape, readonly Outline[]> = {
   circle: [disc(0)],
   square: [
     polygon([
@@ -146,7 +146,7 @@ const OUTLINES: Record<Shape, readonly Outline[]> = {
   ring: [disc(0.55)],
 };
 
-interface Placement {
+export interface Placement {
   x: number;
   y: number;
   radius: number;
@@ -154,22 +154,38 @@ interface Placement {
   turn: number;
 }
 
-/** The x at which the line at `y` enters and leaves a polygon, in order. */
-function crossings(corners: number[][], y: number): number[] {
-  const found: number[] = [];
-  for (let i = 0, j = corners.length - 1; i < corners.length; j = i++) {
-    const [xi, yi] = corners[i];
-    const [xj, yj] = corners[j];
-    if (yi > y !== yj > y) found.push(((xj - xi) * (y - yi)) / (yj - yi) + xi);
+/** Where a line enters and leaves an outline, in order; no outline is crossed more often. */
+const ends = new Float64Array(16);
+
+/** Puts the x at which the line at `y` crosses a polygon (x and y of its corners in turn) into `ends`; how many. */
+function crossings(corners: Float64Array, y: number): number {
+  let found = 0;
+  const last = corners.length - 2;
+  let [xj, yj] = [corners[last], corners[last + 1]];
+  for (let i = 0; i <= last; i += 2) {
+    const xi = corners[i];
+    const yi = corners[i + 1];
+    if (yi > y !== yj > y) {
+      const x = ((xj - xi) * (y - yi)) / (yj - yi) + xi;
+      let at = found++;
+      for (; at > 0 && ends[at - 1] > x; at--) ends[at] = ends[at - 1];
+      ends[at] = x;
+    }
+    xj = xi;
+    yj = yi;
   }
-  return found.sort((a, b) => a - b);
+  return found;
 }
 
 /** The same for a disc of radius r with a hole. */
-function discCrossings(x: number, dy: number, radius: number, hole: number): number[] {
+function discCrossings(x: number, dy: number, radius: number, hole: number): number {
   const outer = Math.sqrt(Math.max(0, radius ** 2 - dy ** 2));
   const inner = Math.sqrt(Math.max(0, (hole * radius) ** 2 - dy ** 2));
-  return [x - outer, x - inner, x + inner, x + outer];
+  ends[0] = x - outer;
+  ends[1] = x - inner;
+  ends[2] = x + inner;
+  ends[3] = x + outer;
+  return 4;
 }
 
 /** Adds `weight` times the share of each pixel of a row that lies between two x. */
@@ -181,20 +197,31 @@ function addSpan(mask: Float32Array, row: number, from: number, to: number, weig
   }
 }
 
-/** The share of each pixel that an outline covers, drawn at a place, with a radius and a turn, line by line. */
-function drawMask(outline: Outline, { x, y, radius, turn }: Placement): Float32Array {
-  const mask = new Float32Array(AREA);
+/**
+ * The share of each pixel that an outline covers, drawn at a place, with a radius and a turn, line by line.
+ *
+ * @param mask where it is drawn; a new one where absent
+ */
+export function drawMask(
+  outline: Outline,
+  { x, y, radius, turn }: Placement,
+  mask: Float32Array = new Float32Array(AREA),
+): Float32Array {
+  mask.fill(0);
   const cos = radius * Math.cos((turn * Math.PI) / 180);
   const sin = radius * Math.sin((turn * Math.PI) / 180);
-  const corners = outline.corners?.map(([u, w]) => [x + cos * u - sin * w, y + sin * u + cos * w]);
+  const corners = outline.corners && new Float64Array(2 * outline.corners.length);
+  outline.corners?.forEach(([u, w], i) => {
+    corners![2 * i] = x + cos * u - sin * w;
+    corners![2 * i + 1] = y + sin * u + cos * w;
+  });
   const reach = outline.reach * radius;
   const first = Math.max(0, Math.floor((y - reach) * LINES));
   const last = Math.min(SIDE * LINES, Math.ceil((y + reach) * LINES));
   for (let line = first; line < last; line++) {
     const at = (line + 0.5) / LINES;
-    const ends = corners ? crossings(corners, at) : discCrossings(x, at - y, radius, outline.hole);
-    for (let i = 0; i + 1 < ends.length; i += 2)
-      addSpan(mask, Math.floor(line / LINES), ends[i], ends[i + 1], 1 / LINES);
+    const count = corners ? crossings(corners, at) : discCrossings(x, at - y, radius, outline.hole);
+    for (let i = 0; i + 1 < count; i += 2) addSpan(mask, Math.floor(line / LINES), ends[i], ends[i + 1], 1 / LINES);
   }
   return mask;
 }
@@ -204,8 +231,10 @@ export function overlapOf(a: Float32Array, b: Float32Array): number {
   let both = 0;
   let either = 0;
   for (let i = 0; i < AREA; i++) {
-    both += Math.min(a[i], b[i]);
-    either += Math.max(a[i], b[i]);
+    const p = a[i];
+    const q = b[i];
+    both += p < q ? p : q;
+    either += p < q ? q : p;
   }
   return either > 0 ? both / either : 0;
 }
@@ -329,12 +358,15 @@ interface Fit {
   placement: Placement;
 }
 
+/** What is laid over the region at the moment: a judgement draws some four hundred masks. */
+const drawn = new Float32Array(AREA);
+
 /** The best placement of an outline over a region: first about its centre and area, then in ever smaller steps. */
 function fit(shape: Shape, outline: Outline, region: Region): Fit {
   const estimate = Math.sqrt(region.area / outline.area);
   let best: Fit = { shape, overlap: -1, placement: { x: region.x, y: region.y, radius: estimate, turn: 0 } };
   const attempt = (placement: Placement): boolean => {
-    const overlap = overlapOf(region.mask, drawMask(outline, placement));
+    const overlap = overlapOf(region.mask, drawMask(outline, placement, drawn));
     if (overlap <= best.overlap) return false;
     best = { shape, overlap, placement };
     return true;
@@ -412,7 +444,7 @@ export function promptFor(size: Size, color: Color, shape: Shape, background: Co
 }
 
 /** A small generator of numbers in [0, 1) (mulberry32), so that the same seed gives the same prompts everywhere. */
-function generator(seed: number): () => number {
+export function uniform(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -425,7 +457,7 @@ function generator(seed: number): () => number {
 
 /** `n` random prompts; the shapes come in turn, so that each comes equally often. */
 export function randomPrompts(n: number, seed: number): Prompt[] {
-  const random = generator(seed);
+  const random = uniform(seed);
   const below = (count: number): number => Math.floor(random() * count);
   return Array.from({ length: n }, (_, i) => {
     const shape = SHAPES[i % SHAPES.length];

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { knownOptions, oneOf, wrongType } from '../check.js';
 import { type Image, toImages, toPixels } from '../image/image.js';
 import { convert, type NetworkArray } from '../native.js';
-import { generator } from '../noise.js';
+import { type Generator, generator } from '../noise.js';
 import { readJson } from '../onnx/files.js';
 import type { SessionOptions } from '../onnx/graph.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
@@ -16,7 +16,7 @@ import { Classifier } from './classifier.js';
 import { Conditioner, type Size } from './conditioner.js';
 import { type Conditioning, Denoiser, type Evaluate, type Shape } from './denoiser.js';
 import { guided, predictX0 } from './guidance.js';
-import { dilate, grow, keep, keepNoisy, type Mask, maskImage, pasteBack, shrink } from './mask.js';
+import { dilate, grow, keep, keepNoisy, type Mask, maskImage, pasteBack, renoise, shrink } from './mask.js';
 import {
   type CommonOptions,
   type Edit,
@@ -273,10 +273,12 @@ export class DiffusionPipeline extends Callable {
   }
 
   /**
-   * Changes what a picture shows, from the `source` prompt to the `target` prompt, as DiffEdit does (Couairon et al. 2022,
+   * Changes what a picture shows, from the `source` prompt to the `target` prompt, after DiffEdit (Couairon et al. 2022,
    * arXiv 2210.11427): where the network's predictions for the two differ is made anew; the picture is inverted under
    * the source prompt along DPM-Solver's ODE, and denoised under the target prompt, with everything else as it was on
-   * the way there. `nfe` counts the mask's evaluations, the inversion's and the denoising's.
+   * the way there. What is made anew starts from noise of its own, so that it can take another shape; with
+   * `freshNoise: 0` it starts from the inverted picture, as in the paper, and keeps the old one's. `nfe` counts the
+   * mask's evaluations, the inversion's and the denoising's.
    *
    * @throws as {@link generate}; RangeError when the two prompts differ nowhere or everywhere
    */
@@ -310,9 +312,11 @@ export class DiffusionPipeline extends Callable {
     const [from, to, away] = [source, target, negative].map((prompt) => encoded.get(prompt) as Conditioning);
     const x0 = (await this.#encodeImages([{ image }], clock)).get(image)!;
 
+    const draws = generator(request.seed);
+    const noise = draws.randn([1, ...shape]).data as Float32Array;
     const contrast = request.mask
       ? undefined
-      : await this.#contrast(request, schedule, x0, [from, to], shape, clock, signal);
+      : await this.#contrast(request, draws, schedule, x0, [from, to], shape, clock, signal);
     const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
 
     const single = { guidance: 1, rescale: 0, shape, fold: true };
@@ -322,6 +326,8 @@ export class DiffusionPipeline extends Callable {
     const inversion = await inverter.invert({ type: 'float32', data: x0, dims } as Tensor, there);
     const states = (inversion.intermediates as Tensor[]).map(({ data }) => data as Float32Array);
     const times = inversion.times.toReversed();
+    const begin = states[steps].slice();
+    renoise(begin, x0, noise, schedule.node(times[0]), small, request.freshNoise);
 
     const scale = usesPair(guidance, limits) ? guidance : undefined;
     const network = this.#network([to], [away], { guidance, rescale, shape, fold: true });
@@ -337,7 +343,7 @@ export class DiffusionPipeline extends Callable {
     const watch =
       options.onStep && new Watch(this, options.onStep, { batch: 0, batches: 1 }, schedule, training, network.scale);
     const sampling = solver.start(
-      { type: 'float32', data: states[steps], dims },
+      { type: 'float32', data: begin, dims },
       {
         ...run,
         steps,
@@ -518,7 +524,8 @@ export class DiffusionPipeline extends Callable {
 
   /** How much the network's predictions for two prompts differ, place by place. */
   async #contrast(
-    { maskStrengths, maskSamples, seed }: EditRequest,
+    { maskStrengths, maskSamples }: EditRequest,
+    draws: Generator,
     schedule: NoiseSchedule,
     x0: Float32Array,
     pair: readonly Conditioning[],
@@ -533,7 +540,6 @@ export class DiffusionPipeline extends Callable {
     const n = elements(shape);
     const plane = shape[1] * shape[2];
     const data = new Float64Array(plane);
-    const draws = generator(seed);
     const both = new Float32Array(2 * n);
     const dims = [2, ...shape];
     let nfe = 0;
@@ -592,7 +598,7 @@ function odeOf(algorithmType: SolverOptions['algorithmType']): Pick<SolverOption
 function contrastMask(
   { data }: { data: Float64Array },
   [, height, width]: Shape,
-  { maskThreshold, maskMargin }: EditRequest,
+  { maskThreshold, maskMargin = Math.floor(Math.min(width, height) / 10) }: EditRequest,
 ): Mask {
   // A few places may stand out: the largest hundredth counts as one.
   const sorted = Float64Array.from(data).sort();

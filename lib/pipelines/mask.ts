@@ -100,3 +100,23 @@ export function keepNoisy(
   keep(data, x0.map((value, i) => alpha * value + sigma * noise[i]), mask); // biome-ignore format: one line reads better
   return { type: 'float32', data, dims: x.dims };
 }
+
+/**
+ * Draws a share of a noisy state's noise anew where the mask is 1: what stays of alpha x0 is x0's, and the noise keeps its
+ * size. Written to `x`.
+ *
+ * @param share 0: nothing changes; 1: alpha x0 + sigma z
+ */
+export function renoise(
+  x: Float32Array,
+  x0: Float32Array,
+  noise: Float32Array,
+  { alpha, sigma }: { alpha: number; sigma: number },
+  { data }: Mask,
+  share: number,
+): void {
+  const [old, fresh] = [Math.sqrt(1 - share), Math.sqrt(share)];
+  for (let i = 0; i < x.length; i++) {
+    if (data[i % data.length] === 1) x[i] = alpha * x0[i] + old * (x[i] - alpha * x0[i]) + fresh * sigma * noise[i];
+  }
+}

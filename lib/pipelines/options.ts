@@ -136,8 +136,13 @@ export interface EditOptions extends CommonOptions {
   negativePrompt?: string;
   /** Evaluations of the inversion, and as many to denoise; 20. */
   steps?: number;
-  /** How far the image is inverted: the share of the schedule's time, above 0 and up to 1; 0.8. */
+  /** How far the image is inverted: the share of the schedule's time, above 0 and up to 1; 1. */
   strength?: number;
+  /**
+   * 0 to 1: how much of the noise that the masked part starts from is drawn anew, instead of what the inversion has
+   * found there. 1; with less, and with a lower `strength`, more of what was there stays, its shape first.
+   */
+  freshNoise?: number;
   /** White is made anew; found by contrasting the two prompts where absent. */
   mask?: Image;
   /** Noise levels at which the prompts are contrasted, as shares of the schedule's time; [0.4, 0.5, 0.6]. */
@@ -146,9 +151,9 @@ export interface EditOptions extends CommonOptions {
   maskSamples?: number;
   /** Share of the largest contrast from which on a place is made anew, above 0 and below 1; 0.25. */
   maskThreshold?: number;
-  /** Rows and columns of latents that the mask is widened by; 1. */
+  /** Rows and columns of latents that the mask is widened by; a tenth of the shorter side's, so that shapes can grow. */
   maskMargin?: number;
-  /** Of the noise that the prompts are contrasted under; 0. */
+  /** Of the noise that the masked part starts from and that the prompts are contrasted under; 0. */
   seed?: number;
 }
 
@@ -240,7 +245,7 @@ const generateKeys = [
 ];
 const editKeys = [
   ...['image', 'source', 'target', 'negativePrompt', 'steps', 'strength', 'mask', 'maskStrength', 'maskSamples'],
-  ...['maskThreshold', 'maskMargin', 'seed', ...commonKeys],
+  ...['maskThreshold', 'maskMargin', 'freshNoise', 'seed', ...commonKeys],
 ];
 
 /** What the networks say about sizes and guidance. @internal */
@@ -364,7 +369,9 @@ export interface EditRequest {
   maskStrengths: readonly number[];
   maskSamples: number;
   maskThreshold: number;
-  maskMargin: number;
+  /** undefined: as wide as the latents say. */
+  maskMargin: number | undefined;
+  freshNoise: number;
   seed: number;
   size: Size;
   choices: SolverChoices;
@@ -404,10 +411,11 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
     steps: wholeNumber(options.steps ?? 20, 'steps', 1),
     guidance: readGuidance(options, limits),
     rescale: readRescale(options.guidanceRescale),
-    strength: readStrength(options.strength ?? 0.8),
+    strength: readStrength(options.strength ?? 1),
+    freshNoise: readShare(options.freshNoise ?? 1, 'freshNoise'),
     mask: options.mask === undefined ? undefined : checkMask(options.mask, image),
     maskSamples: wholeNumber(options.maskSamples ?? 4, 'maskSamples', 1),
-    maskMargin: wholeNumber(options.maskMargin ?? 1, 'maskMargin', 0),
+    maskMargin: options.maskMargin === undefined ? undefined : wholeNumber(options.maskMargin, 'maskMargin', 0),
     seed: wholeNumber(options.seed ?? 0, 'seed', Number.MIN_SAFE_INTEGER),
     choices: pickChoices(options),
     encoding: readEncoding(options),
@@ -431,9 +439,13 @@ function readGuidance(options: CommonOptions & { classifierScale?: number }, lim
 }
 
 function readRescale(value: unknown): number {
-  const rescale = finiteNumber(value ?? 0, 'guidanceRescale');
-  if (!(rescale >= 0 && rescale <= 1)) throw outOfRange('a number from 0 to 1', 'guidanceRescale', rescale);
-  return rescale;
+  return readShare(value ?? 0, 'guidanceRescale');
+}
+
+function readShare(value: unknown, name: string): number {
+  const share = finiteNumber(value, name);
+  if (!(share >= 0 && share <= 1)) throw outOfRange('a number from 0 to 1', name, share);
+  return share;
 }
 
 function readStrength(value: unknown, name = 'strength'): number {

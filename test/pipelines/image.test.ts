@@ -291,7 +291,7 @@ test('edits what the prompts differ in, and keeps the rest', async () => {
   const mask = corner(4, 4, 2, 4);
   const steps: number[] = [];
   const result = await pipe.edit({
-    ...{ image: small, source: 'green', target: 'red', mask, guidance: 1, steps: 8 },
+    ...{ image: small, source: 'green', target: 'red', mask, guidance: 1, steps: 8, strength: 0.8, freshNoise: 0 },
     onStep: ({ step, x0 }) => {
       steps.push(step);
       assert.equal(x0?.dims, [1, 3, 4, 4]);
@@ -320,6 +320,35 @@ test('edits what the prompts differ in, and keeps the rest', async () => {
   }
   assert.ok(result.timings.networkCalls === 16 && result.timings.totalMs > 0);
 });
+
+for (const freshNoise of [undefined, 0.36]) {
+  test(`starts what an edit makes anew from noise of its own, all of it or a share: ${freshNoise ?? 'all'}`, async () => {
+    const pipe = await load(constant);
+    const mask = corner(4, 4, 2, 4);
+    const ask = { image: small, source: 'green', target: 'red', mask, guidance: 1, steps: 8, seed: 5, freshNoise };
+    const { sample } = await pipe.edit(ask);
+    const z = randn([1, 3, 4, 4], { seed: 5 }).data;
+    const [near, far] = [linear.node(linear.epsilon), linear.node(linear.T)];
+    const share = freshNoise ?? 1;
+    const want = (c: number, i: number) => {
+      const [from, to, x0] = [[0, 0.25, 0][c], [0.5, 0, 0][c], value(small, c, i)];
+      // The inversion's noise is what the source's prediction leaves of the pixel.
+      const inverted = far.alpha * from + (far.sigma / near.sigma) * (x0 - near.alpha * from);
+      const begin =
+        far.alpha * x0 +
+        Math.sqrt(1 - share) * (inverted - far.alpha * x0) +
+        Math.sqrt(share) * far.sigma * z[16 * c + i];
+      return near.alpha * to + (near.sigma / far.sigma) * (begin - far.alpha * to);
+    };
+    for (const [c, i] of [
+      [0, 0],
+      [1, 5],
+      [2, 8],
+    ]) {
+      assertClose([sample.data[16 * c + i]], [want(c, i)], { atol: 2e-3 });
+    }
+  });
+}
 
 for (const model of ['sd', 'sdxl', 'sd3', 'flux'] as const) {
   test(`edits, fills in and starts from pictures in the layout of ${model}`, async () => {
@@ -414,6 +443,7 @@ const edits: [string, Partial<EditOptions>, typeof RangeError | typeof TypeError
   ['a method for an edit', { method: 'singlestep' }, TypeError, /^Expected no method for edit/],
   ['a threshold of nothing', { maskThreshold: 0 }, RangeError, /for maskThreshold but received 0$/],
   ['too much strength for an edit', { strength: 2 }, RangeError, /for strength but received 2$/],
+  ['more fresh noise than all', { freshNoise: 1.5 }, RangeError, /from 0 to 1 for freshNoise but received 1\.5$/],
   ['prompts that differ everywhere', {}, RangeError, /^Expected prompts that agree somewhere in the picture/],
   [
     'prompts that say the same',

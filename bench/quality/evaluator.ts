@@ -1,0 +1,149 @@
+// The embedded network for many pictures: text encoded once, batches of a size that is fast, and evaluations that several
+// solvers share made once.
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { generator, type Tensor } from '../../lib/index.js';
+import { Conditioner } from '../../lib/pipelines/conditioner.js';
+import { type Conditioning, Denoiser } from '../../lib/pipelines/denoiser.js';
+import { readTraining } from '../../lib/pipelines/scheduler-config.js';
+import type { Prompt } from './judge.js';
+import type { Loop, Network } from './rows.js';
+
+export const SHAPE = [3, 32, 32] as const;
+export const VALUES = 3 * 32 * 32;
+/** 64 samples at a time take about the least time each. */
+export const BATCH = 64;
+/** Evaluations of a run that may be another row's too: first steps are alike. */
+const SHARED = 3;
+
+type Half = 'conditional' | 'unconditional';
+
+/** Of every file in a model's folder, by name: results for other weights are others. */
+export function hashModel(folder: string): string {
+  const hash = createHash('sha256');
+  const walk = (dir: string): string[] =>
+    readdirSync(dir)
+      .sort()
+      .flatMap((name) => (statSync(join(dir, name)).isDirectory() ? walk(join(dir, name)) : [join(dir, name)]));
+  for (const path of walk(folder)) {
+    hash.update(`${relative(folder, path)}\0`);
+    hash.update(createHash('sha256').update(readFileSync(path)).digest());
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+export class Evaluator {
+  readonly network: Network;
+  readonly #denoiser: Denoiser;
+  readonly #prompts: readonly Prompt[];
+  readonly #encoded: ReadonlyMap<string | undefined, Conditioning>;
+  readonly #shared = new Map<string, Float32Array>();
+  /** Evaluations of a batch that were made, and that were found already made. */
+  made = 0;
+  found = 0;
+
+  private constructor(
+    network: Network,
+    denoiser: Denoiser,
+    prompts: readonly Prompt[],
+    encoded: ReadonlyMap<string | undefined, Conditioning>,
+  ) {
+    this.network = network;
+    this.#denoiser = denoiser;
+    this.#prompts = prompts;
+    this.#encoded = encoded;
+  }
+
+  static async open(folder: string, prompts: readonly Prompt[], threads: number): Promise<Evaluator> {
+    const json = (path: string) => JSON.parse(readFileSync(join(folder, path), 'utf8'));
+    const config = json('scheduler/scheduler_config.json');
+    const { schedule, modelType } = readTraining(config, 'scheduler_config.json');
+    const names = ['model.onnx'];
+    const denoiser = await Denoiser.open(folder, 'unet', names, { threads });
+    const index = json('model_index.json');
+    const count = Conditioner.find(folder, index, names);
+    const conditioner = await Conditioner.open(folder, index, count, denoiser, names, { threads });
+    const encoded = await conditioner.encode(
+      [undefined, ...prompts.map(({ prompt }) => prompt)],
+      { width: 32, height: 32 },
+      { overlong: 'refuse', warn: undefined },
+    );
+    await conditioner.release();
+    return new Evaluator({ schedule, modelType, config }, denoiser, prompts, encoded);
+  }
+
+  get batches(): number {
+    return Math.ceil(this.#prompts.length / BATCH);
+  }
+
+  /** The prompts of a batch. */
+  promptsOf(batch: number): readonly Prompt[] {
+    return this.#prompts.slice(batch * BATCH, (batch + 1) * BATCH);
+  }
+
+  /** Start noise: picture i is drawn from the seed i, as the pipeline does with seed 0. */
+  noise(batch: number): Tensor {
+    const count = this.promptsOf(batch).length;
+    const data = new Float32Array(count * VALUES);
+    for (let i = 0; i < count; i++) {
+      data.set(generator(batch * BATCH + i).randn([1, ...SHAPE]).data as Float32Array, i * VALUES);
+    }
+    return { type: 'float32', data, dims: [count, ...SHAPE] } as Tensor;
+  }
+
+  /** Forgets what rows have shared, but for the very first evaluation, which is the same whatever comes after. */
+  forget(): void {
+    for (const key of this.#shared.keys()) if (!key.startsWith('0 ')) this.#shared.delete(key);
+  }
+
+  /** Runs a batch's loop to its end. */
+  async run(loop: Loop, batch: number): Promise<Float32Array> {
+    const prompts = this.promptsOf(batch);
+    const size = prompts.length * VALUES;
+    const conditional = prompts.map(({ prompt }) => this.#encoded.get(prompt) as Conditioning);
+    const evaluate: Record<Half, ReturnType<Denoiser['prepare']>> = {
+      conditional: this.#denoiser.prepare(conditional, SHAPE),
+      unconditional: this.#denoiser.prepare(
+        conditional.map(() => this.#encoded.get(undefined) as Conditioning),
+        SHAPE,
+      ),
+    };
+    for (let index = 0; !loop.done; index++) {
+      const { x, t } = loop;
+      const state = { ...x, data: (x.data as Float32Array).subarray(0, size), dims: [prompts.length, ...SHAPE] };
+      const half = async (which: Half): Promise<Float32Array> => {
+        const data = state.data as Float32Array;
+        const key = index < SHARED ? `${index} ${which} ${batch} ${t} ${digest(data)}` : undefined;
+        const known = key === undefined ? undefined : this.#shared.get(key);
+        if (known) {
+          this.found++;
+          return known;
+        }
+        this.made++;
+        const output = (await evaluate[which](state as Tensor, t)).data as Float32Array;
+        if (key !== undefined) this.#shared.set(key, output.slice());
+        return output;
+      };
+      if (x.data.length === size) {
+        loop.advance({ type: 'float32', data: await half('conditional'), dims: state.dims } as Tensor);
+      } else {
+        const both = new Float32Array(2 * size);
+        both.set(await half('unconditional'));
+        both.set(await half('conditional'), size);
+        loop.advance({ type: 'float32', data: both, dims: x.dims } as Tensor);
+      }
+    }
+    return loop.result.data as Float32Array;
+  }
+
+  release(): Promise<void> {
+    return this.#denoiser.release();
+  }
+}
+
+function digest(data: Float32Array): string {
+  return createHash('sha1')
+    .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    .digest('base64');
+}
