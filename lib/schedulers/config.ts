@@ -327,11 +327,19 @@ function checkTogether(rules: ClassRules, s: Settings): void {
     throw clash(`${grids[0]} true`, `${grids[1]} true`, 'each places the sigmas in its own way');
   }
   if (rules.inverse && s.algorithm_type.startsWith('sde')) {
-    throw clash(`algorithm_type '${s.algorithm_type}'`, rules.name, 'a reverse SDE has no steps towards noise');
+    throw clash(
+      `algorithm_type '${s.algorithm_type}'`,
+      `_class_name '${rules.name}'`,
+      'a reverse SDE has no steps towards noise',
+    );
   }
   if (rules.edm) {
     if (s.prediction_type !== 'epsilon' && s.prediction_type !== 'v_prediction') {
-      throw clash(`prediction_type '${s.prediction_type}'`, rules.name, "EDM's preconditioning has no such output");
+      throw clash(
+        `prediction_type '${s.prediction_type}'`,
+        `_class_name '${rules.name}'`,
+        "EDM's preconditioning has no such output",
+      );
     }
     if (s.sigma_min! >= s.sigma_max!) {
       throw clash(`sigma_min ${s.sigma_min}`, `sigma_max ${s.sigma_max}`, 'the first has to be the smaller one');
@@ -339,7 +347,7 @@ function checkTogether(rules: ClassRules, s: Settings): void {
     return;
   }
   if (!rules.flow && s.use_flow_sigmas) {
-    throw clash('use_flow_sigmas true', rules.name, 'it steps from one training step to another');
+    throw clash('use_flow_sigmas true', `_class_name '${rules.name}'`, 'it steps from one training step to another');
   }
   if (s.prediction_type === 'flow_prediction' && !s.use_flow_sigmas) {
     throw clash(

@@ -75,7 +75,8 @@ abstract class LabelScheduler extends Scheduler {
 
   protected refuse(request: Request, keys: readonly ('timesteps' | 'sigmas' | 'mu')[]): void {
     for (const key of keys) {
-      if (request[key] !== null) throw clash(key, this.name, 'its steps are evenly spaced training steps');
+      if (request[key] !== null)
+        throw clash(key, `_class_name '${this.name}'`, 'its steps are evenly spaced training steps');
     }
   }
 

@@ -185,7 +185,7 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
     const { training } = this;
     const { steps } = request;
     for (const key of ['timesteps', 'sigmas'] as const) {
-      if (request[key]) throw clash(key, this.name, 'it goes the other way, by a number of steps');
+      if (request[key]) throw clash(key, `_class_name '${this.name}'`, 'it goes the other way, by a number of steps');
     }
     const kind = convertedGrid(s);
     let timesteps: number[];
@@ -391,8 +391,9 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
   }
 
   protected override schedule(request: Request): Schedule {
-    if (request.timesteps) throw clash('timesteps', this.name, 'its times are functions of sigma: give sigmas');
-    if (request.mu !== null) throw clash('mu', this.name, 'it has no shift');
+    if (request.timesteps)
+      throw clash('timesteps', `_class_name '${this.name}'`, 'its times are functions of sigma: give sigmas');
+    if (request.mu !== null) throw clash('mu', `_class_name '${this.name}'`, 'it has no shift');
     const s = this.settings;
     const sigmas = Float32Array.from(request.sigmas ?? this.ownSigmas(request.steps));
     const end = s.final_sigmas_type === 'zero' ? 0 : s.sigma_min!;

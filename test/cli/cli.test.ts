@@ -268,6 +268,16 @@ test('compares solvers on one labelled sheet', async () => {
   assert.equal(counts, [3, 10, 4, 11, 3, 10, 3, 10, 3, 10, 3, 10]);
 });
 
+(hasShapes ? test : test.skip)('compares PNDM without Runge-Kutta steps, whatever the model says', async () => {
+  const args = ['compare', 'a red circle', '--solvers', 'pndm', '--steps', '2,5', '-o', 'pndm.png', '--json'];
+  const { code, stdout, stderr } = await run(...args);
+  assert.is(code, 0, stderr);
+  assert.equal(
+    JSON.parse(stdout).runs.map(({ nfe }: { nfe: number }) => nfe),
+    [3, 6],
+  );
+});
+
 const drawing = (command: string, ...args: string[]) => [command, ...args, ...sd, '-o', 'bad.png'];
 mistakes.push(
   ['no model', () => ['txt2img', 'red', '-o', 'bad.png'], 2, /^The flag --model is missing: it names a model dir/],

@@ -27,7 +27,11 @@ class ProxyTensor {
 }
 
 const dims = [1, 4, 8, 8];
-const tensor = (seed: number) => new ProxyTensor('float32', noise(new Float32Array(256), seed), [...dims]);
+const tensor = (seed: number, size: readonly number[] = dims) =>
+  new ProxyTensor('float32', noise(new Float32Array(size.reduce((a, b) => a * b)), seed), [...size]);
+
+/** The three pipelines make the same calls of a scheduler; what they draw differs, and width stands before height. */
+const PIPELINES = { 'Stable Diffusion': dims, SDXL: [1, 4, 16, 12], ControlNet: [1, 4, 6, 8] };
 
 /** Runs `use` with the scheduler behind a proxy; returns the members that were touched. */
 function touched(scheduler: schedulers.Scheduler, use: (s: schedulers.Scheduler) => void): string[] {
@@ -78,18 +82,20 @@ const CLASSES = [
   schedulers.PNDMScheduler,
 ];
 
-for (const Class of CLASSES) {
-  test(`${Class.name}: text to image`, () => {
+for (const [Class, [pipeline, size]] of CLASSES.flatMap((one) =>
+  Object.entries(PIPELINES).map((entry) => [one, entry] as const),
+)) {
+  test(`${Class.name}: text to image with ${pipeline}`, () => {
     const pipe = { scheduler: Class.fromConfig(PNDM_CONFIG) as schedulers.Scheduler };
     // The line that a user changes.
     pipe.scheduler = Class.fromConfig(pipe.scheduler.config);
     for (let run = 0; run < 2; run++) {
       const members = touched(pipe.scheduler, (scheduler) => {
         scheduler.setTimesteps(6);
-        let latents = tensor(1);
+        let latents = tensor(1, size);
         for (const step of scheduler.timesteps.data) {
           assert.is(BigInt(step), BigInt(Math.round(step)));
-          const output = tensor(2);
+          const output = tensor(2, size);
           reads.clear();
           const before = latents.data;
           reads.clear();
@@ -100,7 +106,7 @@ for (const Class of CLASSES) {
           latents = next;
           assert.ok(latents instanceof ProxyTensor);
           assert.ok(latents.data !== before && latents.data.buffer !== before.buffer);
-          assert.equal([latents.type, latents.dims], ['float32', dims]);
+          assert.equal([latents.type, latents.dims], ['float32', size]);
         }
         assert.ok(latents.data.every(Number.isFinite));
       });
@@ -109,7 +115,9 @@ for (const Class of CLASSES) {
       assert.is(steps, Class === schedulers.PNDMScheduler ? 7 : 6);
     }
   });
+}
 
+for (const Class of CLASSES) {
   test(`${Class.name}: image to image`, () => {
     const scheduler = Class.fromConfig(PNDM_CONFIG) as schedulers.Scheduler;
     for (const strength of [0.3, 0.5, 0.8, 0.99]) {

@@ -84,7 +84,10 @@ for (const Class of [DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, 
     assert.is(outcomes.size, 3);
     for (const [message, times] of outcomes) {
       if (message === 'finite') continue;
-      assert.match(message, /algorithm_type 'sde-dpmsolver(\+\+)?' with DPMSolverMultistepInverseScheduler: .*SDE/);
+      assert.match(
+        message,
+        /algorithm_type 'sde-dpmsolver(\+\+)?' with _class_name 'DPMSolverMultistepInverseScheduler': .*SDE/,
+      );
       assert.is(times, finite / 4);
     }
   });

@@ -15,6 +15,7 @@ import {
   type NetworkType,
   NoiseSchedule,
   type Progress,
+  type Run,
   type SampleOptions,
   type ScheduleNode,
   type SolverOptions,
@@ -1004,6 +1005,50 @@ test('what comes back has the class of what came in', async () => {
   const { sample } = await new DPMSolver((x) => x, SCHEDULES.linear).sample(bare);
   assert.is(Object.getPrototypeOf(sample), Object.prototype);
   assert.equal(sample.data, plain.sample.data);
+});
+
+test('members of a tensor are read once per call', () => {
+  const reads: string[] = [];
+  class Counted {
+    declare readonly type: string;
+    declare readonly data: Float32Array;
+    declare readonly dims: number[];
+    constructor(type: string, data: Float32Array, dims: number[]) {
+      Object.assign(this, { type, data, dims });
+      // biome-ignore lint/correctness/noConstructorReturn: as tensor classes that are proxies do
+      return new Proxy(this, {
+        get(target, key, receiver) {
+          if (key !== 'constructor') reads.push(String(key));
+          return Reflect.get(target, key, receiver);
+        },
+      });
+    }
+  }
+  const once = (call: () => unknown) => {
+    reads.length = 0;
+    const result = call();
+    assert.equal(reads.sort(), ['data', 'dims', 'type']);
+    return result;
+  };
+  const schedule = NoiseSchedule.linear();
+  for (const scale of [1, 2]) {
+    for (const [method, order] of [
+      ['multistep', 3],
+      ['singlestep', 3],
+      ['adaptive', 2],
+    ] as const) {
+      const solver = new DPMSolver(null, schedule, { guidance: { type: 'classifier-free', scale } });
+      const xT = new Counted('float32', Float32Array.of(1, -1, 0.5, 2), [2, 2]);
+      const run = once(() => solver.start(xT, { steps: 6, method, order })) as Run;
+      while (!run.done) {
+        const n = scale === 1 ? 4 : 8;
+        const output = new Counted('float32', new Float32Array(n).fill(0.1), [n / 2, 2]);
+        once(() => run.advance(output));
+      }
+      assert.instance(run.result, Counted);
+      once(() => solver.addNoise(xT, 0.5));
+    }
+  }
 });
 
 test('arrays of another realm', async () => {
