@@ -71,7 +71,8 @@ export class NoiseSchedule {
   }
 
   /**
-   * The schedule of a network trained at N discrete steps: log alpha is linear in t between t_n = (n + 1) / N.
+   * The schedule of a network trained at N discrete steps: log alpha is linear in t between t_n = (n + 1) / N (Lu et al.
+   * 2022, arXiv 2206.00927).
    *
    * `clip` is about the noisiest steps, those with lambda < -5.1, which cosine betas have:
    * - `'tail'` (default): dropped. T = kept / N, epsilon = 1 / N, and the network is given t N - 1, every kept step's
@@ -113,8 +114,8 @@ export class NoiseSchedule {
   }
 
   /**
-   * Continuous-time variance-preserving schedule with beta(t) linear from `beta0` (0.1) to `beta1` (20) on [0, 1];
-   * t = 0 is a clean end. T = 1, epsilon = 1e-3, and the network is given t.
+   * Continuous-time variance-preserving schedule with beta(t) linear from `beta0` (0.1) to `beta1` (20) on [0, 1] (Song
+   * et al. 2021, arXiv 2011.13456); t = 0 is a clean end. T = 1, epsilon = 1e-3, and the network is given t.
    *
    * @throws TypeError for an unknown option; RangeError unless 0 < beta0 < beta1 < Infinity
    */
@@ -128,9 +129,9 @@ export class NoiseSchedule {
   }
 
   /**
-   * Continuous-time cosine schedule with offset `s` (0.008) on [0, 0.9946]; t = 0 is a clean end. T = 0.9946, beyond
-   * which alpha is too small to be of use (Lu et al. 2022, "DPM-Solver"), epsilon = 1e-3, and the network
-   * is given t.
+   * Continuous-time cosine schedule with offset `s` (0.008) on [0, 0.9946] (Nichol & Dhariwal 2021, arXiv 2102.09672);
+   * t = 0 is a clean end. T = 0.9946, beyond which alpha is too small to be of use (Lu et al. 2022, arXiv 2206.00927),
+   * epsilon = 1e-3, and the network is given t.
    *
    * @throws TypeError for an unknown option; RangeError unless 0 < s < Infinity
    */
@@ -142,8 +143,8 @@ export class NoiseSchedule {
   }
 
   /**
-   * Rectified flow on [0, 1]: sigma = s t / (1 + (s - 1) t) with `shift` s (1), alpha = 1 - sigma; t = 0 is a clean and
-   * t = 1 a noise end. T = 1, epsilon = 0, and the network is given sigma.
+   * Rectified flow (Liu et al. 2022, arXiv 2209.03003) on [0, 1]: sigma = s t / (1 + (s - 1) t) with `shift` s (1) of
+   * Esser et al. 2024 (arXiv 2403.03206), alpha = 1 - sigma; t = 0 is a clean and t = 1 a noise end. T = 1, epsilon = 0, and the network is given sigma.
    *
    * @throws TypeError for an unknown option; RangeError unless 0 < shift < Infinity
    */
@@ -154,7 +155,7 @@ export class NoiseSchedule {
   }
 
   /**
-   * alpha = 1 and sigma = t on [0, Infinity); t = 0 is a clean end. T = `sigmaMax` (80), epsilon = `sigmaMin` (0.002),
+   * alpha = 1 and sigma = t on [0, Infinity) (Karras et al. 2022, arXiv 2206.00364); t = 0 is a clean end. T = `sigmaMax` (80), epsilon = `sigmaMin` (0.002),
    * and the network is given sigma.
    *
    * @throws TypeError for an unknown option; RangeError unless 0 < sigmaMin < sigmaMax < Infinity

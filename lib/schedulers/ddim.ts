@@ -94,7 +94,10 @@ abstract class LabelScheduler extends Scheduler {
   }
 }
 
-/** DDIM: first order, with `eta` in the options of `step` for its stochastic form. */
+/**
+ * DDIM (Song et al. 2021, arXiv 2010.02502, eqs. 12 and 16): first order, with `eta` in the options of `step` for its
+ * stochastic form.
+ */
 export class DDIMScheduler extends LabelScheduler {
   protected override readonly historyLength = 0;
 
@@ -178,8 +181,8 @@ interface PndmSchedule extends LabelSchedule {
 const ADAMS = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]];
 
 /**
- * PNDM: linear multistep on the noise, started by three Runge-Kutta steps or, with skip_prk_steps (Stable Diffusion),
- * by one step that is made twice: one timestep of the schedule repeats.
+ * PNDM (Liu et al. 2022, arXiv 2202.09778, eq. 9): linear multistep on the noise, started by three Runge-Kutta steps or,
+ * with skip_prk_steps (Stable Diffusion), by one step that is made twice: one timestep of the schedule repeats.
  */
 export class PNDMScheduler extends LabelScheduler {
   static override readonly rules: ClassRules = {

@@ -106,7 +106,8 @@ function fallingOrder(s: Settings, count: number, left: number, steps: number, e
 }
 
 /**
- * DPM-Solver(++) in multistep form: one evaluation a step, orders 1 to 3, ODE and SDE.
+ * DPM-Solver(++) in multistep form (Lu et al. 2022, arXiv 2206.00927 and 2211.01095): one evaluation a step, orders 1 to
+ * 3, ODE and SDE.
  *
  * Takes the keys of diffusers' class of this name with its defaults. Where that class ends in NaN or an error (repeated
  * sigmas, repeated timesteps, third-order SDEs), this one does not; docs/schedulers.md has the list.
@@ -227,8 +228,8 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
 }
 
 /**
- * DPM-Solver(++) in singlestep form: steps of two or three evaluations, each of which starts from the state at the
- * step's beginning. One call of `step` per evaluation.
+ * DPM-Solver(++) in singlestep form (Lu et al. 2022, arXiv 2206.00927 and 2211.01095): steps of two or three
+ * evaluations, each of which starts from the state at the step's beginning. One call of `step` per evaluation.
  */
 export class DPMSolverSinglestepScheduler extends DpmScheduler {
   private stages: { steps: number; orders: readonly number[] } = { steps: 0, orders: [] };

@@ -7,6 +7,8 @@ import type { Plan, Progress, Schedule } from './scheduler.js';
 import { SigmaScheduler } from './sigma-scheduler.js';
 
 /**
+ * UniPC (Zhao et al. 2023, arXiv 2302.04867), `bh1` and `bh2`, orders 1 to 3, data and noise form.
+ *
  * A predictor of order p and a corrector that makes it p + 1 from the same evaluations: the prediction at the new state
  * corrects the step that led there, and the next step starts from the corrected state.
  */

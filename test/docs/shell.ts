@@ -92,7 +92,9 @@ function script(root: string, args: readonly string[]): Outcome {
   const text = readFileSync(path, 'utf8');
   for (const word of args.slice(at + 1)) {
     const flag = /^--([a-z][a-z-]*)/.exec(word)?.[1];
-    if (flag !== undefined && !text.includes(flag)) return wrong(`${args[at]} has no flag --${flag}`);
+    // As parseArgs, argparse or a comparison has it.
+    if (flag !== undefined && !new RegExp(`--${flag}\\b|['"]${flag}['"]|\\b${flag}:`).test(text))
+      return wrong(`${args[at]} has no flag --${flag}`);
   }
   return checked;
 }
