@@ -39,7 +39,9 @@ export interface Case {
 function start(seeds: readonly number[], type: Type, scale = 1): { data: Floats; dims: number[] } {
   const each = DIMS.reduce((a, b) => a * b);
   const data = type === 'float32' ? new Float32Array(seeds.length * each) : new Float64Array(seeds.length * each);
-  seeds.forEach((seed, i) => data.set(randn(DIMS, { seed, type }).data, i * each));
+  seeds.forEach((seed, i) => {
+    data.set(randn(DIMS, { seed, type }).data, i * each);
+  });
   if (scale !== 1) for (let i = 0; i < data.length; i++) data[i] *= scale;
   return { data, dims: [seeds.length, ...DIMS] };
 }
