@@ -21,6 +21,7 @@ test('a marker takes its table, whatever stood there', () => {
   assert.is(filled, marked('| x |\n'));
   assert.is(fill(filled, { one: '| x |' }, 'page.md'), filled);
   assert.is(fill(marked('old\nlines\n'), { one: '| x |' }, 'page.md'), filled);
+  assert.is(fill(marked('old\n'), {}, 'page.md', true), marked('old\n'));
 });
 
 test('a marker without a table, or without an end, is an error that names it', () => {

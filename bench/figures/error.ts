@@ -92,7 +92,7 @@ export function render(): Rendered {
         (rows) =>
           chosen.map(([name, grid], i) => ({
             name,
-            points: points(pick(rows, name, grid)),
+            points: points(pick(rows, name, grid)).filter(({ x }) => wide || x <= 51),
             color: i,
             dash: name.startsWith('RK') || name.includes('published'),
           })),
