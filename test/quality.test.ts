@@ -3,9 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Cells, slope } from '../bench/quality/claims.js';
 import { fieldsOf, withInputOf } from '../bench/quality/features.js';
 import { eigen, FrechetDistance, momentsOf } from '../bench/quality/frechet.js';
 import { judge, randomPrompts, uniform } from '../bench/quality/judge.js';
+import type { Cell, Results } from '../bench/quality/quality.js';
 import { DEIS_1, EXTRA_ROWS, REFERENCE, ROWS, startLoop } from '../bench/quality/rows.js';
 import { drawnPictures } from '../bench/quality/truth.js';
 import { generator, type Tensor } from '../lib/index.js';
@@ -93,6 +95,29 @@ test('finds sets of one distribution near and sets of another far, by the interv
   assert.ok(other.error > 0.005 && other.error < 0.05, JSON.stringify(other));
 });
 
+test('compares cells picture by picture', () => {
+  const cells = new Cells({ pictures: 100 } as Results);
+  const cell = (right: (i: number) => boolean) => {
+    const bits = Buffer.alloc(13);
+    for (let i = 0; i < 100; i++) if (right(i)) bits[i >> 3] |= 1 << (i & 7);
+    return { verdicts: bits.toString('base64') } as Cell;
+  };
+  // 30 are right in the first alone and 10 in the second: McNemar's variance of the difference is (40/100 - 0.2^2)/100.
+  const { difference, error } = cells.difference(
+    cell((i) => i < 60),
+    cell((i) => i >= 30 && i < 70),
+  );
+  assertClose([difference, error], [0.2, 1.96 * Math.sqrt(0.36 / 100)], { rtol: 1e-12 });
+  // Wilson's interval of 60 in 100.
+  const { y, low, high } = cells.right({ right: 60 } as Cell);
+  assertClose([y, low, high], [0.6, 0.502, 0.691], { atol: 1e-3 });
+});
+
+test('fits the slope of an error that falls with a power of the evaluations', () => {
+  const cells = [5, 10, 20, 50].map((steps) => ({ steps, rmse: 3 * steps ** -1.5 }) as Cell);
+  assertClose([slope(cells)], [-1.5], { rtol: 1e-12 });
+});
+
 test('draws pictures in which the judge finds what their prompts say', () => {
   const prompts = randomPrompts(60, 7);
   const pictures = drawnPictures(60, 7);
@@ -162,7 +187,7 @@ test('makes as many evaluations in every row as asked for, and all rows end wher
     const loop = startLoop(row, network, xT, steps, scale);
     let count = 0;
     for (; !loop.done; count++) {
-      assert.is(loop.x.data.length, (scale === 1 ? 1 : 2) * xT.data.length);
+      assert.is(loop.x.dims[0], scale === 1 ? 2 : 4);
       loop.advance(output(loop.x, loop.t));
     }
     assert.is(count, steps, row.name);

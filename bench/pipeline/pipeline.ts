@@ -34,7 +34,9 @@ const batch = Number(values.batch);
 type Options = Partial<GenerateOptions>;
 
 function solvers(pipe: DiffusionPipeline): { name: string; options: () => Options }[] {
-  return [
+  // At a flow's end alpha is 0, where a noise form has no value.
+  const flow = pipe.schedulerConfig._class_name === 'FlowMatchEulerDiscreteScheduler';
+  const all: { name: string; options: () => Options }[] = [
     { name: 'DDIM', options: () => ({ order: 1 }) },
     { name: 'DPM-Solver++(2M)', options: () => ({ order: 2 }) },
     { name: 'DPM-Solver++(3M)', options: () => ({ order: 3 }) },
@@ -46,6 +48,7 @@ function solvers(pipe: DiffusionPipeline): { name: string; options: () => Option
       options: () => ({ scheduler: DPMSolverMultistepScheduler.fromConfig(pipe.schedulerConfig) }),
     },
   ];
+  return flow ? all.filter(({ name }) => name !== 'DPM-Solver-3') : all;
 }
 
 interface Spread {

@@ -125,7 +125,7 @@ export class Evaluator {
         if (key !== undefined) this.#shared.set(key, output.slice());
         return output;
       };
-      if (x.data.length === size) {
+      if ((x.data as Float32Array).length === size) {
         loop.advance({ type: 'float32', data: await half('conditional'), dims: state.dims } as Tensor);
       } else {
         const both = new Float32Array(2 * size);

@@ -52,7 +52,7 @@ const ablation: [name: string, row: Row][] = [
   ['noise, singlestep', rowOf('dpm-2')],
   ['data, singlestep', rowOf('2s')],
   ['data, multistep', rowOf('2m')],
-  ['last step order 1', rowOf('2m-first-order-end')],
+  ['2nd-order end', rowOf('2m-published')],
   ['+ thresholding', rowOf('2m-thresholding')],
 ];
 

@@ -88,11 +88,11 @@ function plan(): Plan[] {
   const wanted = (list: string | undefined, value: number) => !list || list.split(',').map(Number).includes(value);
   const groups: [guidance: number, steps: number, rows: readonly Row[]][] = [];
   const thresholded = ['ddim-thresholding', '2m-thresholding'].map(rowOf);
-  const firstOrderEnd = rowOf('2m-first-order-end');
+  const published = rowOf('2m-published');
   for (const guidance of [8, 3]) {
     groups.push([guidance, REFERENCE_STEPS, [REFERENCE]]);
     for (const steps of [15, 10, 20]) {
-      groups.push([guidance, steps, [...ROWS, firstOrderEnd, ...(guidance === 8 ? thresholded : [])]]);
+      groups.push([guidance, steps, [...ROWS, published, ...(guidance === 8 ? thresholded : [])]]);
     }
   }
   for (const guidance of [8, 3]) for (const steps of [12, 5, 8, 6]) groups.push([guidance, steps, ROWS]);

@@ -148,7 +148,7 @@ export const edit = defineCommand({
     strength: { type: 'string', valueHint: 'S', description: 'How far the picture is inverted (Default: 1)' },
     'fresh-noise': { type: 'string', valueHint: 'S', description: 'Noise drawn anew in the mask (Default: 1, all)' },
     mask: { ...maskArg, description: 'A PNG file: white is made anew (Default: found by contrasting the prompts)' },
-    'mask-threshold': { type: 'string', valueHint: 'S', description: 'Contrast that counts, 0 to 1 (Default: 0.25)' },
+    'mask-threshold': { type: 'string', valueHint: 'S', description: 'Contrast that counts, 0 to 1 (Default: 0.5)' },
     'mask-margin': { type: 'string', valueHint: 'N', description: 'Latents it is widened by (Default: a tenth)' },
     'mask-output': { type: 'string', valueHint: 'FILE', description: 'Where to write the mask, a PNG file' },
     seed: { type: 'string', default: '0', valueHint: 'N', description: 'Of the noise in the mask, and for finding it' },

@@ -149,7 +149,7 @@ export interface EditOptions extends CommonOptions {
   maskStrength?: number | readonly number[];
   /** Draws of noise for each level; 4. */
   maskSamples?: number;
-  /** Share of the largest contrast from which on a place is made anew, above 0 and below 1; 0.25. */
+  /** Share of the largest contrast from which on a place is made anew, above 0 and below 1; 0.5. */
   maskThreshold?: number;
   /** Rows and columns of latents that the mask is widened by; a tenth of the shorter side's, so that shapes can grow. */
   maskMargin?: number;
@@ -402,7 +402,7 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
   const levels = options.maskStrength ?? [0.4, 0.5, 0.6];
   const maskStrengths = (Array.isArray(levels) ? levels : [levels]).map((level) => readStrength(level, 'maskStrength'));
   if (maskStrengths.length === 0) throw new RangeError('Expected at least one number for maskStrength');
-  const maskThreshold = finiteNumber(options.maskThreshold ?? 0.25, 'maskThreshold');
+  const maskThreshold = finiteNumber(options.maskThreshold ?? 0.5, 'maskThreshold');
   if (!(maskThreshold > 0 && maskThreshold < 1))
     throw outOfRange('a number between 0 and 1', 'maskThreshold', maskThreshold);
   return {
