@@ -1,6 +1,6 @@
-// Compiles lib/ to dist/ (JavaScript and declarations) and makes the command line executable.
+// Compiles lib/ to dist/ (JavaScript and declarations), copies the page as it is, and makes the command line executable.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -9,5 +9,6 @@ const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 rmSync(`${root}/dist`, { recursive: true, force: true });
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
 if (status !== 0) process.exit(status ?? 1);
+cpSync(`${root}/lib/serve/page`, `${root}/dist/serve/page`, { recursive: true });
 const main = `${root}/dist/cli/main.js`;
 if (existsSync(main)) chmodSync(main, 0o755);

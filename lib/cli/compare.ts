@@ -4,7 +4,7 @@ import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../check.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
 import { type Image, sheet } from '../image/image.js';
-import type { DiffusionPipeline, GenerateOptions } from '../pipelines/index.js';
+import type { GenerateOptions } from '../pipelines/index.js';
 import { nearest } from '../text.js';
 import {
   machineArgs,
@@ -17,24 +17,8 @@ import {
   withPipeline,
   withProgress,
 } from './generate.js';
+import { fewSteps, namedScheduler, SOLVERS, type SolverName } from './solvers.js';
 import { UsageError, whole } from './usage.js';
-
-/** What a solver's name stands for: options of the solver library, or a class of dpm-solver/schedulers. */
-type Entry =
-  | { choices: GenerateOptions['scheduler'] }
-  | { scheduler: 'PNDMScheduler' | 'DEISMultistepScheduler' | 'UniPCMultistepScheduler' };
-
-const solvers: Record<string, Entry> = {
-  // DPM-Solver of the first order is DDIM.
-  ddim: { choices: { algorithmType: 'dpmsolver', order: 1 } },
-  pndm: { scheduler: 'PNDMScheduler' },
-  deis: { scheduler: 'DEISMultistepScheduler' },
-  unipc: { scheduler: 'UniPCMultistepScheduler' },
-  dpmsolver: { choices: { algorithmType: 'dpmsolver', order: 2 } },
-  'dpmsolver++': { choices: { algorithmType: 'dpmsolver++', order: 2 } },
-  'sde-dpmsolver': { choices: { algorithmType: 'sde-dpmsolver', order: 2 } },
-  'sde-dpmsolver++': { choices: { algorithmType: 'sde-dpmsolver++', order: 2 } },
-};
 
 const args = {
   prompt: { type: 'positional', required: false, description: 'What to draw' },
@@ -42,7 +26,7 @@ const args = {
     type: 'string',
     default: 'ddim,pndm,deis,unipc,dpmsolver,dpmsolver++',
     valueHint: 'NAMES',
-    description: `Rows: ${Object.keys(solvers).join(', ')}`,
+    description: `Rows: ${SOLVERS.join(', ')}`,
   },
   steps: { type: 'string', default: '10,15,20,25,50', valueHint: 'NUMBERS', description: 'Columns: evaluations' },
   guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
@@ -72,10 +56,10 @@ export const compare = defineCommand({
     const [prompt] = args._;
     const names = parts('solvers', args.solvers);
     for (const name of names) {
-      if (Object.hasOwn(solvers, name)) continue;
-      const meant = nearest(name, Object.keys(solvers));
+      if ((SOLVERS as readonly string[]).includes(name)) continue;
+      const meant = nearest(name, SOLVERS);
       const hint = meant ? `; did you mean ${meant}?` : '';
-      throw new UsageError(`Expected ${list(Object.keys(solvers), 'or')} in --solvers but received '${name}'${hint}`);
+      throw new UsageError(`Expected ${list(SOLVERS, 'or')} in --solvers but received '${name}'${hint}`);
     }
     const counts = parts('steps', args.steps).map((part) => whole('steps', part, 1) as number);
     const seed = wholeOf(args, 'seed');
@@ -91,7 +75,7 @@ export const compare = defineCommand({
     const { output, scale, json } = readDestination(args);
     await withPipeline(place, async (pipe) => {
       // All of them are there before the first picture.
-      const entries = await Promise.all(names.map((name) => resolve(name, pipe)));
+      const entries = await Promise.all(names.map((name) => namedScheduler(name as SolverName, pipe)));
       const started = performance.now();
       const runs: { solver: string; steps: number; nfe: number; totalMs: number }[] = [];
       const rows: Image[][] = [];
@@ -102,7 +86,7 @@ export const compare = defineCommand({
           for (const steps of counts) {
             const batch = runs.length;
             const own = onStep && ((progress: Parameters<typeof onStep>[0]) => onStep({ ...progress, batch, batches }));
-            const made = await pipe({ ...shared, ...few(entries[r], steps), steps, onStep: own });
+            const made = await pipe({ ...shared, ...fewSteps(entries[r], steps), steps, onStep: own });
             row.push(made.images[0]);
             runs.push({ solver: name, steps, nfe: made.nfe, totalMs: made.timings.totalMs });
           }
@@ -126,21 +110,6 @@ export const compare = defineCommand({
     });
   },
 });
-
-/** A solver of the second order cannot make one step. */
-function few({ scheduler }: Pick<GenerateOptions, 'scheduler'>, steps: number): Pick<GenerateOptions, 'scheduler'> {
-  if (scheduler === undefined || 'step' in scheduler) return { scheduler };
-  return { scheduler: { ...scheduler, order: Math.min(scheduler.order ?? 2, steps) as 1 | 2 | 3 } };
-}
-
-async function resolve(name: string, pipe: DiffusionPipeline): Promise<Pick<GenerateOptions, 'scheduler'>> {
-  const entry = solvers[name];
-  if ('choices' in entry) return { scheduler: entry.choices };
-  const classes = await import('../schedulers/index.js');
-  // PNDM's Runge-Kutta steps would take nine evaluations more than the column says, and four steps at least.
-  const overrides = entry.scheduler === 'PNDMScheduler' ? { skip_prk_steps: true } : {};
-  return { scheduler: classes[entry.scheduler].fromConfig(pipe.schedulerConfig, overrides) };
-}
 
 function parts(flag: string, value: string): string[] {
   const all = value.split(',').map((part) => part.trim());

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `compare` and `info`.
+// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `compare`, `serve` and `info`.
 import { readFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
@@ -8,16 +8,18 @@ import { compare } from './compare.js';
 import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';
 import { sample, examples as sampleExamples } from './sample.js';
+import { serve, examples as serveExamples } from './serve.js';
 import { checkFlags, UsageError } from './usage.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
-const commands: Record<string, CommandDef<any>> = { sample, txt2img, img2img, inpaint, edit, compare, info };
+const commands: Record<string, CommandDef<any>> = { sample, txt2img, img2img, inpaint, edit, compare, serve, info };
 
 /** What a command's help ends with. */
 const examples = new Map<CommandDef, readonly string[]>([
   [sample as CommandDef, sampleExamples],
+  [serve as CommandDef, serveExamples],
   [
     txt2img as CommandDef,
     ['dpm-solver txt2img "an astronaut on a horse" --model ./sd-v1-5 --steps 20 -o astronaut.png'],

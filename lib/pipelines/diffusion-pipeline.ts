@@ -160,37 +160,10 @@ export class DiffusionPipeline extends Callable {
   async generate(options: GenerateOptions): Promise<Generation> {
     const started = performance.now();
     const { denoiser, conditioner, training, limits } = this.#parts;
-    this.#checkAlive();
-    const request = readRequest(options, limits);
-    const { pictures, guidance, rescale, batchSize, encoding, size, mask, scheduler } = request;
+    const plan = await this.#plan(options);
     const { signal } = options;
-    signal?.throwIfAborted();
-    const shape = this.#shape(size);
-    for (const { prompt, negative } of pictures) {
-      conditioner.check(prompt, encoding);
-      conditioner.check(negative ?? '', encoding);
-    }
-    if (request.fromImage) this.#parts.vae?.findEncoder();
-
-    const classifier = options.classifierScale === undefined ? undefined : await this.#openClassifier();
-    const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
-    const schedule = this.#schedule(shape);
-    const { run } = this.#sampleOptions(request, schedule);
-    const scale = usesPair(guidance, limits) ? guidance : undefined;
-    const solverOptions: SolverOptions = {
-      ...this.#solverOptions(request.choices),
-      guidance:
-        options.classifierScale !== undefined
-          ? { type: 'classifier', scale: options.classifierScale }
-          : scale !== undefined && rescale === 0
-            ? { type: 'classifier-free', scale }
-            : { type: 'uncond' },
-    };
-    // Refuses what does not go together before the networks are troubled.
-    if (!scheduler) {
-      const [{ seed }] = pictures;
-      new DPMSolver(null, schedule, solverOptions).start(zeros([1, ...shape]), { ...run, seed: [seed] });
-    }
+    const { request, shape, schedule, run, scale, solverOptions, classifier, labels } = plan;
+    const { pictures, guidance, rescale, batchSize, encoding, size, mask, scheduler } = request;
 
     const clock = new Clock();
     const encodeStarted = performance.now();
@@ -270,6 +243,51 @@ export class DiffusionPipeline extends Callable {
       guidance,
       timings: this.#timings(clock, encodeMs, started),
     };
+  }
+
+  /**
+   * Refuses what calling the pipeline would refuse, and runs no network: for those who queue calls and want to answer at
+   * once.
+   *
+   * @throws TypeError, RangeError as {@link generate} before anything is run
+   */
+  async check(options: GenerateOptions): Promise<void> {
+    await this.#plan(options);
+  }
+
+  /** All that can be said of a call before the networks are troubled. */
+  async #plan(options: GenerateOptions) {
+    const { conditioner, limits } = this.#parts;
+    this.#checkAlive();
+    const request = readRequest(options, limits);
+    const { pictures, guidance, rescale, encoding, size, scheduler } = request;
+    options.signal?.throwIfAborted();
+    const shape = this.#shape(size);
+    for (const { prompt, negative } of pictures) {
+      conditioner.check(prompt, encoding);
+      conditioner.check(negative ?? '', encoding);
+    }
+    if (request.fromImage) this.#parts.vae?.findEncoder();
+
+    const classifier = options.classifierScale === undefined ? undefined : await this.#openClassifier();
+    const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
+    const schedule = this.#schedule(shape);
+    const { run } = this.#sampleOptions(request, schedule);
+    const scale = usesPair(guidance, limits) ? guidance : undefined;
+    const solverOptions: SolverOptions = {
+      ...this.#solverOptions(request.choices),
+      guidance:
+        options.classifierScale !== undefined
+          ? { type: 'classifier', scale: options.classifierScale }
+          : scale !== undefined && rescale === 0
+            ? { type: 'classifier-free', scale }
+            : { type: 'uncond' },
+    };
+    if (!scheduler) {
+      const [{ seed }] = pictures;
+      new DPMSolver(null, schedule, solverOptions).start(zeros([1, ...shape]), { ...run, seed: [seed] });
+    }
+    return { request, shape, schedule, run, scale, solverOptions, classifier, labels };
   }
 
   /**
@@ -369,6 +387,12 @@ export class DiffusionPipeline extends Callable {
       guidance,
       timings: this.#timings(clock, encodeMs, started),
     };
+  }
+
+  /** What a call does where it does not say: pixels, and the guidance scale. Sides are multiples of `multiple`. */
+  get defaults(): { width: number; height: number; multiple: number; guidance: number } {
+    const { size, factor, patch, defaultGuidance } = this.#parts.limits;
+    return { ...size, multiple: factor * patch, guidance: defaultGuidance };
   }
 
   /** What scheduler_config.json holds: a scheduler object for this model is made from it. */
@@ -734,7 +758,11 @@ async function drive(run: Run, { network, gradient, clock, signal, watch }: Work
       ready = performance.now();
       clock.classifier.push(ready - evaluated);
     }
-    watch?.see(x, output, run.time);
+    if (watch) {
+      // What it costs to look is not the step's time.
+      watch.see(x, output, run.time);
+      ready = performance.now();
+    }
     run.advance(output, g);
     clock.step.push(performance.now() - ready);
   }
@@ -776,12 +804,14 @@ async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ sample: 
     work.clock.network.push(evaluated - start);
     const wide = new Float32Array(x.length);
     convert(output.data as NetworkArray, wide);
+    const looked = performance.now();
     work.watch?.see(input, tensor(wide), work.watch.timeOf(t));
+    const ready = evaluated + performance.now() - looked;
     const made = scheduler.step(tensor(wide), t, tensor(x));
     const next = Array.isArray(made) ? made[0] : 'prevSample' in made ? made.prevSample : made;
     x = Float32Array.from((next as Tensor).data as Float32Array);
     if (mask && known) keep(x, i + 1 < times.length ? noisy(times[i + 1]) : known, mask);
-    work.clock.step.push(performance.now() - evaluated);
+    work.clock.step.push(performance.now() - ready);
     work.watch?.tell({ step: i + 1, steps: times.length, nfe: i + 1, t, x: tensor(x) });
   }
   if (x.some((value) => !Number.isFinite(value))) {

@@ -280,6 +280,20 @@ test('compares solvers on one labelled sheet', async () => {
 
 const drawing = (command: string, ...args: string[]) => [command, ...args, ...sd, '-o', 'bad.png'];
 mistakes.push(
+  ['a prompt to serve', () => ['serve', 'red'], 2, /^Expected flags only but received 'red'$/],
+  ['a port that there is not', () => ['serve', '--port', '65536'], 2, /^Expected a port of at most 65535 for --port/],
+  [
+    'a model that cannot be served',
+    () => ['serve', '--model', 'none', '--port', '0'],
+    1,
+    /^Expected model_index\.json/,
+  ],
+  [
+    'an address of another machine',
+    () => ['serve', '--host', '192.0.2.1', '--port', '0', '--model', constant],
+    1,
+    /^The port 0 of 192\.0\.2\.1 cannot be had: this machine does not have that address$/,
+  ],
   ['no model', () => ['txt2img', 'red', '-o', 'bad.png'], 2, /^The flag --model is missing: it names a model dir/],
   ['no prompt', () => drawing('txt2img'), 2, /^A prompt is missing/],
   ['no image', () => drawing('img2img', 'red'), 2, /^The flag --image is missing: it names a PNG file$/],
@@ -349,6 +363,24 @@ test('shows where an error came from if asked', async () => {
   const { code, stderr } = await start(['sample', '--order', '4'], { DEBUG: '1' }).ended;
   assert.is(code, 2);
   assert.match(stderr, /UsageError: Expected 1, 2 or 3 for --order but received '4'\n +at /);
+});
+
+test('serves until it is told to end', async () => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const { child, ended } = start(['serve', '--model', constant, '--port', '0']);
+    const url = await new Promise<string>((resolve, reject) => {
+      child.stdout!.once('data', (text) => resolve(String(text).split(' ')[0]));
+      child.once('exit', (code) => reject(new Error(`it ended with ${code}`)));
+    });
+    const { ready } = (await (await fetch(`${url}api/status`)).json()) as { ready: boolean };
+    assert.is(ready, true);
+    if (process.platform === 'win32') child.kill();
+    else {
+      child.kill(signal);
+      const { code, stderr } = await ended;
+      assert.equal([code, stderr], [0, '']);
+    }
+  }
 });
 
 test('ends at once on Ctrl-C, with nothing written', async () => {

@@ -262,8 +262,20 @@ for (const [name, options, errorClass, message] of mistakes) {
   test(`refuses ${name}`, async () => {
     const pipe = await load(constant);
     await assertRejects(pipe({ prompt: 'red', ...options } as GenerateOptions), errorClass, message);
+    await assertRejects(pipe.check({ prompt: 'red', ...options } as GenerateOptions), errorClass, message);
   });
 }
+
+test('checks a call without making it, and tells its defaults', async () => {
+  const pipe = await load(constant);
+  let steps = 0;
+  const onStep = () => {
+    steps++;
+  };
+  assert.is(await pipe.check({ prompt: 'red', steps: 3, onStep }), undefined);
+  assert.is(steps, 0);
+  assert.equal(pipe.defaults, { width: 4, height: 4, multiple: 1, guidance: 3 });
+});
 
 const damages: [string, (folder: string) => void, RegExp][] = [
   ['no model_index.json', (f) => rmSync(join(f, 'model_index.json')), /^Expected model_index\.json in .* but found/],

@@ -1,0 +1,58 @@
+// `dpm-solver serve`: a page to play with a model, and the interface beneath it.
+import { fileURLToPath } from 'node:url';
+import { type ArgsDef, defineCommand } from 'citty';
+import { machineArgs, modelArgs, readPlace, wholeOf } from './generate.js';
+import { UsageError } from './usage.js';
+
+/** What the help ends with. */
+export const examples = ['dpm-solver serve', 'dpm-solver serve --model ./sd-v1-5 --port 8080'];
+
+const args = {
+  ...modelArgs,
+  model: {
+    type: 'string',
+    valueHint: 'DIR',
+    description: 'Model directory (Default: the shapes that come with the package)',
+  },
+  port: { type: 'string', default: '8321', valueHint: 'N', description: 'Where to listen; 0 for any that is free' },
+  host: {
+    type: 'string',
+    default: '127.0.0.1',
+    valueHint: 'ADDRESS',
+    description: 'The address to listen at: others than this machine can reach it where that is not the loopback one',
+  },
+  'allow-host': {
+    type: 'string',
+    valueHint: 'NAMES',
+    description: 'Names that the server is called by, besides localhost and addresses: a,b',
+  },
+  queue: { type: 'string', default: '8', valueHint: 'N', description: 'Runs that may wait' },
+  'time-limit': { type: 'string', default: '300', valueHint: 'SECONDS', description: 'What one run may take' },
+  ...machineArgs,
+} as const satisfies ArgsDef;
+
+export const serve = defineCommand({
+  meta: { name: 'serve', description: 'Serve a page to play with a model' },
+  args,
+  async run({ args }) {
+    if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
+    const port = wholeOf(args, 'port', 0) as number;
+    if (port > 65535) throw new UsageError(`Expected a port of at most 65535 for --port but received '${args.port}'`);
+    const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
+    const hosts = (args['allow-host'] ?? '').split(',').filter((name) => name !== '');
+    const limits = { waiting: wholeOf(args, 'queue', 0), seconds: wholeOf(args, 'time-limit', 1) };
+    // Imported here, so that the other commands start as fast as they did.
+    const { startServer } = await import('../serve/server.js');
+    const { url, model, close } = await startServer({ ...place, port, host: args.host, hosts, limits });
+    console.log(`${url} draws with ${model.name}; Ctrl-C ends it`);
+    let closing = false;
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        // Whoever asks twice does not want to wait.
+        if (closing) process.exit(1);
+        closing = true;
+        close().then(() => process.exit(0));
+      });
+    }
+  },
+});

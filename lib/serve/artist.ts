@@ -1,0 +1,136 @@
+// The process that draws. A network call blocks its event loop, so it is not the server's; and being a process it can be
+// ended in the middle of one, and takes nobody along when it ends by itself.
+import { basename, resolve } from 'node:path';
+import { fewSteps, namedScheduler } from '../cli/solvers.js';
+import { encodePng } from '../image/file.js';
+import type { Image } from '../image/image.js';
+import { readJson } from '../onnx/files.js';
+import { loadRuntime } from '../onnx/runtime.js';
+import { DiffusionPipeline, type GenerateOptions, type Progress } from '../pipelines/index.js';
+import type { Model, Order, Place, Report } from './messages.js';
+import { FIXED_SOLVERS, type Settings } from './settings.js';
+
+let pipe: DiffusionPipeline;
+let folder = '';
+let current: { id: string; abort: AbortController } | undefined;
+
+const send = (report: Report): void => {
+  if (process.connected) process.send!(report);
+};
+
+/** An error in one line, which tells the model's name but not where it lies. */
+function sentence(error: unknown): string {
+  const text = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0];
+  return text.replaceAll(resolve(folder), basename(folder)).replaceAll(folder, basename(folder));
+}
+
+async function open(place: Place): Promise<void> {
+  try {
+    folder = place.folder;
+    const { device, dtype } = place;
+    // onnxruntime's own log would repeat at length what the error says in a sentence.
+    (await loadRuntime()).env.logLevel = 'fatal';
+    pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype });
+    const model: Model = { name: basename(resolve(folder)), ...pipe.defaults, words: readWords() };
+    send({ type: 'opened', model });
+  } catch (error) {
+    // Whoever starts the server may know where its model lies.
+    send({ type: 'broken', error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** The words of a tokenizer that knows few of them. */
+function readWords(): string[] | null {
+  try {
+    const { model } = readJson(folder, ['tokenizer/tokenizer.json']).json as {
+      model?: { type?: string; vocab?: Record<string, number> };
+    };
+    if (model?.type !== 'WordLevel') return null;
+    const words = Object.keys(model.vocab ?? {}).filter((word) => !/^[[<]/.test(word));
+    return words.length <= 64 ? words : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The pipeline's options for a run. */
+async function optionsOf(settings: Settings, seed: number, maxNfe: number): Promise<GenerateOptions> {
+  const { prompt, negativePrompt, solver, order, steps, method, skipType, thresholding, denoiseToZero } = settings;
+  const { guidance, count, width, height } = settings;
+  const { scheduler } = fewSteps(await namedScheduler(solver, pipe), steps);
+  const fixed = (FIXED_SOLVERS as readonly string[]).includes(solver);
+  const own = { order, method, skipType, thresholding, denoiseToZero };
+  const asked = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
+  const most = method === 'adaptive' ? { maxNfe } : {};
+  return {
+    ...{ prompt, negativePrompt, steps, guidance, seed, count, width, height },
+    scheduler: fixed ? scheduler : { ...(scheduler as object), ...asked, ...most },
+  };
+}
+
+async function check(id: string, settings: Settings): Promise<void> {
+  try {
+    await pipe.check(await optionsOf(settings, settings.seed ?? 0, 1000));
+    send({ type: 'checked', id });
+  } catch (error) {
+    send({ type: 'checked', id, error: sentence(error) });
+  }
+}
+
+async function run(id: string, settings: Settings, seed: number, maxNfe: number): Promise<void> {
+  const abort = new AbortController();
+  current = { id, abort };
+  const started = performance.now();
+  const { signal } = abort;
+  try {
+    const options = await optionsOf(settings, seed, maxNfe);
+    // Batches may differ in size: the first picture of each is what those before have left.
+    let [first, batch, size] = [0, 0, 0];
+    let told: Promise<unknown> = Promise.resolve();
+    const onStep = ({ step, steps, nfe, t, x, preview, batch: at, batches }: Progress): void => {
+      if (at !== batch) [batch, first] = [at, first + size];
+      size = x.dims[0];
+      const from = first;
+      const ms = performance.now() - started;
+      // After the step, whose time this is not; one after the other, so that they keep their order.
+      told = told.then(async () => {
+        const images = (await preview()).map((image) => toBase64(image));
+        if (!signal.aborted)
+          send({ type: 'step', id, data: { step, steps, nfe, t, batch: at, batches, first: from, ms, images } });
+      });
+      // The error comes out where it is awaited.
+      told.catch(() => undefined);
+    };
+    const { images, nfe, seeds, guidance, timings } = await pipe({ ...options, onStep, signal });
+    await told;
+    signal.throwIfAborted();
+    const { width, height } = images[0];
+    const files = images.map((image, i) => toBase64(image, { ...settings, guidance, seed: seeds[i], count: 1 }));
+    send({ type: 'done', id, data: { images: files, width, height, nfe, seeds, guidance, timings } });
+  } catch (error) {
+    send(signal.aborted ? { type: 'cancelled', id } : { type: 'failed', id, error: sentence(error) });
+  } finally {
+    current = undefined;
+  }
+}
+
+/** A PNG file, which says what it was made from: PNG's text is Latin-1, so other letters are escaped. */
+function toBase64(image: Image, settings?: object): string {
+  const text = settings && {
+    'dpm-solver': JSON.stringify({ model: basename(resolve(folder)), ...settings }).replace(
+      /[^\x20-\x7e]/g,
+      (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    ),
+  };
+  return Buffer.from(encodePng(image, text)).toString('base64');
+}
+
+process.on('message', (order: Order) => {
+  if (order.type === 'open') open(order.place);
+  else if (order.type === 'check') check(order.id, order.settings);
+  else if (order.type === 'run') run(order.id, order.settings, order.seed, order.maxNfe);
+  else if (current?.id === order.id) current.abort.abort(new Error('cancelled'));
+});
+// A Ctrl-C reaches the whole group; it is the server that ends this process.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+process.on('disconnect', () => process.exit());

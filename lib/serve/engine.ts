@@ -1,0 +1,172 @@
+// The process that draws, seen from the server: started, asked, and started again when it ends.
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Done, Model, Order, Place, Report, Step } from './messages.js';
+import type { Settings } from './settings.js';
+
+/** What a run may tell. */
+export interface Listener {
+  step(data: Step): void;
+}
+
+/** How a run ended. */
+export type Outcome = { type: 'done'; data: Done } | { type: 'cancelled' } | { type: 'failed'; error: string };
+
+/** The engine cannot draw just now. */
+export class Unavailable extends Error {
+  override name = 'Unavailable';
+}
+
+const gone = 'The process that draws has ended unexpectedly; it is being started again';
+
+export class Engine {
+  readonly #place: Place;
+  #child: ChildProcess | undefined;
+  #model: Model | undefined;
+  #opening: Promise<Model> | undefined;
+  readonly #checks = new Map<string, { resolve(error: string | undefined): void; reject(error: Error): void }>();
+  #run: { id: string; listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void } | undefined;
+  #closed = false;
+  /** Starts in a row that came to nothing. */
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(place: Place) {
+    this.#place = place;
+  }
+
+  /** What is known of the model; undefined while it is being loaded again. */
+  get model(): Model | undefined {
+    return this.#model;
+  }
+
+  /** Loads the model in a process of its own. Rejects with what is wrong with it. */
+  open(): Promise<Model> {
+    if (this.#model) return Promise.resolve(this.#model);
+    clearTimeout(this.#retry);
+    this.#opening ??= this.#start().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  /** What is wrong with the settings, in one sentence; undefined where they can be run. */
+  check(id: string, settings: Settings): Promise<string | undefined> {
+    return new Promise((resolve, reject) => {
+      if (!this.#model) return reject(new Unavailable('The model is being loaded'));
+      this.#checks.set(id, { resolve, reject });
+      this.#send({ type: 'check', id, settings });
+    });
+  }
+
+  /** Makes the pictures; one run at a time. */
+  run(id: string, settings: Settings, seed: number, maxNfe: number, listener: Listener): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const run = { id, listener, cancelled: false, resolve };
+      this.#run = run;
+      // Where the process has just ended, the next one takes over.
+      this.open().then(
+        () => {
+          if (this.#run !== run) return;
+          if (!run.cancelled) {
+            this.#send({ type: 'run', id, settings, seed, maxNfe });
+            return;
+          }
+          this.#run = undefined;
+          resolve({ type: 'cancelled' });
+        },
+        (error: Error) => {
+          if (this.#run === run) this.#run = undefined;
+          resolve({ type: 'failed', error: error.message });
+        },
+      );
+    });
+  }
+
+  /** Ends a run after the network call that it is in. */
+  cancel(id: string): void {
+    if (this.#run?.id === id) this.#run.cancelled = true;
+    this.#send({ type: 'cancel', id });
+  }
+
+  /** Ends the process in the middle of whatever it does; another one is started. */
+  kill(): void {
+    this.#child?.kill('SIGKILL');
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  #start(): Promise<Model> {
+    // The sources are run as they are in development.
+    const file = import.meta.url.endsWith('.ts') ? './artist.ts' : './artist.js';
+    const child = fork(fileURLToPath(new URL(file, import.meta.url)), {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      serialization: 'advanced',
+    });
+    this.#child = child;
+    return new Promise((resolve, reject) => {
+      child.on('message', (report: Report) => {
+        if (report.type === 'opened') {
+          this.#failures = 0;
+          this.#model = report.model;
+          resolve(report.model);
+        } else if (report.type === 'broken') {
+          reject(new Error(report.error));
+          child.kill('SIGKILL');
+        } else this.#hear(report);
+      });
+      child.on('error', reject);
+      child.on('exit', () => {
+        reject(new Error('The process that draws ended before the model was loaded'));
+        if (this.#child === child) this.#lost();
+      });
+      this.#send({ type: 'open', place: this.#place });
+    });
+  }
+
+  #hear(report: Exclude<Report, { type: 'opened' | 'broken' }>): void {
+    if (report.type === 'checked') {
+      this.#checks.get(report.id)?.resolve(report.error);
+      this.#checks.delete(report.id);
+      return;
+    }
+    const run = this.#run;
+    if (run?.id !== report.id) return;
+    if (report.type === 'step') {
+      run.listener.step(report.data);
+      return;
+    }
+    this.#run = undefined;
+    run.resolve(report);
+  }
+
+  /** Nobody waits for an answer that will not come. */
+  #lost(): void {
+    const opened = this.#model !== undefined;
+    this.#model = undefined;
+    this.#child = undefined;
+    const run = this.#run;
+    this.#run = undefined;
+    for (const { reject } of this.#checks.values()) reject(new Unavailable(gone));
+    this.#checks.clear();
+    run?.resolve({ type: 'failed', error: gone });
+    // The first start is the caller's to judge.
+    if (this.#closed || (!opened && this.#failures === 0)) return;
+    const wait = Math.min(30, 2 ** this.#failures - 1) * 1000;
+    this.#failures++;
+    this.#retry = setTimeout(() => this.open().catch(() => undefined), wait);
+  }
+
+  #send(order: Order): void {
+    // Where the process has just ended, its exit answers.
+    if (this.#child?.connected) this.#child.send(order, () => undefined);
+  }
+}

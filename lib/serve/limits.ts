@@ -1,0 +1,45 @@
+// What one visitor, or many at once, can ask of the server.
+
+export interface Limits {
+  /** Bytes of a request's body. */
+  body: number;
+  /** Characters of a prompt. */
+  prompt: number;
+  /** Network evaluations for a picture; the adaptive method stops with an error there. */
+  steps: number;
+  /** Pictures of a run. */
+  count: number;
+  /** Pixels of a picture's side. */
+  side: number;
+  /** Pixels of all pictures of a run. */
+  pixels: number;
+  /** Runs that wait, besides the one that is made. */
+  waiting: number;
+  /** Seconds that a run may take once it has begun. */
+  seconds: number;
+  /** Open connections; the one that has been idle longest makes room for a new one. */
+  connections: number;
+  /** Seconds for a request's head, and for the whole of it. */
+  headSeconds: number;
+  requestSeconds: number;
+  /** Seconds without a byte in either direction, after which a connection is closed. */
+  idleSeconds: number;
+  /** Bytes of events that a slow reader may leave unread before steps are left out. */
+  backlog: number;
+}
+
+export const defaultLimits: Readonly<Limits> = {
+  body: 16 * 1024,
+  prompt: 1000,
+  steps: 200,
+  count: 16,
+  side: 1024,
+  pixels: 4 * 1024 * 1024,
+  waiting: 8,
+  seconds: 300,
+  connections: 256,
+  headSeconds: 10,
+  requestSeconds: 15,
+  idleSeconds: 60,
+  backlog: 4 * 1024 * 1024,
+};

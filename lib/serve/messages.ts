@@ -1,0 +1,69 @@
+// What the server and the process that draws tell each other.
+import type { Timings } from '../pipelines/index.js';
+import type { Settings } from './settings.js';
+
+/** What the page is told about the model. */
+export interface Model {
+  name: string;
+  width: number;
+  height: number;
+  /** Sides of pictures are multiples of this. */
+  multiple: number;
+  /** The guidance scale where a run does not say. */
+  guidance: number;
+  /** All words of a model that knows few; null for others. */
+  words: string[] | null;
+}
+
+export interface Place {
+  folder: string;
+  device?: 'auto' | 'cpu' | 'cuda';
+  dtype?: 'float32' | 'float16';
+}
+
+/** To the process that draws. */
+export type Order =
+  | { type: 'open'; place: Place }
+  | { type: 'check'; id: string; settings: Settings }
+  | { type: 'run'; id: string; settings: Settings; seed: number; maxNfe: number }
+  | { type: 'cancel'; id: string };
+
+/** What a run tells while it goes on. */
+export interface Step {
+  /** Completed steps of this batch, and how many there will be (0 with the adaptive method, where nobody knows). */
+  step: number;
+  steps: number;
+  /** Evaluations of this batch. */
+  nfe: number;
+  /** The schedule's time that the state has reached. */
+  t: number;
+  batch: number;
+  batches: number;
+  /** Which picture of the run is the first of this batch. */
+  first: number;
+  /** Since the run began. */
+  ms: number;
+  /** What the network takes the pictures of this batch to be: PNG files in base64. */
+  images: string[];
+}
+
+export interface Done {
+  /** PNG files in base64. */
+  images: string[];
+  width: number;
+  height: number;
+  nfe: number;
+  seeds: number[];
+  guidance: number;
+  timings: Timings;
+}
+
+/** From the process that draws. */
+export type Report =
+  | { type: 'opened'; model: Model }
+  | { type: 'broken'; error: string }
+  | { type: 'checked'; id: string; error?: string }
+  | { type: 'step'; id: string; data: Step }
+  | { type: 'done'; id: string; data: Done }
+  | { type: 'cancelled'; id: string }
+  | { type: 'failed'; id: string; error: string };

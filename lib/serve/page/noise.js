@@ -1,0 +1,26 @@
+// Gaussian noise, as it stands at the start of a run: what a picture is before it is one.
+
+/** A canvas full of it, always the same for one number. */
+export function noise(size, number) {
+  const canvas = document.createElement('canvas');
+  canvas.width = size;
+  canvas.height = size;
+  canvas.className = 'coarse';
+  canvas.setAttribute('aria-hidden', 'true');
+  const context = canvas.getContext('2d');
+  const image = context.createImageData(size, size);
+  let state = (number * 2654435761 + 1) >>> 0;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  for (let i = 0; i < image.data.length; i += 4) {
+    for (let c = 0; c < 3; c++) {
+      const gauss = Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+      image.data[i + c] = 127.5 * (1 + gauss * 0.6);
+    }
+    image.data[i + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}

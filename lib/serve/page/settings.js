@@ -1,0 +1,180 @@
+// The form: from its controls to settings, and to a link and back.
+
+/** Solvers with an order and a grid of their own. */
+const fixed = ['ddim', 'pndm', 'deis', 'unipc'];
+const shared = ['prompt', 'negativePrompt', 'seed', 'count', 'width', 'height'];
+const each = ['solver', 'order', 'steps', 'guidance', 'thresholding', 'method', 'skipType', 'denoiseToZero'];
+
+export class Settings {
+  constructor(form) {
+    this.form = form;
+    this.sides = { a: this.#addSide('a'), b: this.#addSide('b') };
+    this.sides.b.hidden = true;
+    this.compare = form.elements.compare;
+    this.compare.addEventListener('change', () => {
+      this.sides.b.hidden = !this.compare.checked;
+      for (const [name, side] of Object.entries(this.sides)) {
+        side.querySelector('.tag').textContent = this.compare.checked ? name.toUpperCase() : '';
+      }
+      // The same twice would be no comparison.
+      if (this.compare.checked && JSON.stringify(this.read('a')) === JSON.stringify(this.read('b'))) {
+        this.#set('b', 'solver', this.read('a').solver === 'ddim' ? 'dpmsolver++' : 'ddim');
+      }
+      this.refresh();
+    });
+  }
+
+  #addSide(side) {
+    const element = document.getElementById('side').content.firstElementChild.cloneNode(true);
+    element.dataset.side = side;
+    element.querySelector('legend .unseen').textContent = `Settings ${side.toUpperCase()}`;
+    for (const control of element.querySelectorAll('[name]')) control.name = `${side}.${control.name}`;
+    document.getElementById('sides').append(element);
+    for (const range of element.querySelectorAll('[data-of]')) {
+      const number = this.#control(side, range.dataset.of);
+      range.addEventListener('input', () => {
+        number.value = range.value;
+      });
+      number.addEventListener('input', () => {
+        range.value = number.value;
+      });
+    }
+    element.addEventListener('input', () => this.refresh());
+    return element;
+  }
+
+  #control(side, name) {
+    return this.form.elements[side ? `${side}.${name}` : name];
+  }
+
+  #set(side, name, value) {
+    const control = this.#control(side, name);
+    if (control.type === 'checkbox') control.checked = value === '1' || value === true;
+    // A list of radio buttons, or of options: what is not among them is left out.
+    else if (control instanceof RadioNodeList) for (const radio of control) radio.checked = radio.value === value;
+    else if (control instanceof HTMLSelectElement) {
+      if ([...control.options].some((option) => option.value === value)) control.value = value;
+    } else control.value = value;
+    control.dispatchEvent?.(new Event('input', { bubbles: true }));
+  }
+
+  /** Defaults and limits of the model that the server has. */
+  adopt({ model, limits }) {
+    const { form } = this;
+    form.elements.prompt.maxLength = limits.prompt;
+    form.elements.negativePrompt.maxLength = limits.prompt;
+    form.elements.count.max = limits.count;
+    for (const name of ['width', 'height']) {
+      Object.assign(form.elements[name], { max: limits.side, step: model.multiple, min: model.multiple });
+      form.elements[name].placeholder = model[name];
+    }
+    for (const side of ['a', 'b']) {
+      this.#control(side, 'steps').max = limits.steps;
+      this.sides[side].querySelector('[data-of="steps"]').max = Math.min(50, limits.steps);
+      this.#set(side, 'guidance', String(model.guidance));
+    }
+  }
+
+  /** What goes with what. */
+  refresh() {
+    for (const [side, element] of Object.entries(this.sides)) {
+      const { value } = this.#control(side, 'solver');
+      const isFixed = fixed.includes(value);
+      const data = value.endsWith('++');
+      element.querySelector('.segmented').disabled = isFixed;
+      for (const name of ['method', 'skipType', 'denoiseToZero']) this.#control(side, name).disabled = isFixed;
+      this.#control(side, 'thresholding').disabled = !data;
+      const stochastic = value.startsWith('sde-');
+      for (const option of this.#control(side, 'method').options) {
+        option.disabled = stochastic && option.value === 'adaptive';
+      }
+      const note = element.querySelector('.note');
+      note.hidden = data;
+      note.textContent = isFixed
+        ? `${value.toUpperCase()} has an order and a grid of its own.`
+        : 'Thresholding is for solvers that predict the picture, the ++ ones.';
+    }
+  }
+
+  /** The settings of one side, as the server takes them. */
+  read(side) {
+    const { elements } = this.form;
+    const number = (name) => (elements[name].value === '' ? undefined : Number(elements[name].value));
+    const value = (name) => this.#control(side, name).value;
+    const solver = value('solver');
+    const settings = {
+      prompt: elements.prompt.value.trim(),
+      negativePrompt: elements.negativePrompt.value.trim() || undefined,
+      seed: number('seed'),
+      count: number('count'),
+      width: number('width'),
+      height: number('height'),
+      solver,
+      steps: Number(value('steps')),
+      guidance: Number(value('guidance')),
+    };
+    if (fixed.includes(solver)) return settings;
+    const thresholding = solver.endsWith('++') && this.#control(side, 'thresholding').checked;
+    const denoiseToZero = this.#control(side, 'denoiseToZero').checked;
+    return {
+      ...settings,
+      order: Number(value('order')),
+      method: value('method'),
+      skipType: value('skipType'),
+      thresholding: thresholding || undefined,
+      denoiseToZero: denoiseToZero || undefined,
+    };
+  }
+
+  /** A word or two for each setting that is not usual. */
+  static summary({ solver, order, steps, guidance, thresholding, method, skipType, denoiseToZero }) {
+    const names = { ddim: 'DDIM', pndm: 'PNDM', deis: 'DEIS', unipc: 'UniPC' };
+    return [
+      names[solver] ?? solver,
+      order && `order ${order}`,
+      method === 'adaptive' ? 'adaptive' : `${steps} ${steps === 1 ? 'step' : 'steps'}`,
+      method !== 'multistep' && method !== 'adaptive' && method,
+      skipType !== 'time_uniform' && skipType,
+      `guidance ${guidance}`,
+      thresholding && 'thresholding',
+      denoiseToZero && 'to zero',
+    ]
+      .filter(Boolean)
+      .join(' · ');
+  }
+
+  /** All settings after the # of an address, which no server sees. */
+  toHash() {
+    const pairs = new URLSearchParams();
+    for (const name of shared) if (this.#control('', name).value !== '') pairs.set(name, this.#control('', name).value);
+    for (const side of this.compare.checked ? ['a', 'b'] : ['a']) {
+      for (const name of each) {
+        const control = this.#control(side, name);
+        const value = control.type === 'checkbox' ? (control.checked ? '1' : '') : control.value;
+        if (value !== '') pairs.set(side === 'a' ? name : `b.${name}`, value);
+      }
+    }
+    return `#${pairs}`;
+  }
+
+  /** Takes what a link says; whoever made it, only values that the controls can have get in. */
+  fromHash(hash) {
+    const pairs = new URLSearchParams(hash.replace(/^#/, ''));
+    if ([...pairs].length === 0) return false;
+    for (const name of shared) if (pairs.has(name)) this.#set('', name, pairs.get(name));
+    const compare = [...pairs.keys()].some((key) => key.startsWith('b.'));
+    for (const side of compare ? ['a', 'b'] : ['a']) {
+      for (const name of each) {
+        const key = side === 'a' ? name : `b.${name}`;
+        const flag = name === 'thresholding' || name === 'denoiseToZero';
+        if (pairs.has(key) || flag) this.#set(side, name, pairs.get(key) ?? '');
+      }
+    }
+    if (this.compare.checked !== compare) {
+      this.compare.checked = compare;
+      this.compare.dispatchEvent(new Event('change', { bubbles: true }));
+    }
+    this.refresh();
+    return true;
+  }
+}

@@ -1,0 +1,156 @@
+// The server: sockets and their limits around what app.ts answers.
+import { readFileSync } from 'node:fs';
+import { createServer as createHttpServer, type Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { createApp } from './app.js';
+import { Engine } from './engine.js';
+import { defaultLimits, type Limits } from './limits.js';
+import type { Model, Place } from './messages.js';
+import { Queue } from './queue.js';
+
+export interface ServeOptions extends Place {
+  /** 8321; 0 for any that is free. */
+  port?: number;
+  /** The address to listen at; the loopback one. */
+  host?: string;
+  /** Names, besides localhost and addresses, that the server may be called by. */
+  hosts?: readonly string[];
+  limits?: Partial<Limits>;
+}
+
+export interface Serving {
+  url: string;
+  model: Model;
+  /** The process that draws, for tests. @internal */
+  engine: Engine;
+  /** Ends all runs and connections. */
+  close(): Promise<void>;
+}
+
+/**
+ * Loads a model and serves the page that plays with it.
+ *
+ * @throws Error in one sentence for a model that cannot be loaded, or a port that cannot be had
+ */
+export async function startServer(options: ServeOptions): Promise<Serving> {
+  const { folder, device, dtype, port = 8321, host = '127.0.0.1', hosts = [] } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  const engine = new Engine({ folder, device, dtype });
+  const queue = new Queue(engine, limits);
+  const names = hosts.map((name) => name.toLowerCase());
+  const app = createApp({ engine, queue, limits, hosts: names, version });
+  const server = listener(app.fetch, limits);
+  // A port that is taken is told before a model is loaded.
+  await listen(server, port, host);
+  let model: Model;
+  try {
+    model = await engine.open();
+  } catch (error) {
+    await engine.close();
+    server.close();
+    server.closeAllConnections();
+    throw error;
+  }
+  return {
+    url: urlOf(server.address() as AddressInfo),
+    model,
+    engine,
+    async close() {
+      queue.close();
+      const closed = new Promise((resolve) => server.close(resolve));
+      await engine.close();
+      // Long enough for the last events to leave.
+      const timer = setTimeout(() => server.closeAllConnections(), 500);
+      server.closeIdleConnections();
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function listener(fetch: Parameters<typeof getRequestListener>[0], limits: Limits): Server {
+  const answer = getRequestListener(fetch, {
+    errorHandler: () => json(400, 'Expected a request with a Host header and an address that can be parsed'),
+  });
+  /** Connections in the order in which they were last of use. */
+  const idle = new Set<Socket>();
+  const server = createHttpServer(
+    {
+      headersTimeout: limits.headSeconds * 1000,
+      requestTimeout: limits.requestSeconds * 1000,
+      // How often the two above are looked at.
+      connectionsCheckingInterval: 1000,
+      keepAliveTimeout: 5000,
+      maxHeaderSize: 16 * 1024,
+      // It is checked, and answered in a sentence, by the app.
+      requireHostHeader: false,
+      noDelay: true,
+    },
+    (request, response) => {
+      const { socket } = request;
+      // While it is answered a connection is not in anybody's way: there are no more runs than the queue has places.
+      idle.delete(socket);
+      response.on('close', () => {
+        if (!socket.destroyed) idle.add(socket);
+      });
+      answer(request, response);
+    },
+  );
+  server.timeout = limits.idleSeconds * 1000;
+  server.maxRequestsPerSocket = 1000;
+  server.maxHeadersCount = 100;
+  server.on('connection', (socket) => {
+    // Who comes and says nothing must not keep out those who come after.
+    if (idle.size >= limits.connections) {
+      const [oldest] = idle;
+      idle.delete(oldest);
+      oldest.destroy();
+    }
+    idle.add(socket);
+    socket.on('close', () => idle.delete(socket));
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const [status, sentence] =
+      error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'Expected the whole request sooner']
+        : error.code === 'HPE_HEADER_OVERFLOW'
+          ? ['431 Request Header Fields Too Large', 'Expected a shorter head of the request']
+          : ['400 Bad Request', 'Expected a request of HTTP/1.1'];
+    const body = JSON.stringify({ error: sentence });
+    const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+    socket.end(head + body);
+    socket.destroySoon();
+  });
+  return server;
+}
+
+function json(status: number, error: string): Response {
+  return new Response(JSON.stringify({ error }), { status, headers: { 'Content-Type': 'application/json' } });
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const why: Record<string, string> = {
+        EADDRINUSE: `another program listens there; choose another one with --port`,
+        EACCES: 'permission denied',
+        EADDRNOTAVAIL: 'this machine does not have that address',
+        ENOTFOUND: 'there is no such host',
+      };
+      const reason = why[cause.code ?? ''] ?? cause.message;
+      reject(new Error(`The port ${port} of ${host} cannot be had: ${reason}`, { cause }));
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  const host = address === '0.0.0.0' || address === '::' ? 'localhost' : address;
+  return `http://${family === 'IPv6' && host !== 'localhost' ? `[${host}]` : host}:${port}/`;
+}

@@ -1,0 +1,426 @@
+// The interface beneath the page: runs, refusals, and limits.
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { decode } from 'fast-png';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { defaultLimits } from '../../lib/serve/limits.js';
+import { type Serving, startServer } from '../../lib/serve/server.js';
+import { constant, layout } from '../pipelines/models.js';
+import { all, type Event, events, eventually, idle, json, post, status, until } from './client.js';
+
+const test = suite('server');
+let server: Serving;
+let url: string;
+/** Enough evaluations for much longer than a test, so that no run of these ends by itself. */
+const endless = { prompt: 'red', steps: 20_000, guidance: 1, seed: 1 };
+
+test.before(async () => {
+  server = await startServer({ folder: constant, port: 0, limits: { steps: 20_000, waiting: 2, headSeconds: 1 } });
+  url = server.url;
+});
+test.after(() => server.close());
+test.after.each(() => idle(url));
+
+const names = (found: readonly Event[]) => found.map(({ event }) => event);
+const get = (path: string, init?: RequestInit) => fetch(new URL(path, url), init);
+const pixel = (png: string) => Array.from(decode(Buffer.from(png, 'base64')).data.slice(0, 3));
+
+test('serves the page under a strict policy, and nothing else', async () => {
+  for (const [path, type] of [
+    ['/', 'text/html'],
+    ['/page.js', 'text/javascript'],
+    ['/page.css', 'text/css'],
+    ['/icon.svg', 'image/svg+xml'],
+  ]) {
+    const response = await get(path);
+    assert.is(response.status, 200, path);
+    assert.ok(response.headers.get('content-type')?.startsWith(type), path);
+    const policy = response.headers.get('content-security-policy') ?? '';
+    assert.match(policy, "default-src 'none'");
+    assert.match(policy, "script-src 'self'");
+    assert.not.match(policy, 'unsafe');
+    assert.is(response.headers.get('x-content-type-options'), 'nosniff');
+    assert.is(response.headers.get('x-frame-options'), 'DENY');
+  }
+  const html = await (await get('/')).text();
+  assert.not.match(html, /<script(?! type="module" src=)/, 'no script in the page itself');
+  assert.not.match(html, / (?:on\w+|style)=/, 'no handlers or styles in attributes');
+});
+
+test('lets no path reach the file system', async () => {
+  const paths = [
+    ...['/../package.json', '/..%2f..%2fpackage.json', '/%2e%2e/package.json', '/page/index.html', '/page.ts'],
+    ...['/index.html', '//etc/passwd', '/etc/passwd', '/page.js/', '/page.js%00', '/.git/config', '/lib/serve/app.ts'],
+    ...['/__proto__', '/constructor', '/api/runs/../../page.ts', '/api/', '/api', '\\..\\package.json'],
+  ];
+  for (const path of paths) {
+    const answer = await raw(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
+    assert.match(answer, /^HTTP\/1\.1 (404|400|405) /, path);
+    assert.match(answer, /\{"error":"[^"]+"\}$/, path);
+  }
+});
+
+test('makes pictures, and shows the prediction of every step', async () => {
+  const settings = { prompt: 'red', steps: 5, count: 10, seed: 7, guidance: 1 };
+  const found = await all(await post(url, settings));
+  // Ten pictures are made as eight and two.
+  assert.equal(names(found), ['queued', 'started', ...Array(10).fill('step'), 'done']);
+  const [{ data: queued }, { data: started }] = found;
+  assert.match(queued.id, /^[0-9a-f]{32}$/);
+  assert.is(queued.ahead, 0);
+  assert.equal(started.seeds, [7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+  assert.is(started.settings.solver, 'dpmsolver++');
+  const steps = found.filter(({ event }) => event === 'step').map(({ data }) => data);
+  assert.equal(
+    steps.map(({ step, steps, nfe, batch, batches, first, images }) => [
+      ...[step, steps, nfe, batch, batches, first],
+      images.length,
+    ]),
+    [1, 2, 3, 4, 5].map((i) => [i, 5, i, 0, 2, 0, 8]).concat([1, 2, 3, 4, 5].map((i) => [i, 5, i, 1, 2, 8, 2])),
+  );
+  // This network takes everything to be a picture of one colour, (0.5, 0, 0), from the first step on.
+  const red = [191, 128, 128];
+  for (const { images } of steps) for (const image of images) assert.equal(pixel(image), red);
+  const { images, width, height, nfe, seeds, guidance, timings } = found[found.length - 1].data;
+  assert.equal([images.length, nfe, guidance, seeds], [10, 5, 1, started.seeds]);
+  assert.ok(timings.networkMs > 0 && timings.stepMs > 0 && timings.networkCalls === 10);
+  for (const image of images) {
+    const png = decode(Buffer.from(image, 'base64'));
+    assert.equal([png.width, png.height], [width, height]);
+    // The last step ends at a time where a hundredth of the noise is left.
+    pixel(image).forEach((value, i) => {
+      assert.ok(Math.abs(value - red[i]) < 8, `${pixel(image)}`);
+    });
+  }
+});
+
+test('stores the settings in the picture', async () => {
+  const found = await all(await post(url, { prompt: 'red', steps: 1, seed: 3, solver: 'unipc' }));
+  const { images } = found[found.length - 1].data;
+  const text = decode(Buffer.from(images[0], 'base64')).text;
+  const { model, prompt, steps, seed, solver } = JSON.parse(text['dpm-solver']);
+  assert.equal([model, prompt, steps, seed, solver], ['constant', 'red', 1, 3, 'unipc']);
+});
+
+test('draws with every solver, kind of step and grid that the page offers', async () => {
+  const html = await (await get('/')).text();
+  const schema = await json(await get('/api/schema'));
+  const { properties } = schema.components.schemas.Settings;
+  const offered = (name: string) => {
+    const [select] = new RegExp(`<select name="${name}">.*?</select>`, 's').exec(html) as RegExpExecArray;
+    return Array.from(select.matchAll(/<option value="([^"]+)"/g), ([, value]) => value);
+  };
+  const [solvers, methods, grids] = ['solver', 'method', 'skipType'].map(offered);
+  for (const [list, name] of [
+    [solvers, 'solver'],
+    [methods, 'method'],
+    [grids, 'skipType'],
+  ] as const) {
+    assert.equal(list.toSorted(), properties[name].enum.toSorted(), name);
+  }
+  const runs = [
+    ...solvers.map((solver) => ({ solver })),
+    ...methods.map((method) => ({ method })),
+    ...grids.map((skipType) => ({ skipType })),
+    { thresholding: true, denoiseToZero: true, order: 3, negativePrompt: 'blue', guidance: 2.5, width: 32, height: 16 },
+  ];
+  // A network that predicts noise, as the schedulers want it.
+  const own = await startServer({ folder: layout('sd'), port: 0 });
+  try {
+    for (const run of runs) {
+      const found = await all(await post(own.url, { prompt: 'green', steps: 6, guidance: 1, seed: 0, ...run }));
+      assert.is(found[found.length - 1].event, 'done', JSON.stringify([run, found[found.length - 1].data.error]));
+    }
+  } finally {
+    await own.close();
+  }
+});
+
+test('tells of the model, its limits and how busy it is', async () => {
+  const { model, limits, version } = await json(await get('/api/model'));
+  assert.is(model.name, 'constant');
+  assert.equal(model.words, ['a', 'on', 'background', 'circle', 'square', 'red', 'green', 'blue']);
+  assert.equal([limits.steps, limits.waiting, limits.count], [20_000, 2, defaultLimits.count]);
+  assert.match(version, /^\d+\.\d+\.\d+/);
+  assert.equal(await status(url), { ready: true, running: 0, waiting: 0 });
+  const schema = await json(await get('/api/schema'));
+  assert.is(schema.openapi, '3.1.0');
+  assert.is(schema.components.schemas.Settings.properties.steps.maximum, 20_000);
+  assert.equal(schema.components.schemas.Settings.required, ['prompt']);
+});
+
+const refusals: [what: string, body: unknown, message: RegExp][] = [
+  ['nothing', '', /^Expected JSON in the body/],
+  ['no JSON', '{"prompt":', /^Expected JSON in the body/],
+  ['null', null, /^Expected an object of settings but received null$/],
+  ['an array', [], /^Expected /],
+  ['a number', 3, /^Expected an object of settings but received 3$/],
+  ['no prompt', {}, /^Expected a string for prompt but received nothing$/],
+  ['a prompt of numbers', { prompt: 5 }, /^Expected a string of at most 1000 characters for prompt but received 5$/],
+  ['a long prompt', { prompt: 'a'.repeat(1001) }, /received a string of 1001 characters$/],
+  ['an unknown setting', { prompt: 'a', stesp: 3 }, /^There is no setting 'stesp'; did you mean 'steps'\?$/],
+  ['__proto__', '{"prompt":"a","__proto__":{"steps":1}}', /^There is no setting '__proto__'$/],
+  ['no steps', { prompt: 'a', steps: 0 }, /^Expected a whole number from 1 to 20000 for steps but received 0$/],
+  ['steps in words', { prompt: 'a', steps: 'ten' }, /for steps but received 'ten'$/],
+  ['half a step', { prompt: 'a', steps: 1.5 }, /for steps but received 1\.5$/],
+  ['too many pictures', { prompt: 'a', count: 17 }, /^Expected a whole number from 1 to 16 for count/],
+  ['a large picture', { prompt: 'a', width: 1025 }, /^Expected a whole number from 1 to 1024 for width/],
+  ['many pixels', { prompt: 'a', width: 1024, height: 1024, count: 5 }, /^Expected at most 4194304 pixels .* x 5$/],
+  ['endless guidance', '{"prompt":"a","guidance":1e999}', /^Expected a number from -100 to 100 for guidance/],
+  ['an unknown solver', { prompt: 'a', solver: 'dpmsolver+' }, /did you mean 'dpmsolver'\?$/],
+  ['order 4', { prompt: 'a', order: 4 }, /^Expected 1, 2 or 3 for order but received 4$/],
+  ['an order for PNDM', { prompt: 'a', solver: 'pndm', order: 2 }, /^Expected no order for the solver pndm/],
+  ['a negative seed', { prompt: 'a', seed: -1 }, /^Expected a whole number from 0 to 4294967295 for seed/],
+  ['markup', { prompt: 'a', solver: '<img src=x onerror=alert(1)>' }, /^Expected 'ddim'/],
+  // What only the model can say.
+  ['an unknown word', { prompt: 'a pink elephant' }, /does not know the words 'pink' and 'elephant'/],
+  ['a prompt of many words', { prompt: 'a '.repeat(9) }, /^Expected a prompt of at most 8 tokens/],
+  ['steps below the order', { prompt: 'a', steps: 2, order: 3 }, /^Expected at least 3, the order .* for steps/],
+  ['noise forms with thresholding', { prompt: 'a', solver: 'dpmsolver', thresholding: true }, /^Expected .*threshold/],
+  ['an adaptive SDE', { prompt: 'a', solver: 'sde-dpmsolver', method: 'adaptive' }, /adaptive/],
+];
+for (const [what, body, message] of refusals) {
+  test(`refuses ${what} with 400 and one sentence`, async () => {
+    const response = await post(url, body);
+    const text = await response.text();
+    assert.is(response.status, 400, text);
+    const { error, ...rest } = JSON.parse(text);
+    assert.match(error, message);
+    assert.equal(rest, {});
+    assert.not.match(error, '\n');
+    assert.not.match(text, /[<>&]/, 'no markup comes back');
+    assert.match(response.headers.get('content-type') ?? '', /^application\/json/);
+  });
+}
+
+test('refuses other methods, types and sizes', async () => {
+  for (const [path, init, code] of [
+    ['/api/runs', { method: 'GET' }, 405],
+    ['/api/model', { method: 'POST', body: '{}' }, 405],
+    ['/', { method: 'PUT', body: 'x' }, 405],
+    ['/api/runs/0', { method: 'DELETE' }, 404],
+    ['/api/runs', { method: 'POST', body: '{}', headers: { 'Content-Type': 'text/plain' } }, 415],
+    ['/api/runs', { method: 'POST', body: '{}', headers: { 'Content-Type': 'application/jsonx' } }, 415],
+    ['/nowhere?q=<script>alert(1)</script>', {}, 404],
+  ] as const) {
+    const response = await get(path, init as RequestInit);
+    const text = await response.text();
+    assert.is(response.status, code, `${path}: ${text}`);
+    assert.equal(Object.keys(JSON.parse(text)), ['error']);
+    assert.not.match(text, /script/);
+  }
+  const large = JSON.stringify({ prompt: 'a', negativePrompt: 'b'.repeat(defaultLimits.body) });
+  const response = await post(url, large);
+  assert.is(response.status, 413);
+  assert.match((await json(response)).error, /^Expected a body of at most 16384 bytes/);
+  // Sent in chunks, its length is not known in advance.
+  const chunked = await raw(
+    `POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n` +
+      `5000\r\n${'x'.repeat(0x5000)}\r\n`,
+  );
+  assert.match(chunked, /^HTTP\/1\.1 413 /);
+});
+
+test('answers only to its own names, and only its own page', async () => {
+  const ask = (host: string, more = '') =>
+    raw(`GET /api/status HTTP/1.1\r\nHost: ${host}\r\n${more}Connection: close\r\n\r\n`);
+  for (const host of ['localhost', 'localhost:8321', '127.0.0.1', '[::1]:80', '192.168.1.4:8321', 'dpm.localhost']) {
+    assert.match(await ask(host), /^HTTP\/1\.1 200 /, host);
+  }
+  for (const host of [
+    'example.com',
+    'localhost.example.com',
+    '127.0.0.1.example.com',
+    'localhost@example.com',
+    'a b',
+  ]) {
+    assert.match(await ask(host), /^HTTP\/1\.1 (403|400) /, host);
+  }
+  assert.match(await ask('localhost', 'Origin: http://example.com\r\n'), /^HTTP\/1\.1 403 /);
+  assert.match(await ask('localhost', 'Origin: null\r\n'), /^HTTP\/1\.1 403 /);
+  assert.match(await ask('localhost:1', 'Origin: http://localhost:1\r\n'), /^HTTP\/1\.1 200 /);
+});
+
+test('cancels a run that goes on, within a step', async () => {
+  const stream = events(await post(url, endless));
+  const { data } = await until(stream, 'started');
+  await until(stream, 'step');
+  // It still answers while it draws.
+  assert.equal(await status(url), { ready: true, running: 1, waiting: 0 });
+  assert.is((await get(`/api/runs/${data.id}`, { method: 'DELETE' })).status, 204);
+  const rest: Event[] = [];
+  for await (const event of stream) rest.push(event);
+  assert.is(rest[rest.length - 1].event, 'cancelled');
+  await idle(url);
+  assert.is((await get(`/api/runs/${data.id}`, { method: 'DELETE' })).status, 404);
+});
+
+test('frees the place of a client that goes away', async () => {
+  const leave = new AbortController();
+  const stream = events(await post(url, endless, { signal: leave.signal }));
+  await until(stream, 'step');
+  leave.abort();
+  await idle(url);
+});
+
+test('frees the place of a client that closes its half of the connection', async () => {
+  const body = JSON.stringify(endless);
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += chunk;
+  });
+  socket.write(
+    `POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  await eventually(() => text.includes('event: step'), 'no step came');
+  socket.end();
+  await idle(url);
+  socket.destroy();
+});
+
+test('queues runs in their order, refuses more than it has places for, and tells when to come back', async () => {
+  const first = events(await post(url, endless));
+  const { data: one } = await until(first, 'started');
+  const second = events(await post(url, endless));
+  const third = events(await post(url, { ...endless, seed: 2 }));
+  const { data: two } = await until(second, 'queued');
+  const { data: three } = await until(third, 'queued');
+  assert.equal([two.ahead, three.ahead], [1, 2]);
+  assert.equal(await status(url), { ready: true, running: 1, waiting: 2 });
+  const fourth = await post(url, endless);
+  assert.is(fourth.status, 429);
+  assert.match(fourth.headers.get('retry-after') ?? '', /^[1-9]\d*$/);
+  assert.match((await json(fourth)).error, /^Expected a place in the queue but all 2 are taken; try again in \d+ s$/);
+  // One that waits leaves; the next moves up.
+  await get(`/api/runs/${two.id}`, { method: 'DELETE' });
+  assert.equal((await all2(second)).at(-1), { event: 'cancelled', data: { ms: 0 } });
+  assert.is((await until(third, 'queued')).data.ahead, 1);
+  await get(`/api/runs/${one.id}`, { method: 'DELETE' });
+  await until(third, 'started');
+  await get(`/api/runs/${three.id}`, { method: 'DELETE' });
+  await until(first, 'cancelled');
+  await until(third, 'cancelled');
+});
+
+test('goes on when the process that draws is ended in the middle of a run', async () => {
+  const stream = events(await post(url, endless));
+  await until(stream, 'step');
+  server.engine.kill();
+  assert.match((await until(stream, 'failed')).data.error, /ended unexpectedly/);
+  await idle(url);
+  const found = await all(await post(url, { prompt: 'red', steps: 2 }));
+  assert.is(found[found.length - 1].event, 'done');
+});
+
+test('cuts off those who begin a request and do not go on', async () => {
+  const started = performance.now();
+  const answer = await raw('GET / HTTP/1.1\r\nHost: loc');
+  assert.match(answer, /^HTTP\/1\.1 408 .*\{"error":"Expected the whole request sooner"\}$/s);
+  assert.ok(performance.now() - started < 10_000);
+});
+
+test('answers what is no HTTP with 400 and one sentence', async () => {
+  for (const text of [
+    '\0\0\0\0',
+    'GET\r\n\r\n',
+    'GET / HTTP/9.9\r\n\r\n',
+    'GET / HTTP/1.1\r\n\r\n',
+    '\x16\x03\x01\x02\x00',
+  ]) {
+    const answer = await raw(text);
+    assert.match(answer, /^HTTP\/1\.1 400 /, JSON.stringify(text));
+    assert.match(answer, /\{"error":"[^"]+"\}$/);
+  }
+  const heads = await raw(`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`);
+  assert.match(heads, /^HTTP\/1\.1 431 /);
+});
+
+test('stops a run whose time is up, and ends one process for one run only', async () => {
+  const own = await startServer({ folder: constant, port: 0, limits: { steps: 20_000, seconds: 1 } });
+  try {
+    const found = await all(await post(own.url, endless));
+    assert.equal(found[found.length - 1], {
+      event: 'failed',
+      data: { error: 'The run took longer than the 1 s that it may' },
+    });
+    await idle(own.url);
+  } finally {
+    await own.close();
+  }
+});
+
+test('tells those who wait that it is shutting down, and leaves nothing behind', async () => {
+  const own = await startServer({ folder: constant, port: 0, limits: { steps: 20_000 } });
+  const streams = [events(await post(own.url, endless)), events(await post(own.url, endless))];
+  await until(streams[0], 'step');
+  const ends = streams.map((stream) => until(stream, 'failed'));
+  await own.close();
+  for (const { data } of await Promise.all(ends)) assert.is(data.error, 'The server is shutting down');
+  let refused = false;
+  await fetch(own.url).catch(() => {
+    refused = true;
+  });
+  assert.ok(refused);
+});
+
+test('previews latents too', async () => {
+  const own = await startServer({ folder: layout('sd'), port: 0 });
+  try {
+    const { model } = await json(await fetch(new URL('/api/model', own.url)));
+    assert.is(model.words, null);
+    const found = await all(await post(own.url, { prompt: 'red', steps: 2, count: 2, width: 32, height: 16, seed: 0 }));
+    const step = found.find(({ event }) => event === 'step') as Event;
+    const preview = decode(Buffer.from(step.data.images[0], 'base64'));
+    // A pixel a latent.
+    assert.equal([preview.width, preview.height, step.data.images.length], [4, 2, 2]);
+    const { width, height } = found[found.length - 1].data;
+    assert.equal([width, height], [32, 16]);
+    const odd = await post(own.url, { prompt: 'red', width: 20 });
+    assert.is(odd.status, 400);
+    assert.match((await json(odd)).error, /^Expected a multiple of 8/);
+  } finally {
+    await own.close();
+  }
+});
+
+test('refuses a model or a port that cannot be had in one sentence', async () => {
+  const fails = async (options: Parameters<typeof startServer>[0], message: RegExp) => {
+    let error: Error | undefined;
+    await startServer(options).catch((reason: Error) => {
+      error = reason;
+    });
+    assert.match(error?.message ?? 'nothing was thrown', message);
+  };
+  await fails({ folder: 'none', port: 0 }, /^Expected model_index\.json in none but there is no such folder$/);
+  const port = Number(new URL(url).port);
+  await fails({ folder: constant, port }, /^The port \d+ of 127\.0\.0\.1 cannot be had: another program listens there/);
+});
+
+async function all2(stream: AsyncGenerator<Event>): Promise<Event[]> {
+  const found: Event[] = [];
+  for await (const event of stream) found.push(event);
+  return found;
+}
+
+/** What comes back for these bytes, up to the end of the connection, or where nothing more comes for a while. */
+async function raw(text: string): Promise<string> {
+  const socket: Socket = connect(Number(new URL(url).port), '127.0.0.1');
+  let answer = '';
+  let ended = false;
+  socket.on('data', (chunk) => {
+    answer += chunk;
+  });
+  socket.on('close', () => {
+    ended = true;
+  });
+  socket.on('error', () => undefined);
+  socket.write(text);
+  await eventually(() => ended || /\}$/.test(answer), `no answer to ${JSON.stringify(text.slice(0, 60))}`);
+  socket.destroy();
+  await sleep(0);
+  return answer;
+}
+
+test.run();
