@@ -118,7 +118,10 @@ export interface StepOptions {
   checkFinite?: boolean;
   /** Threads to use; 0, the default, takes as many as pay off (one below half a million elements). */
   threads?: number;
-  /** Working space for quantile rows, of {@link scratchBytes} bytes; without it such a call allocates. */
+  /**
+   * Working space for quantile rows, of {@link scratchBytes} bytes; without it such a call allocates. Not of a
+   * SharedArrayBuffer: no other thread may write to it meanwhile.
+   */
   scratch?: Uint8Array | null;
 }
 
@@ -188,7 +191,7 @@ export function step(rows: Float64Array, buffers: StepBuffers, options: StepOpti
 }
 
 /**
- * Bytes of `scratch` with which {@link step} allocates nothing.
+ * Bytes of `scratch` with which {@link step} allocates nothing. At most 2^53 - 1 elements in all, else a RangeError.
  * @param type the state's type
  * @param ratio the rows' largest share of elements above the quantile decides: pass the smallest ratio, 0 to 1
  */
