@@ -121,7 +121,10 @@ export interface StepOptions {
   checkFinite?: boolean;
   /** Threads to use; 0, the default, takes as many as pay off (one below half a million elements). */
   threads?: number;
-  /** Working space for quantile rows, of {@link scratchBytes} bytes; without it such a call allocates. */
+  /**
+   * Working space for quantile rows, of {@link scratchBytes} bytes; without it such a call allocates. Not of a
+   * SharedArrayBuffer: no other thread may write to it meanwhile.
+   */
   scratch?: Uint8Array | null;
 }
 
@@ -195,7 +198,7 @@ export function step(rows: Float64Array, buffers: StepBuffers, options: StepOpti
  *
  * @param type the state's type
  * @param batch samples, 1 or more
- * @param n elements of one sample, 1 or more
+ * @param n elements of one sample, 1 or more; batch n at most 2^53 - 1
  * @param ratio the rows' largest share of elements above the quantile decides: pass the smallest ratio, 0 to 1
  * @param threads as the step will have them; 0 is as many as pay off
  * @throws TypeError, RangeError for arguments of another type or out of range

@@ -2,6 +2,8 @@
 #pragma once
 
 #define NAPI_DISABLE_CPP_EXCEPTIONS
+// In a worker that is being ended nothing can be thrown any more; without this the attempt would end the process.
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
 namespace dpm::addon {

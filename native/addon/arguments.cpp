@@ -1,6 +1,7 @@
 #include "arguments.h"
 
 #include <cmath>
+#include <cstdlib>
 
 namespace dpm::addon {
 
@@ -27,6 +28,19 @@ std::string Allowed(int allow) {
   return text;
 }
 
+std::string Quote(napi_env env, napi_value value) {
+  // However long the string is, no more of it is copied than is shown.
+  constexpr size_t kShown = 40;
+  char text[kShown + 1] = "";
+  size_t copied = 0, length = 0;
+  napi_get_value_string_utf8(env, value, text, sizeof text, &copied);
+  napi_get_value_string_utf8(env, value, nullptr, 0, &length);
+  for (size_t i = 0; i < copied; ++i) {
+    if (static_cast<unsigned char>(text[i]) < 0x20 || text[i] == 0x7f) text[i] = ' ';
+  }
+  return "'" + std::string(text, copied) + (length > copied ? "...'" : "'");
+}
+
 }  // namespace
 
 std::string Describe(napi_env env, napi_value value) {
@@ -45,11 +59,14 @@ std::string Describe(napi_env env, napi_value value) {
       if (std::isnan(number)) return "NaN";
       if (std::isinf(number)) return number > 0 ? "Infinity" : "-Infinity";
       char text[32];
-      std::snprintf(text, sizeof text, "%.15g", number);
+      int digits = 15;
+      do {
+        std::snprintf(text, sizeof text, "%.*g", digits, number);
+      } while (std::strtod(text, nullptr) != number && ++digits <= 17);
       return text;
     }
     case napi_string:
-      return "a string";
+      return Quote(env, value);
     case napi_symbol:
       return "a symbol";
     case napi_function:

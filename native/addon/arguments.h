@@ -26,7 +26,8 @@ inline void ThrowRange(napi_env env, const std::string& message) {
   if (!pending) napi_throw_range_error(env, nullptr, message.c_str());
 }
 
-// What a value is, in a word or two, for error messages.
+// What a value is, in a word or two on one line, for error messages: numbers and the beginning of strings as they are
+// written. Runs none of the caller's code.
 std::string Describe(napi_env env, napi_value value);
 
 struct View {

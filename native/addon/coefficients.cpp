@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "addon.h"
+#include "arguments.h"
 #include "coefficients/diffusers.h"
 #include "coefficients/elementary.h"
 #include "coefficients/phi.h"
@@ -18,27 +18,12 @@ constexpr int kNodeLength = 4;  // alpha, sigma, lambda, end
 
 // What came instead, in words.
 std::string Describe(const Napi::Value& value) {
-  if (value.IsNumber()) {
-    const double x = value.As<Napi::Number>().DoubleValue();
-    if (x != x) return "NaN";
-    if (std::isinf(x)) return x > 0 ? "Infinity" : "-Infinity";
-    std::string text = std::to_string(x);
-    text.erase(text.find_last_not_of('0') + 1);
-    if (text.back() == '.') text.pop_back();
-    return text;
-  }
-  if (value.IsString()) return "'" + value.As<Napi::String>().Utf8Value() + "'";
   if (value.IsTypedArray()) {
     const auto array = value.As<Napi::TypedArray>();
     return (array.TypedArrayType() == napi_float64_array ? "a Float64Array of length " : "a typed array of length ") +
            std::to_string(array.ElementLength());
   }
-  if (value.IsUndefined()) return "undefined";
-  if (value.IsNull()) return "null";
-  if (value.IsBoolean()) return "a boolean";
-  if (value.IsFunction()) return "a function";
-  if (value.IsArray()) return "an array";
-  return "another type";
+  return addon::Describe(value.Env(), value);
 }
 
 // Reads arguments by position. After the first that does not fit, an exception is pending and the rest is not read.
@@ -228,7 +213,9 @@ Napi::Value AddonKeepNoise(const Napi::CallbackInfo& info) {
 // elementary(name, x, out): out[i] = f(x[i])
 Napi::Value AddonElementary(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::string name = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+  char text[8] = "";  // longer than the longest name
+  napi_get_value_string_utf8(env, info[0], text, sizeof text, nullptr);
+  const std::string name = text;
   double (*const function)(double) = name == "exp"     ? Exp
                                      : name == "expm1" ? Expm1
                                      : name == "log"   ? Log

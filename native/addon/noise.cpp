@@ -1,7 +1,7 @@
 #include <cmath>
 #include <string>
 
-#include "addon.h"
+#include "arguments.h"
 #include "noise/elementary.h"
 #include "noise/philox.h"
 #include "noise/torch.h"
@@ -9,44 +9,20 @@
 namespace dpm::addon {
 namespace {
 
-// What came in, for a message: numbers and strings as they are written, objects by their kind.
+// What came in, for a message: arrays with their length.
 std::string Describe(const Napi::Value& value) {
   static constexpr const char* kArrays[] = {"Int8Array",    "Uint8Array",    "Uint8ClampedArray", "Int16Array",
                                             "Uint16Array",  "Int32Array",    "Uint32Array",       "Float32Array",
-                                            "Float64Array", "BigInt64Array", "BigUint64Array"};
-  switch (value.Type()) {
-    case napi_undefined:
-      return "undefined";
-    case napi_null:
-      return "null";
-    case napi_boolean:
-    case napi_number:
-      return value.ToString().Utf8Value();
-    case napi_string: {
-      const std::string text = value.As<Napi::String>().Utf8Value();
-      return "'" + (text.size() > 40 ? text.substr(0, 40) + "..." : text) + "'";
-    }
-    case napi_function:
-      return "a function";
-    case napi_symbol:
-      return "a symbol";
-    case napi_bigint:
-      return "a bigint";
-    default:
-      break;
+                                            "Float64Array", "BigInt64Array", "BigUint64Array",    "Float16Array"};
+  napi_typedarray_type type = static_cast<napi_typedarray_type>(kFloat16ArrayType);
+  size_t length = 0;
+  if (napi_get_typedarray_info(value.Env(), value, &type, &length, nullptr, nullptr, nullptr) != napi_ok) {
+    return addon::Describe(value.Env(), value);
   }
-  if (value.IsArray()) return "an array";
-  if (value.IsTypedArray()) {
-    napi_typedarray_type type;
-    size_t length = 0;
-    if (napi_get_typedarray_info(value.Env(), value, &type, &length, nullptr, nullptr, nullptr) == napi_ok) {
-      const size_t kind = static_cast<size_t>(type);
-      const std::string name = kind < sizeof kArrays / sizeof *kArrays ? kArrays[kind] : "typed array";
-      return (name == "Int8Array" || name == "Int16Array" || name == "Int32Array" ? "an " : "a ") + name +
-             " of length " + std::to_string(length);
-    }
-  }
-  return "an object";
+  const size_t kind = static_cast<size_t>(type);
+  const std::string name = kind < sizeof kArrays / sizeof *kArrays ? kArrays[kind] : "typed array";
+  return (name == "Int8Array" || name == "Int16Array" || name == "Int32Array" ? "an " : "a ") + name + " of length " +
+         std::to_string(length);
 }
 
 std::string Expected(const char* what, const char* name, const Napi::Value& value) {
@@ -92,6 +68,7 @@ class Arguments {
               napi_typedarray_type* type, size_t* length) {
     if (!ok_) return nullptr;
     void* data = nullptr;
+    *type = static_cast<napi_typedarray_type>(kFloat16ArrayType);  // stays where Node does not know it
     if (!info_[i].IsTypedArray() ||
         napi_get_typedarray_info(info_.Env(), info_[i], type, length, &data, nullptr, nullptr) != napi_ok ||
         (*type != first && *type != second)) {
@@ -176,6 +153,9 @@ struct Out {
     }
   }
 
+  const void* data() const { return f64 ? static_cast<const void*>(f64) : f32; }
+  size_t bytes() const { return size * (f64 ? sizeof *f64 : sizeof *f32); }
+
   float* f32 = nullptr;
   double* f64 = nullptr;
   size_t size = 0;
@@ -195,6 +175,8 @@ Napi::Value TorchRandn(const Napi::CallbackInfo& info) {
   Arguments a(info);
   uint32_t* state = a.TorchState(0);
   const Out out(&a, 1, 2);
+  a.Check(!Overlap(state, noise::kTorchStateLength * sizeof *state, out.data(), out.bytes()),
+          "Expected separate memory for state and out but received buffers that overlap");
   if (!a.ok() || out.size == 0) return info.Env().Undefined();
   if (out.f64 != nullptr) {
     noise::TorchRandn(state, out.f64, out.size);

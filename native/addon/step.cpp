@@ -1,5 +1,6 @@
 // step, quantile, errorNorm, standardDeviation, convert, scratchBytes, info
 #include <cmath>
+#include <new>
 
 #include "../cpu/kernels.h"
 #include "../cpu/pool.h"
@@ -53,6 +54,11 @@ napi_value Number(napi_env env, double value) {
   return result;
 }
 
+napi_value OutOfMemory(napi_env env, const char* what) {
+  napi_throw_error(env, nullptr, (std::string("Out of memory: ") + what + " could not be allocated").c_str());
+  return nullptr;
+}
+
 // What is to be checked for shared memory: the outputs, and everything that is read while they are written.
 struct Range {
   const char* name;
@@ -84,6 +90,14 @@ bool CheckMemory(napi_env env, const Range* outputs, int output_count, const Ran
   return true;
 }
 
+// Is a typed array's memory an ArrayBuffer, and no SharedArrayBuffer?
+bool OwnMemory(napi_env env, napi_value array) {
+  napi_value buffer = nullptr;
+  bool own = false;
+  return napi_get_typedarray_info(env, array, nullptr, nullptr, nullptr, &buffer, nullptr) == napi_ok &&
+         napi_is_arraybuffer(env, buffer, &own) == napi_ok && own;
+}
+
 napi_value StepFunction(napi_env env, napi_callback_info info) {
   napi_value argv[kArgCount];
   size_t argc = kArgCount;
@@ -98,6 +112,11 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
       !ReadInteger(env, argv[kArgThreads], "threads", 0, 1024, &threads) ||
       (!(flags & kFlagNoScratch) &&
        !ReadView(env, argv[kArgScratch], "scratch", kAllowBytes | kAllowAbsent, &scratch))) {
+    return nullptr;
+  }
+  // Keys are moved about in there: another thread's hand in it would send them out of bounds.
+  if (scratch.present && !OwnMemory(env, argv[kArgScratch])) {
+    ThrowType(env, "Expected memory of this thread's own for scratch but received shared memory");
     return nullptr;
   }
   const size_t row_count = rows.length / kRowLength;
@@ -270,12 +289,30 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
     if (next.length != total) call.next[1] = {static_cast<char*>(next.data) + next.bytes() / 2, next.type};
   }
   const int64_t status = Step(call);
-  if (status == kStepOutOfMemory) {
-    napi_throw_error(env, nullptr, "Out of memory: the quantile's working space could not be allocated");
-    return nullptr;
-  }
+  if (status == kStepOutOfMemory) return OutOfMemory(env, "the quantile's working space");
   return Number(env, static_cast<double>(status));
 }
+
+// One number a sample, kept back until all are there: a call that fails has written nothing.
+class Results {
+ public:
+  Results(size_t count, const View& out) : count_(count), out_(static_cast<double*>(out.data)) {
+    if (count > sizeof few_ / sizeof *few_) values_ = new (std::nothrow) double[count];
+  }
+  ~Results() {
+    if (values_ != few_) delete[] values_;
+  }
+  Results(const Results&) = delete;
+  Results& operator=(const Results&) = delete;
+  double* values() const { return values_; }  // null if out of memory
+  void Write() const { std::memcpy(out_, values_, count_ * sizeof *out_); }
+
+ private:
+  size_t count_;
+  double* out_;
+  double few_[64];
+  double* values_ = few_;
+};
 
 // (x, batch, ratio, threads, out: Float64Array of batch)
 napi_value QuantileFunction(napi_env env, napi_callback_info info) {
@@ -300,15 +337,14 @@ napi_value QuantileFunction(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   const size_t n = x.length / batch;
-  for (int64_t b = 0; b < batch; ++b) {
+  const Results results(out.length, out);
+  for (int64_t b = 0; b < batch && results.values(); ++b) {
     const void* sample = static_cast<const char*>(x.data) + b * (x.bytes() / batch);
-    const double value = Quantile(sample, x.type, n, ratio, static_cast<int>(threads));
-    if (value == -1) {
-      napi_throw_error(env, nullptr, "Out of memory: the quantile's working space could not be allocated");
-      return nullptr;
-    }
-    static_cast<double*>(out.data)[b] = value;
+    results.values()[b] = Quantile(sample, x.type, n, ratio, static_cast<int>(threads));
+    if (results.values()[b] == -1) return OutOfMemory(env, "the quantile's working space");
   }
+  if (!results.values()) return OutOfMemory(env, "the quantiles' working space");
+  results.Write();
   return nullptr;
 }
 
@@ -344,16 +380,15 @@ napi_value ErrorNormFunction(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   const size_t n = low.length / batch, bytes = low.bytes() / batch;
-  for (int64_t b = 0; b < batch; ++b) {
+  const Results results(out.length, out);
+  bool out_of_memory = !results.values();
+  for (int64_t b = 0; b < batch && !out_of_memory; ++b) {
     const auto at = [&](const View& view) { return static_cast<const char*>(view.data) + b * bytes; };
-    bool out_of_memory = false;
-    static_cast<double*>(out.data)[b] =
+    results.values()[b] =
         ErrorNorm(at(low), at(high), at(previous), low.type, n, atol, rtol, static_cast<int>(threads), &out_of_memory);
-    if (out_of_memory) {
-      napi_throw_error(env, nullptr, "Out of memory: the error norm's working space could not be allocated");
-      return nullptr;
-    }
   }
+  if (out_of_memory) return OutOfMemory(env, "the error norm's working space");
+  results.Write();
   return nullptr;
 }
 
@@ -374,10 +409,13 @@ napi_value DeviationFunction(napi_env env, napi_callback_info info) {
                         Size(x.length) + " and " + Size(out.length) + " elements for a batch of " + Size(batch));
     return nullptr;
   }
+  const Results results(out.length, out);
+  if (!results.values()) return OutOfMemory(env, "the standard deviations' working space");
   for (int64_t b = 0; b < batch; ++b) {
     const void* sample = static_cast<const char*>(x.data) + b * (x.bytes() / batch);
-    static_cast<double*>(out.data)[b] = StandardDeviation(sample, x.type, x.length / batch);
+    results.values()[b] = StandardDeviation(sample, x.type, x.length / batch);
   }
+  results.Write();
   return nullptr;
 }
 
@@ -418,6 +456,11 @@ napi_value ScratchFunction(napi_env env, napi_callback_info info) {
   }
   if (!(ratio >= 0 && ratio <= 1)) {
     ThrowRange(env, "Expected a number from 0 to 1 for ratio but received " + Describe(env, argv[3]));
+    return nullptr;
+  }
+  if (static_cast<double>(batch) * static_cast<double>(n) > kMostElements) {
+    ThrowRange(env, "Expected at most 2^53 - 1 elements in all for batch times n but received " + Size(batch) +
+                        " times " + Size(n));
     return nullptr;
   }
   return Number(

@@ -25,14 +25,23 @@ template void Shrink(Candidates<double>&);
 
 namespace {
 
+#if defined(DPM_SMALL_SIZES)
+// For fuzzing: small inputs reach every path.
+constexpr size_t kTask = 256, kThreadedFrom = 1024, kStreamFrom = 2048, kGuessFrom = 1024, kSpareKeys = 64;
+#else
 // Elements of one task: small enough to share out, large enough for a thread to be worth waking.
 constexpr size_t kTask = 65536;
 // Below this many elements a sleeping thread takes longer to wake than the step takes.
 constexpr size_t kThreadedFrom = 524288;
-constexpr size_t kMostParts = 256;
 // From this many bytes an operand on, a step's operands together are past the second-level cache, and results are
 // written around the caches.
 constexpr size_t kStreamFrom = 524288;
+// From this many elements on, guessing where the quantile lies saves more than it costs.
+constexpr size_t kGuessFrom = 4096;
+// Keys that a task may hold beyond twice those it needs.
+constexpr size_t kSpareKeys = 4096;
+#endif
+constexpr size_t kMostParts = 256;
 
 template <class T>
 const TypedKernels<T>& Typed(const Kernels& kernels);
@@ -108,9 +117,10 @@ SampleStep<T> Resolve(const StepCall& c, size_t b) {
   input(kSrcZ, c.z, first);
 
   step.transform = static_cast<Transform>(static_cast<int>(row[kTransform]));
-  if (step.transform == Transform::given) {
+  if (step.transform == Transform::given && c.p.data) {
     step.in[kSrcP] = static_cast<const T*>(At(c.p, first));
   } else {
+    if (step.transform == Transform::given) step.transform = Transform::none;  // see StepTyped
     step.p_out = static_cast<T*>(At(c.p, first));
   }
   Use(step.prediction, step, row[kCx], kSrcX);
@@ -171,7 +181,7 @@ size_t Parts(size_t n, int threads) {
 }
 
 // Keys that a task over `length` elements may hold before it has to drop some.
-size_t Capacity(size_t keep, size_t length) { return std::min(length, 2 * std::min(keep, length) + 4096); }
+size_t Capacity(size_t keep, size_t length) { return std::min(length, 2 * std::min(keep, length) + kSpareKeys); }
 
 template <class T>
 T FromKey(typename KeyOf<T>::type key) {
@@ -202,7 +212,7 @@ template <class T>
 typename KeyOf<T>::type Guess(const TypedKernels<T>& kernels, const SampleStep<T>& step, size_t n, size_t keep) {
   constexpr size_t kBlock = 16;
   const size_t blocks = n >= 131072 ? 64 : 40;
-  if (n < 4096 || keep > n / 8) return 1;
+  if (n < kGuessFrom || keep > n / 8) return 1;
   typename KeyOf<T>::type sample[64 * kBlock];
   const size_t stride = n / blocks;
   for (size_t i = 0; i < blocks; ++i) kernels.keys(step, i * stride, i * stride + kBlock, sample + i * kBlock);
@@ -264,13 +274,14 @@ T LargestIfNaN(const typename KeyOf<T>::type* keys, size_t count, T value) {
   return largest != largest ? largest : value;
 }
 
-// min(max(quantile, floor), cap) of |P|; only what can decide it is looked at.
+// min(max(quantile, floor), cap) of |P|; only what can decide it is looked at. There is space for the `most` largest.
 template <class T>
 T ThresholdOf(const TypedKernels<T>& kernels, const SampleStep<T>& step, size_t n, double ratio, double floor,
-              double cap, typename KeyOf<T>::type* space, int threads, bool* finite) {
+              double cap, typename KeyOf<T>::type* space, size_t most, int threads, bool* finite) {
   using Key = typename KeyOf<T>::type;
   const T low = static_cast<T>(floor), high = static_cast<T>(cap);
-  const Order<T> order = OrderOf<T>(n, ratio);
+  Order<T> order = OrderOf<T>(n, ratio);
+  order.keep = std::min(order.keep, most);  // see StepTyped
   const Key above_floor = low > 0 ? ToKey(low) + 1 : 1;
   const Key guess = std::max(Guess(kernels, step, n, order.keep), above_floor);
   // First what the guess lets through, then what the floor does, then everything.
@@ -339,6 +350,8 @@ int64_t StepTyped(const StepCall& c) {
   const bool by_sample = SampleTasks(c.batch, threads);
   const int inner_threads = by_sample ? 1 : threads;
 
+  // Rows in shared memory may change at any time. Then the result may be anything, but what was allocated for the rows
+  // as they are now has to do: nobody looks for more keys, for a selection or for a given P that was not there.
   size_t keep = 0;
   for (size_t b = 0; b < c.batch; ++b) {
     const double* row = c.rows + b * kRowLength;
@@ -360,10 +373,10 @@ int64_t StepTyped(const StepCall& c) {
   const auto prepare = [&](size_t b, int inner) {
     SampleStep<T> step = Resolve<T>(c, b);
     const double* row = c.rows + b * kRowLength;
-    if (NeedsSelection(row)) {
+    if (keep && NeedsSelection(row)) {
       Key* space = reinterpret_cast<Key*>(static_cast<char*>(scratch.data()) + (stretches > 1 ? b * stretch : 0));
       bool finite = true;
-      step.s = ThresholdOf<T>(kernels, step, c.n, row[kRatio], row[kFloor], row[kCap], space, inner, &finite);
+      step.s = ThresholdOf<T>(kernels, step, c.n, row[kRatio], row[kFloor], row[kCap], space, keep, inner, &finite);
       if (!finite) report(b);
     } else if (step.divide && row[kCap] < row[kFloor]) {
       step.s = static_cast<T>(row[kCap]);
@@ -400,7 +413,7 @@ int64_t StepTyped(const StepCall& c) {
 }
 
 // Sums over fixed blocks, whatever the threads, then over the blocks in order.
-constexpr size_t kReduceBlock = 65536;
+constexpr size_t kReduceBlock = kTask;
 
 }  // namespace
 
@@ -426,11 +439,12 @@ double QuantileTyped(const void* x, size_t n, double ratio, int threads) {
   step.in[kSrcX] = static_cast<const T*>(x);
   step.prediction.Add(1, kSrcX);
   const int used = Threads(threads, n);
-  const Scratch scratch(nullptr, 0, CollectBytes(sizeof(Key), n, OrderOf<T>(n, ratio).keep, used));
+  const size_t keep = OrderOf<T>(n, ratio).keep;
+  const Scratch scratch(nullptr, 0, CollectBytes(sizeof(Key), n, keep, used));
   if (!scratch.data()) return -1;
   bool finite = true;
   return ThresholdOf<T>(Typed<T>(ActiveKernels()), step, n, ratio, 0, std::numeric_limits<double>::infinity(),
-                        static_cast<Key*>(scratch.data()), used, &finite);
+                        static_cast<Key*>(scratch.data()), keep, used, &finite);
 }
 
 template <class T>

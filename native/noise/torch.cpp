@@ -32,13 +32,20 @@ inline uint32_t Temper(uint32_t y) {
   return y ^ (y >> 18);
 }
 
+// Where the next word is, read once: the state may lie in shared memory, and the index is used to address it.
+inline uint32_t IndexOf(uint32_t* state) {
+  const uint32_t index = *const_cast<volatile uint32_t*>(state + kIndex);
+  if (index < kWords) return index;
+  Refill(state);
+  return 0;
+}
+
 void Draw(uint32_t* state, uint32_t* out, int n) {
   while (n > 0) {
-    if (state[kIndex] >= kWords) Refill(state);
-    const uint32_t* s = state + state[kIndex];
-    const int count = std::min(n, kWords - static_cast<int>(state[kIndex]));
-    for (int i = 0; i < count; ++i) out[i] = Temper(s[i]);
-    state[kIndex] += static_cast<uint32_t>(count);
+    const int index = static_cast<int>(IndexOf(state));
+    const int count = std::min(n, kWords - index);
+    for (int i = 0; i < count; ++i) out[i] = Temper(state[index + i]);
+    state[kIndex] = static_cast<uint32_t>(index + count);
     out += count;
     n -= count;
   }

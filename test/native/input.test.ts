@@ -304,6 +304,9 @@ test('3.1 quantile, errorNorm, standardDeviation, convert, scratchBytes', () => 
     ['scratchBytes', [0, 1, -1, 0.5, 1], RangeError],
     ['scratchBytes', [0, 1, 10, 2, 1], RangeError],
     ['scratchBytes', [0, 0, 10, 0.5, 1], RangeError],
+    // More bytes than 64 bits count.
+    ['scratchBytes', [1, 2 ** 53 - 1, 2 ** 53 - 1, 0, 1024], RangeError],
+    ['scratchBytes', [1, 2 ** 30, 2 ** 30, 0, 1], RangeError],
   ];
   for (const [name, args, kind] of cases) {
     try {
@@ -322,7 +325,42 @@ test('3.1 quantile, errorNorm, standardDeviation, convert, scratchBytes', () => 
   assert.ok(scratchBytes('float64', 2, 1000, 0.5) > 0);
 });
 
-test('3.2 the public step looks at everything that is not null', () => {
+test('3.2 messages stay one short line, whatever came', () => {
+  const call = (name: string, ...args: unknown[]): string => {
+    try {
+      (addon[name] as (...all: unknown[]) => unknown)(...args);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return assert.unreachable(`${name} was taken`) as never;
+  };
+  const long = 'a\nb\u2028c'.repeat(100_000);
+  const rows = new Float64Array(32);
+  for (const args of [
+    ['step', long],
+    ['convert', long],
+    ['predictionRow', long],
+    ['predictionRow', rows, long],
+    ['predictionRow', rows, 1e300],
+    ['predictionRow', rows, -1e-300],
+    ['elementary', long],
+    ['torchSeed', long],
+    ['philoxRandn', long],
+    ['torchSkip', new Uint32Array(628), 1, long],
+  ] as [string, ...unknown[]][]) {
+    const message = call(...args);
+    assert.match(message, /^Expected [^\n]+ but received [^\n]+$/, args[0]);
+    assert.ok(message.length < 200, `${args[0]}: ${message.length} characters`);
+  }
+  // Numbers as they are, in the fewest digits that tell them apart.
+  assert.match(call('predictionRow', rows, 1e300), /but received 1e\+300$/);
+  assert.match(call('predictionRow', rows, 0.1), /but received 0\.1$/);
+  assert.match(call('step', rows, 2 ** 53), /but received 9007199254740992$/);
+  assert.match(call('step', rows, 0.1 + 0.2), /but received 0\.30000000000000004$/);
+  assert.match(call('elementary', 'sinus'), /but received 'sinus'$/);
+});
+
+test('3.3 the public step looks at everything that is not null', () => {
   const call = full();
   const { rows, wide: _, n: __, batch: ___, threads: ____, scratch: _____, ...buffers } = call;
   assert.is(step(rows, buffers, { batch }), -1);

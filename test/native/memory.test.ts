@@ -1,7 +1,7 @@
 // Outputs that are inputs, and buffers that overlap.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { NetworkArray, StateArray } from '../../lib/native.js';
+import { addon, type NetworkArray, type StateArray } from '../../lib/native.js';
 import { assertSame, type Call, GIVEN, INPUTS, OUTPUTS, Random, randomRows, reference, run, zeros } from './support.js';
 
 type Buffers = Record<string, NetworkArray | null | undefined>;
@@ -167,6 +167,60 @@ test('2.3 an output over an input of another type, or over longer samples, is re
   assert.throws(() => run({ ...call, m: half, u: null, out: new Float32Array(bytes) }), RangeError);
   const long = random.array(false, 128);
   assert.throws(() => run({ ...call, m: long, u: null, out: long.subarray(0, 64) as StateArray }), RangeError);
+});
+
+test('2.4 scratch in shared memory is refused: another thread could send the selection out of bounds', () => {
+  const call = fresh(new Random(26), false, 1, 64, 'fused');
+  const before = (call.out as StateArray).slice();
+  assert.throws(
+    () => run({ ...call, scratch: new Uint8Array(new SharedArrayBuffer(4096)) }),
+    (error: Error) =>
+      error instanceof TypeError &&
+      error.message === "Expected memory of this thread's own for scratch but received shared memory",
+  );
+  assertSame(call.out!, before, 'out');
+  assert.is(run({ ...call, scratch: new Uint8Array(4096) }), -1);
+});
+
+test('2.5 a generator that would overwrite itself is refused', () => {
+  const call = addon as unknown as Record<string, (...all: unknown[]) => unknown>;
+  const words = new Uint32Array(1000);
+  const state = words.subarray(0, 628);
+  call.torchSeed!(state, 7, 0);
+  const before = words.slice();
+  for (const at of [0, 4, 4 * 620]) {
+    const out = new Float32Array(words.buffer, at, 100);
+    assert.throws(
+      () => call.torchRandn!(state, out),
+      (error: Error) =>
+        error instanceof RangeError &&
+        error.message === 'Expected separate memory for state and out but received buffers that overlap',
+    );
+  }
+  assertSame(words, before, 'state');
+  call.torchRandn!(state, new Float32Array(words.buffer, 4 * 628, 100));
+});
+
+test('2.6 results may lie among the numbers that they are made of', () => {
+  const random = new Random(27);
+  const [batch, n] = [100, 3];
+  const numbers = random.array(true, batch * n) as Float64Array;
+  const high = random.array(true, batch * n) as Float64Array;
+  const calls: ((x: Float64Array, out: Float64Array) => void)[] = [
+    (x, out) => addon.quantile(x, batch, 0.7, 1, out),
+    (x, out) => addon.errorNorm(x, high, x, batch, 0.1, 0.1, 1, out),
+    (x, out) => addon.standardDeviation(x, batch, out),
+  ];
+  for (const call of calls) {
+    const apart = new Float64Array(batch);
+    call(numbers, apart);
+    for (const at of [0, 1, 100, 200]) {
+      const own = numbers.slice();
+      const out = own.subarray(at, at + batch);
+      call(own, out);
+      assertSame(out, apart, `at ${at}`);
+    }
+  }
 });
 
 test.run();
