@@ -1,7 +1,7 @@
 // Builds the CUDA library beside the addon (build/Release/dpm-solver-cuda.so), or says that there is no nvcc.
-// Usage: node scripts/build-cuda.mjs [--arch 90[,100...]] [--out FILE] [--check] [--if-possible]
+// Usage: node scripts/build-cuda.mjs [--arch 90[,100...]] [--out FILE or FOLDER] [--check] [--if-possible]
 //   --arch         architectures; the default is all of them and PTX for the newest
-//   --out          where to
+//   --out          where to: a file, or a folder (one that exists, or with a slash at its end)
 //   --check        fails on what the kernels may not have: warnings, spills, too many registers, fused multiply-adds
 //   --if-possible  no nvcc is not an error
 import { spawn, spawnSync } from 'node:child_process';
@@ -24,11 +24,14 @@ const MOST_BYTES = 2_000_000;
 const { values: options } = parseArgs({
   options: {
     arch: { type: 'string' },
-    out: { type: 'string', default: join(root, `build/Release/dpm-solver-cuda.${windows ? 'dll' : 'so'}`) },
+    out: { type: 'string', default: join(root, 'build/Release/') },
     check: { type: 'boolean', default: false },
     'if-possible': { type: 'boolean', default: false },
   },
 });
+const name = `dpm-solver-cuda.${windows ? 'dll' : 'so'}`;
+const isFolder = /[/\\]$/.test(options.out) || statSync(options.out, { throwIfNoEntry: false })?.isDirectory();
+const target = isFolder ? join(options.out, name) : options.out;
 const nvcc = findNvcc();
 if (!nvcc) {
   console.log('build-cuda: no nvcc found (in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda): no CUDA library is built');
@@ -68,18 +71,18 @@ for (const source of sources) {
     join(folder, `${source}.o`),
   ]);
 }
-mkdirSync(dirname(options.out), { recursive: true });
+mkdirSync(dirname(target), { recursive: true });
 await run(nvcc, [
   '-shared',
   '-cudart=static',
   ...sources.map((source) => join(folder, `${source}.o`)),
   ...(process.platform === 'linux' ? ['-Xlinker=--gc-sections,-s,--exclude-libs=ALL'] : []),
   '-o',
-  options.out,
+  target,
 ]);
-const bytes = statSync(options.out).size;
+const bytes = statSync(target).size;
 const seconds = ((Date.now() - started) / 1000).toFixed(1);
-console.log(`build-cuda: ${options.out}, ${bytes} bytes, sm_${archs.join(', sm_')}, ${seconds} s`);
+console.log(`build-cuda: ${target}, ${bytes} bytes, sm_${archs.join(', sm_')}, ${seconds} s`);
 if (options.check) await check();
 
 async function check() {
