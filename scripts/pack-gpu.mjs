@@ -1,6 +1,6 @@
 // npm run pack:gpu: all that test:gpu and bench:gpu need, in one folder that runs on a machine with a card but without
 // network, npm or Node: Node itself (compressed), the built addon, the sources of the CUDA library, tests and benchmark as
-// JavaScript. There: sh run.sh [options of bench/gpu/bench.ts]. Needed there: nvcc with a host compiler, gzip; PyTorch for
+// JavaScript. There: sh run.sh [options of bench/gpu/bench.ts], or sh run.sh test [--sanitize]. Needed there: nvcc with a host compiler, gzip; PyTorch for
 // the comparison.
 // Usage: node scripts/pack-gpu.mjs [--out FOLDER] [--with-library]; --with-library takes the built CUDA library along
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -29,7 +29,7 @@ const sources = ['lib', 'test/cuda', 'bench/gpu'].flatMap((folder) =>
 );
 sources.push(join(root, 'test/support.ts'), join(root, 'bench/machine.ts'));
 await build({ entryPoints: sources, outbase: root, outdir: out, format: 'esm', target: 'node20', logLevel: 'warning' });
-for (const path of ['native', 'scripts', 'package.json', 'bench/gpu/eager.py']) {
+for (const path of ['native', 'scripts', 'package.json', 'bench/gpu/eager.py', 'test/cuda/emulation']) {
   cpSync(join(root, path), join(out, path), { recursive: true });
 }
 for (const name of modules(['uvu', 'fast-check', 'node-gyp-build'])) {
@@ -54,7 +54,13 @@ if [ ! -x bin/node ]; then
   gzip -dc node.gz > bin/node
   chmod +x bin/node
 fi
-PATH="$PWD/bin:$PATH" exec node bench/gpu/bench.js "$@"
+PATH="$PWD/bin:$PATH:/usr/local/cuda/bin"
+export PATH
+if [ "$1" = test ]; then
+  shift
+  exec node scripts/test-gpu.mjs "$@"
+fi
+exec node bench/gpu/bench.js "$@"
 `,
 );
 const bytes = size(out);

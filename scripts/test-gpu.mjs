@@ -12,10 +12,7 @@ const run = (command, args, env = {}) => {
 };
 
 if (!existsSync(`${root}/build/Release/dpm-solver-cuda.so`)) {
-  const query = spawnSync('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'], { encoding: 'utf8' });
-  const archs = new Set((query.stdout ?? '').split('\n').map((line) => line.trim().replace('.', '')));
-  archs.delete('');
-  run(process.execPath, ['scripts/build-cuda.mjs', ...(archs.size > 0 ? ['--arch', [...archs].join(',')] : [])]);
+  run(process.execPath, ['scripts/build-cuda.mjs', '--arch', 'native']);
 }
 const env = { DPM_SOLVER_GPU: '1' };
 // What scripts/pack-gpu.mjs has made is JavaScript already, and has no runner beside it.

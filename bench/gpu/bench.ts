@@ -1,11 +1,12 @@
-// How fast is the step on this card? npm run bench:gpu -- [--shape 1x4x64x64] [--no-write] [--no-check] [--sanitize]
+// How fast is the step on this card? npm run bench:gpu -- [--shape 1x4x64x64] [--no-write] [--no-check] [--sanitize] [--tiny]
 //
 // Builds and checks first (npm run test:gpu), then times by the card's own events: the step with and without guidance
 // and thresholding, against the card's copy bandwidth measured in the same run, and against the eager PyTorch
 // operations for the same step where PyTorch is there (bench/gpu/eager.py). Small shapes also inside a graph. Then whole
 // runs of DPMSolver with a network that costs next to nothing, eager and as one graph. Last, the targets, and whether
 // they were met.
-// Inputs rotate among as many sets as exceed the second-level cache several times, and are random.
+// Inputs rotate among as many sets as exceed the second-level cache several times, and are random. --tiny is a rehearsal:
+// shapes and counts of no meaning, nothing written.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -17,8 +18,10 @@ const { values: options } = parseArgs({
     'no-write': { type: 'boolean', default: false },
     'no-check': { type: 'boolean', default: false },
     sanitize: { type: 'boolean', default: false },
+    tiny: { type: 'boolean', default: false },
   },
 });
+const { tiny } = options;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 if (!options['no-check']) {
   const args = ['scripts/test-gpu.mjs', ...(options.sanitize ? ['--sanitize'] : [])];
@@ -38,7 +41,7 @@ if (!info.available) {
 const card = info.devices[0]!;
 const stream = new Stream();
 
-const SHAPES = [
+const ALL_SHAPES = [
   ...[1, 4, 16, 64].map((batch) => [batch, 4, 64, 64]),
   ...[1, 4, 16, 64].map((batch) => [batch, 4, 128, 128]),
   [1, 3, 256, 256],
@@ -49,9 +52,17 @@ const SHAPES = [
   [1, 3, 1024, 1024],
   [8, 3, 1024, 1024],
   [16, 32, 96, 96],
-].filter((shape) => !options.shape || options.shape.includes(shape.join('x')));
+];
+const asked = (shape: number[]) => !options.shape || options.shape.includes(shape.join('x'));
+const SHAPES = tiny
+  ? [
+      [1, 4, 8, 8],
+      [2, 3, 16, 16],
+    ]
+  : ALL_SHAPES.filter(asked);
 /** What the rotating sets together exceed. */
-const BEYOND_CACHE = 512 * 2 ** 20;
+const BEYOND_CACHE = tiny ? 2 ** 16 : 512 * 2 ** 20;
+const inGraph = tiny ? 4 : 200;
 /** More sets than this for nothing: small shapes measure the launch. */
 const MOST_SETS = 16;
 
@@ -84,8 +95,9 @@ function random(length: number): Tensor {
 
 // ---- the ceiling ----------------------------------------------------------------------------------------------------
 
-const half = random(2 ** 28);
-const other = DeviceTensor.alloc([2 ** 28]);
+const copied = tiny ? 2 ** 12 : 2 ** 28;
+const half = random(copied);
+const other = DeviceTensor.alloc([copied]);
 const copyTime = time(() => other.copy(half, stream), 4);
 const bandwidth = (2 * half.bytes) / copyTime / 1e6; // TB/s, read and written
 half.dispose();
@@ -112,6 +124,17 @@ const python = spawnSync('python3', [`${root}/bench/gpu/eager.py`, ...SHAPES.map
   encoding: 'utf8',
 });
 const eager = python.status === 0 ? JSON.parse(python.stdout) : {};
+if (!eager.torch)
+  console.log(
+    `no PyTorch with CUDA to compare with${
+      python.status === 0
+        ? ''
+        : `: ${String(python.stderr ?? python.error)
+            .trim()
+            .split('\n')
+            .at(-1)}`
+    }`,
+  );
 
 for (const shape of SHAPES) {
   const name = shape.join('x');
@@ -141,18 +164,18 @@ for (const shape of SHAPES) {
       });
       const kernel = queues[0]!();
       const small = bytes < 2 ** 24;
-      const count = small ? 1000 : Math.max(sets, Math.min(200, Math.ceil(2 ** 32 / bytes)));
+      const count = tiny ? 2 : small ? 1000 : Math.max(sets, Math.min(200, Math.ceil(2 ** 32 / bytes)));
       const microseconds = time((k) => queues[k % sets]!(), count);
       const result: Result = { shape: name, variant, kernel, microseconds, bytes, share: 0 };
       result.share = bytes / microseconds / 1e6 / bandwidth;
       if (small) {
         const graph = stream.capture(() => {
-          for (let k = 0; k < 200; k++) queues[k % sets]!();
+          for (let k = 0; k < inGraph; k++) queues[k % sets]!();
         });
-        result.graph = time(() => graph.launch(stream), 1) / 200;
+        result.graph = time(() => graph.launch(stream), 1) / inGraph;
         graph.dispose();
         const calls: number[] = [];
-        for (let k = 0; k < 200; k++) {
+        for (let k = 0; k < inGraph; k++) {
           const begin = process.hrtime.bigint();
           queues[0]!();
           stream.wait();
@@ -191,11 +214,12 @@ interface RunResult {
   hostCopies: number;
 }
 const runs: RunResult[] = [];
-for (const shape of [
+const RUN_SHAPES = [
   [1, 4, 64, 64],
   [16, 4, 128, 128],
   [1, 3, 1024, 1024],
-].filter((one) => !options.shape || options.shape.includes(one.join('x')))) {
+];
+for (const shape of tiny ? SHAPES : RUN_SHAPES.filter(asked)) {
   const total = shape.reduce((a, b) => a * b, 1);
   const batch = shape[0]!;
   const row = new Array<number>(32).fill(0);
@@ -318,7 +342,7 @@ for (const { what, target: goal, worst, met } of targets) {
   console.log(`${what.padEnd(56)} ${String(goal).padStart(5)}  ${verdict}`);
 }
 
-if (!options['no-write']) {
+if (!options['no-write'] && !tiny) {
   const slug = card.name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
   const folder = process.env.OUT || `${root}/bench/results`;
   const file = `${folder}/gpu-${slug}.json`;

@@ -76,8 +76,8 @@ export class CudaEngine implements RunEngine {
   /** All that is freed with the run. */
   readonly #owned: DeviceTensor[] = [];
   readonly #identity: DeviceTensor;
-  /** xT's numbers where they are not the state's own. */
-  #start: DeviceTensor | null = null;
+  /** xT where it is not the first state itself: of another type, or read by a graph. */
+  readonly #start: DeviceTensor | null = null;
   readonly #stage: Float64Array;
   #plan: Plan | null = null;
   #rows: DeviceTensor | null = null;
@@ -90,7 +90,7 @@ export class CudaEngine implements RunEngine {
   #words: DeviceTensor | null = null;
   #draws = 0;
   #drawn = false;
-  #x0: DeviceTensor | null = null;
+  readonly #x0: DeviceTensor | null = null;
   readonly #flags: DeviceTensor | null;
   readonly #hostFlags: Uint32Array;
   #checks: Check[] = [];
@@ -259,8 +259,13 @@ export class CudaEngine implements RunEngine {
   /** Tells all evaluations: their rows, times and noise go to the card at once. */
   plan(plan: Plan): void {
     this.#plan = plan;
-    this.#allocTables(plan);
-    this.#uploadTables(plan);
+    try {
+      this.#allocTables(plan);
+      this.#uploadTables(plan);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   #allocTables(plan: Plan): void {
@@ -361,6 +366,11 @@ export class CudaEngine implements RunEngine {
       },
     );
     this.#pending.add(settled);
+  }
+
+  /** Did something go wrong that leaves its numbers in doubt? */
+  get failed(): boolean {
+    return this.#failure !== undefined;
   }
 
   #raise(): void {

@@ -1,7 +1,7 @@
 // Runs on a card: eager ones, and those that have been captured into a CUDA graph.
 import { wrongType } from '../check.js';
 import { drive, type Sampling } from '../solver/drive.js';
-import type { RunEngine } from '../solver/engine.js';
+import type { EngineMaker } from '../solver/engine.js';
 import type { DeviceModel, Model, SampleOptions, Sampler, Solver } from '../solver/options.js';
 import { fixedPlan, type Plan } from '../solver/plan.js';
 import { AdaptiveRun } from '../solver/adaptive.js';
@@ -58,8 +58,7 @@ export class CardRuns {
       }
     }
     const stream = this.#stream(xT);
-    const make = (...[s, o, x, sizes]: Parameters<Parameters<typeof FixedRun.build>[3] & {}>): RunEngine =>
-      new CudaEngine(stream, s, o, x, sizes);
+    const make: EngineMaker = (...[s, o, x, sizes]) => new CudaEngine(stream, s, o, x, sizes);
     const start = xT as Tensor;
     return sampler.method === 'adaptive'
       ? AdaptiveRun.build(solver, sampler, start, make)
@@ -73,14 +72,10 @@ export class CardRuns {
     const engine = run.engine as CudaEngine;
     try {
       const { signal } = options;
-      const evaluate = this.#solver.onCard
-        ? caller(model as DeviceModel, engine, run, this.#stream(xT), signal)
-        : () => (model as Model)(run.x, run.t, signal);
-      const gradient =
-        gradientOf &&
-        (this.#solver.onCard
-          ? caller(gradientOf as unknown as DeviceModel, engine, run, this.#stream(xT), signal)
-          : () => gradientOf(run.x, run.t));
+      const queued = (f: unknown) => caller(f as DeviceModel, engine, run, this.#stream(xT), signal);
+      const { onCard } = this.#solver;
+      const evaluate = onCard ? queued(model) : () => (model as Model)(run.x, run.t, signal);
+      const gradient = gradientOf && (onCard ? queued(gradientOf) : () => gradientOf(run.x, run.t));
       const sampling = await drive(run, signal, evaluate, gradient);
       return { ...sampling, transfers: { ...engine.transfers } };
     } finally {
@@ -116,7 +111,16 @@ export class CardRuns {
       this.#graphs.delete(oldest);
       dispose(dropped);
     }
-    return (await entry).sample(plan, sampler, xT);
+    const captured = await entry;
+    try {
+      return await captured.sample(plan, sampler, xT);
+    } finally {
+      // The next call begins anew.
+      if (captured.failed && this.#graphs.get(key) === entry) {
+        this.#graphs.delete(key);
+        dispose(entry);
+      }
+    }
   }
 
   dispose(): void {
@@ -244,6 +248,10 @@ class CapturedRun {
       this.#running--;
       if (this.#dropped) this.dispose();
     }
+  }
+
+  get failed(): boolean {
+    return this.#engine.failed;
   }
 
   #take(xT: AnyTensor): { sample: Tensor; done: Promise<unknown> } {

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeviceTensor as Tensor } from '../../lib/cuda/index.js';
-import { assertBitsEqual, assertThrows } from '../support.js';
+import { assertBitsEqual, assertRejects, assertThrows } from '../support.js';
 import { card } from './card.js';
 
 // lib/cuda, addon and kernels together: on a real card where there is one (npm run test:gpu insists on it), otherwise on
@@ -24,6 +24,7 @@ const {
   cudaInfo,
 } = await import('../../lib/cuda/index.js');
 const { devices } = await import('../../lib/devices.js');
+const { DPMSolver, NoiseSchedule } = await import('../../lib/index.js');
 const { PhiloxNoise } = await import('../../lib/noise.js');
 const { addon, convert, step } = await import('../../lib/native.js');
 
@@ -326,6 +327,15 @@ test('memory is freed by dispose, once, and by garbage collection', async () => 
   assert.ok(before - free() <= 2 ** 26, 'collected tensors are freed');
 });
 
+test('the garbage collector is told what hangs on a tensor', () => {
+  const external = () => process.memoryUsage().external;
+  const before = external();
+  const tensor = DeviceTensor.alloc([2 ** 22]);
+  assert.ok(external() - before >= 2 ** 24);
+  tensor.dispose();
+  assert.ok(external() - before < 2 ** 23);
+});
+
 test('the memory of others is not freed, and keeps its owner', async () => {
   const owner = await up(floats(16));
   const view = DeviceTensor.wrap(owner.pointer + 16n, [4], 'float32', { owner });
@@ -377,6 +387,10 @@ test('a full card is an error that names call and size, and nothing worse', () =
   'after a fault of the card every call says so, as an exception or a rejection',
   async () => {
     const tensor = DeviceTensor.alloc([8]);
+    // A solver from before the fault.
+    const start = { data: new Float32Array(8), dims: [1, 8] };
+    const solver = new DPMSolver((x) => x, NoiseSchedule.linear(), { device: 'cuda' });
+    await solver.sample(start, { steps: 2 });
     if (real) {
       // A kernel that writes where nothing is.
       const nowhere = DeviceTensor.wrap(16n, [8], 'float32');
@@ -396,6 +410,12 @@ test('a full card is an error that names call and size, and nothing worse', () =
     assert.is(cudaInfo().available, false);
     assert.match(cudaInfo().reason!, /cudaErrorIllegalAddress/);
     assert.is(devices().length, 1);
+    assertThrows(
+      () => new DPMSolver((x) => x, NoiseSchedule.linear(), { device: 'cuda' }),
+      RangeError,
+      /'cuda': .*cudaErrorIllegalAddress/,
+    );
+    await assertRejects(() => solver.sample(start), Error, /cudaErrorIllegalAddress/);
     tensor.dispose();
   },
 );

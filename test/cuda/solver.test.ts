@@ -281,6 +281,23 @@ test('what a run has taken it gives back', async () => {
   assert.is(free(), before);
 });
 
+test('a run that does not fit the card is a rejection that names call and size, and gives back what it took', async () => {
+  const small = DeviceTensor.alloc([4]);
+  const huge = DeviceTensor.wrap(small.pointer, [1, 2 ** 38], 'float32', { owner: small });
+  const before = cudaInfo().devices[0]!.free;
+  for (const graph of [false, true]) {
+    const one = make({ modelDevice: 'cuda', stream });
+    const error = await assertRejects(
+      () => one.sample(huge, { steps: 2, graph }),
+      Error,
+      /^Allocating 1099511627776 bytes on card 0 failed: /,
+    );
+    assert.is((error as NodeJS.ErrnoException).code, 'cudaErrorMemoryAllocation');
+  }
+  assert.is(cudaInfo().devices[0]!.free, before);
+  small.dispose();
+});
+
 test('start() drives a run on the card by hand', async () => {
   const network = deviceNetwork();
   const run = new DPMSolver(null as unknown as DeviceModel, schedule, { modelDevice: 'cuda', stream }).start(
