@@ -37,7 +37,11 @@ export class DPMSolver {
    * @throws TypeError or RangeError for options that are unknown, of another type or out of range
    */
   constructor(model: Model | null, schedule: NoiseSchedule, options?: SolverOptions);
-  /** @param model a network on a card, or null where only {@link start} is used */
+  /**
+   * With a network on a card.
+   *
+   * @param model the network, or null where only {@link start} is used
+   */
   constructor(model: DeviceModel | null, schedule: NoiseSchedule, options: DeviceSolverOptions);
   constructor(
     model: Model | DeviceModel | null,
@@ -59,6 +63,7 @@ export class DPMSolver {
    *   finite, and with what {@link start} throws
    */
   async sample(xT: Tensor, options?: SampleOptions): Promise<Sampling>;
+  /** The same from noise on a card; the sample is there too. */
   async sample(xT: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
   async sample(xT: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
     return this.#run(xT, options, false);
@@ -72,6 +77,7 @@ export class DPMSolver {
    * @returns rejects as {@link sample} does
    */
   async invert(x0: Tensor, options?: SampleOptions): Promise<Sampling>;
+  /** The same from data on a card. */
   async invert(x0: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
   async invert(x0: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
     return this.#run(x0, options, true);
@@ -86,6 +92,7 @@ export class DPMSolver {
    * @throws TypeError or RangeError for options that are unknown, out of range or do not go together
    */
   start(xT: Tensor, options?: SampleOptions): Run;
+  /** The same on a card. */
   start(xT: DeviceTensor, options?: SampleOptions): Run<DeviceTensor>;
   start(xT: Tensor | DeviceTensor, options: SampleOptions = {}): unknown {
     const sampler = readSampleOptions(this.#solver, options, false);
@@ -107,6 +114,7 @@ export class DPMSolver {
     this.#cards?.dispose();
     this.#cards = null;
   }
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -34,9 +34,11 @@ export type DeviceModel = (
   context: DeviceContext,
 ) => DeviceTensor | Promise<DeviceTensor>;
 
-/** @see DeviceModel */
+/** What a {@link DeviceModel} is told besides. */
 export interface DeviceContext {
+  /** What it queues its work on. */
   stream: Stream;
+  /** The run's; absent where a graph is captured. */
   signal?: AbortSignal;
 }
 
@@ -126,7 +128,9 @@ export interface SolverOptions {
 /** With a network on a card. */
 export interface DeviceSolverOptions
   extends Omit<SolverOptions, 'device' | 'modelDevice' | 'modelDtype' | 'guidance' | 'correctX0' | 'correctXt'> {
+  /** Both are the card. */
   device?: 'auto' | 'cuda';
+  /** The model is a {@link DeviceModel}. */
   modelDevice: 'cuda';
   /** As {@link SolverOptions.modelDtype}. */
   modelDtype?: Exclude<DeviceType, 'uint32'>;
