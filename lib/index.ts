@@ -9,9 +9,13 @@ export {
   type ScheduleKind,
   type ScheduleNode,
 } from './schedule/noise-schedule.js';
+export type { Transfers } from './cuda/engine.js';
 export { DPMSolver, type Sampling } from './solver/dpm-solver.js';
 export type {
   AlgorithmType,
+  DeviceContext,
+  DeviceModel,
+  DeviceSolverOptions,
   GuidanceOption,
   Model,
   NetworkType,

@@ -1,7 +1,7 @@
 // Builds the CUDA library beside the addon (build/Release/dpm-solver-cuda.so), or says that there is no nvcc.
-// Usage: node scripts/build-cuda.mjs [--arch 90[,100...]] [--out FILE] [--check] [--if-possible]
-//   --arch         architectures; the default is all of them and PTX for the newest
-//   --out          where to
+// Usage: node scripts/build-cuda.mjs [--arch native | 90[,100...]] [--out FILE or FOLDER] [--check] [--if-possible]
+//   --arch         architectures; the default is all of them and PTX for the newest; native: those of this machine's cards
+//   --out          where to: a file, or a folder (one that exists, or with a slash at its end)
 //   --check        fails on what the kernels may not have: warnings, spills, too many registers, fused multiply-adds
 //   --if-possible  no nvcc is not an error
 import { spawn, spawnSync } from 'node:child_process';
@@ -24,17 +24,26 @@ const MOST_BYTES = 2_000_000;
 const { values: options } = parseArgs({
   options: {
     arch: { type: 'string' },
-    out: { type: 'string', default: join(root, `build/Release/dpm-solver-cuda.${windows ? 'dll' : 'so'}`) },
+    out: { type: 'string', default: join(root, 'build/Release/') },
     check: { type: 'boolean', default: false },
     'if-possible': { type: 'boolean', default: false },
   },
 });
+const name = `dpm-solver-cuda.${windows ? 'dll' : 'so'}`;
+const isFolder = /[/\\]$/.test(options.out) || statSync(options.out, { throwIfNoEntry: false })?.isDirectory();
+const target = isFolder ? join(options.out, name) : options.out;
 const nvcc = findNvcc();
 if (!nvcc) {
   console.log('build-cuda: no nvcc found (in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda): no CUDA library is built');
   process.exit(options['if-possible'] ? 0 : 1);
 }
-const archs = options.arch ? options.arch.split(',') : ALL;
+const archs = options.arch === 'native' ? cards() : options.arch ? options.arch.split(',') : ALL;
+if (archs.length === 0) {
+  console.log(
+    'build-cuda: nvidia-smi names no card of this machine: no CUDA library is built (npm run build:cuda does)',
+  );
+  process.exit(options['if-possible'] ? 0 : 1);
+}
 const started = Date.now();
 const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-cuda-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -68,18 +77,18 @@ for (const source of sources) {
     join(folder, `${source}.o`),
   ]);
 }
-mkdirSync(dirname(options.out), { recursive: true });
+mkdirSync(dirname(target), { recursive: true });
 await run(nvcc, [
   '-shared',
   '-cudart=static',
   ...sources.map((source) => join(folder, `${source}.o`)),
   ...(process.platform === 'linux' ? ['-Xlinker=--gc-sections,-s,--exclude-libs=ALL'] : []),
   '-o',
-  options.out,
+  target,
 ]);
-const bytes = statSync(options.out).size;
+const bytes = statSync(target).size;
 const seconds = ((Date.now() - started) / 1000).toFixed(1);
-console.log(`build-cuda: ${options.out}, ${bytes} bytes, sm_${archs.join(', sm_')}, ${seconds} s`);
+console.log(`build-cuda: ${target}, ${bytes} bytes, sm_${archs.join(', sm_')}, ${seconds} s`);
 if (options.check) await check();
 
 async function check() {
@@ -159,6 +168,14 @@ function compression() {
   const { stdout } = spawnSync(nvcc, ['--version'], { encoding: 'utf8' });
   const [, major, minor] = /release (\d+)\.(\d+)/.exec(stdout) ?? [];
   return major * 100 + Number(minor) >= 1208 ? ['--compress-mode=size'] : ['-Xfatbin=-compress-all'];
+}
+
+/** Architectures of this machine's cards, the newest last. */
+function cards() {
+  const query = spawnSync('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'], { encoding: 'utf8' });
+  if (query.status !== 0) return [];
+  const all = query.stdout.split('\n').map((line) => line.trim().replace('.', ''));
+  return [...new Set(all)].filter((arch) => /^\d+$/.test(arch)).sort((a, b) => a - b);
 }
 
 function findNvcc() {

@@ -12,16 +12,22 @@ const run = (command, args, env = {}) => {
 };
 
 if (!existsSync(`${root}/build/Release/dpm-solver-cuda.so`)) {
-  const query = spawnSync('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'], { encoding: 'utf8' });
-  const archs = new Set((query.stdout ?? '').split('\n').map((line) => line.trim().replace('.', '')));
-  archs.delete('');
-  run('node', ['scripts/build-cuda.mjs', ...(archs.size > 0 ? ['--arch', [...archs].join(',')] : [])]);
+  run(process.execPath, ['scripts/build-cuda.mjs', '--arch', 'native']);
 }
 const env = { DPM_SOLVER_GPU: '1' };
-run('npx', ['tsx', 'test/run.ts', 'test/cuda/'], env);
+// What scripts/pack-gpu.mjs has made is JavaScript already, and has no runner beside it.
+const packed = existsSync(`${root}/test/cuda/device.test.js`);
+const names = ['device', 'solver', 'plan', 'loader'];
+if (packed) for (const name of names) run(process.execPath, [`test/cuda/${name}.test.js`], env);
+else run('npx', ['tsx', 'test/run.ts', ...names.map((name) => `test/cuda/${name}`)], env);
 if (process.argv.includes('--sanitize')) {
   for (const tool of ['memcheck', 'racecheck', 'synccheck']) {
-    const file = ['--import', 'tsx', 'test/cuda/device.test.ts'];
-    run('compute-sanitizer', ['--tool', tool, '--error-exitcode', '9', process.execPath, ...file], env);
+    for (const name of ['device', 'solver']) {
+      const file = packed ? [`test/cuda/${name}.test.js`] : ['--import', 'tsx', `test/cuda/${name}.test.ts`];
+      run('compute-sanitizer', ['--tool', tool, '--error-exitcode', '9', process.execPath, ...file], {
+        ...env,
+        DPM_SOLVER_SANITIZER: tool,
+      });
+    }
   }
 }

@@ -3,8 +3,10 @@ export { type CudaDevice, type CudaInfo, cudaInfo } from './info.js';
 export {
   type DeviceBuffers,
   type DeviceStepOptions,
+  deviceErrorNorm,
   deviceNoise,
   deviceStep,
+  errorNormSpace,
   NEEDS_QUANTILE,
   NOT_FINITE,
   prepareStep,

@@ -26,6 +26,7 @@ export interface CudaAddon {
     array: ArrayBufferView | null,
     direction: 0 | 1 | 2,
   ): Promise<void>;
+  cudaTransferNow(stream: Pointer, device: number, memory: Pointer, array: ArrayBufferView, direction: 0 | 1): void;
   cudaStep(
     stream: Pointer,
     addresses: BigUint64Array,
@@ -35,7 +36,7 @@ export interface CudaAddon {
     type: number,
     nextType: number,
     quantile: 0 | 1,
-  ): 'step' | 'cluster' | 'team';
+  ): 'step' | 'cluster' | 'team' | 'wide' | 'wide-select';
   cudaNoise(
     stream: Pointer,
     seedLow: number,
@@ -44,6 +45,19 @@ export interface CudaAddon {
     number: number,
     to: Pointer,
     n: number,
+    wide: 0 | 1,
+  ): void;
+  cudaErrorNorm(
+    stream: Pointer,
+    low: Pointer,
+    high: Pointer,
+    previous: Pointer,
+    partial: Pointer,
+    out: Pointer,
+    batch: number,
+    n: number,
+    wide: 0 | 1,
+    tolerances: Float64Array,
   ): void;
   cudaCaptureBegin(stream: Pointer): void;
   cudaCaptureEnd(stream: Pointer): Pointer;

@@ -5,18 +5,23 @@ import type { DeviceTensor, DeviceType } from './tensor.js';
 
 /** Offsets into a row that a call has to look at. */
 const ROW_LENGTH = 32;
-const NETWORK: Partial<Record<DeviceType, number>> = { float16: 0, float32: 1, bfloat16: 4 };
+const NETWORK: Partial<Record<DeviceType, number>> = { float16: 0, float32: 1, float64: 2, bfloat16: 4 };
+/** Elements whose squares one block sums up (native/cuda/args.h). */
+const REDUCE_BLOCK = 65536;
 
 /** Bits of a sample's flag word. */
 export const NOT_FINITE = 1;
 /** A row asks for a quantile but the call was made without `quantile: true`: the sample was left alone. */
 export const NEEDS_QUANTILE = 2;
 
-/** Buffers of one {@link deviceStep}, as of the CPU's `step`, in the card's memory. */
+/**
+ * Buffers of one {@link deviceStep}, as of the CPU's `step`, in the card's memory. State, history and noise are float32;
+ * or all of them, and the network's outputs, are float64.
+ */
 export interface DeviceBuffers {
   /** What the network saw, float32; batch n elements, as for all buffers but m, u, g, next, flags and noise. */
   x?: DeviceTensor | null;
-  /** float32, float16 or bfloat16; under `doubled` the unconditional outputs of all samples, then the conditional. */
+  /** float32, float16 or bfloat16 (float64 where the state is); under `doubled` the unconditional outputs of all samples, then the conditional. */
   m?: DeviceTensor | null;
   /** The unconditional output, where it has a buffer of its own; of the type and length of m. */
   u?: DeviceTensor | null;
@@ -40,7 +45,7 @@ export interface DeviceBuffers {
   out?: DeviceTensor | null;
   /** Written: the sum `second` of the rows, float32. */
   out2?: DeviceTensor | null;
-  /** `out` once or twice (by its length) as float32, float16 or bfloat16. */
+  /** `out` once or twice (by its length) as float32, float16 or bfloat16, or float64 where the state is. */
   next?: DeviceTensor | null;
   /** uint32, one word a sample: {@link NOT_FINITE} and {@link NEEDS_QUANTILE} are added, nothing is cleared. */
   flags?: DeviceTensor | null;
@@ -72,7 +77,7 @@ const AT = Object.fromEntries(['rows', ...ORDER, 'next', 'next2'].map((name, i) 
 >;
 
 /**
- * Queues one fused step on a stream: the same rows, rules and bits as the CPU's `step`, state and history in float32.
+ * Queues one fused step on a stream: the same rows, rules and bits as the CPU's `step`.
  * Nothing is read on the host: rows are in the card's memory, so that a captured step takes whatever they hold when it
  * runs. d0, out and out2 may each be the tensor of an input; nothing else may overlap.
  *
@@ -85,8 +90,11 @@ export function deviceStep(rows: DeviceTensor, buffers: DeviceBuffers, options: 
   return prepareStep(rows, buffers, options)();
 }
 
-/** Which kernel a step took: one pass, or with a quantile by clusters, or by blocks that meet in global memory. */
-export type StepKernel = 'step' | 'cluster' | 'team';
+/**
+ * Which kernel a step took: one pass, or with a quantile by clusters, or by blocks that meet in global memory; in double
+ * precision one pass, or with a quantile a block a sample.
+ */
+export type StepKernel = 'step' | 'cluster' | 'team' | 'wide' | 'wide-select';
 
 /**
  * Checks everything that {@link deviceStep} does, and returns what queues the step: for loops in which a call counts in
@@ -109,7 +117,8 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
   }
   const addresses = new BigUint64Array(ORDER.length + 3);
   addresses[AT.rows!] = rows.pointer + BigInt(first * ROW_LENGTH * 8);
-  let type: DeviceType = 'float32';
+  const state: DeviceType = lead.type === 'float64' ? 'float64' : 'float32';
+  let type: DeviceType = state;
   for (const name of ORDER) {
     const tensor = b[name];
     if (!tensor) continue;
@@ -118,13 +127,13 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
     }
     addresses[AT[name]!] = tensor.pointer;
     if (name === 'm' || name === 'u' || name === 'g') {
-      if (!(tensor.type in NETWORK)) {
-        throw new TypeError(`Expected float32, float16 or bfloat16 for ${name} but received ${tensor.type}`);
+      if (state === 'float64' ? tensor.type !== state : !(tensor.type in NETWORK) || tensor.type === 'float64') {
+        throw new TypeError(`Expected ${networkTypes(state)} for ${name} but received ${tensor.type}`);
       }
       type = tensor.type;
       if (name !== 'g') continue;
     } else {
-      const expected = name === 'flags' || name === 'noise' ? 'uint32' : 'float32';
+      const expected = name === 'flags' || name === 'noise' ? 'uint32' : state;
       if (tensor.type !== expected) throw new TypeError(`Expected ${expected} for ${name} but received ${tensor.type}`);
     }
     const length = name === 'flags' ? batch : name === 'noise' ? 4 * batch : total;
@@ -152,7 +161,7 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
   let nextType: DeviceType = 'float32';
   if (b.next) {
     nextType = b.next.type;
-    if (!(nextType in NETWORK)) {
+    if (!(nextType in NETWORK) || (nextType === 'float64' && state !== 'float64')) {
       throw new TypeError(`Expected float32, float16 or bfloat16 for next but received ${nextType}`);
     }
     if (!b.out || (b.next.length !== total && b.next.length !== 2 * total)) {
@@ -172,6 +181,10 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
     }
     return native.cudaStep(stream.handle, addresses, batch, n, stride, codes[0], codes[1], quantile ? 1 : 0);
   };
+}
+
+function networkTypes(state: DeviceType): string {
+  return state === 'float64' ? 'float64' : 'float32, float16 or bfloat16';
 }
 
 /** Outputs apart from each other; apart from every input but one that they are element by element. */
@@ -207,11 +220,57 @@ function wrongLength(name: string, expected: string, tensor: DeviceTensor): Rang
 }
 
 /**
- * Queues noise into a float32 tensor of `batch` samples: the numbers that PhiloxNoise gives for this evaluation.
+ * Queues the error of an adaptive step (Lu et al. 2022, "DPM-Solver", appendix C) of every sample,
+ * sqrt(mean(((high - low) / max(atol, rtol max(|low|, |previous|)))^2)), with the CPU's bits.
+ *
+ * @param low, high, previous float32 or float64, of one type and length
+ * @param out float64, one number a sample
+ * @param partial float64, working space of {@link errorNormSpace} numbers
+ */
+export function deviceErrorNorm(
+  { low, high, previous, out, partial }: Record<'low' | 'high' | 'previous' | 'out' | 'partial', DeviceTensor>,
+  { stream, atol, rtol }: { stream: Stream; atol: number; rtol: number },
+): void {
+  const batch = out.length;
+  const n = low.length / batch;
+  for (const [name, tensor] of Object.entries({ low, high, previous })) {
+    if ((tensor.type !== 'float32' && tensor.type !== 'float64') || tensor.type !== low.type) {
+      throw new TypeError(
+        `Expected ${low.type === 'float64' ? 'float64' : 'float32'} for ${name} but received ${tensor.type}`,
+      );
+    }
+    if (tensor.length !== low.length || !Number.isInteger(n))
+      throw wrongLength(name, `${low.length}, a multiple of ${batch},`, tensor);
+  }
+  const space = errorNormSpace(batch, n);
+  if (partial.type !== 'float64' || partial.length < space)
+    throw wrongLength('partial', `${space} or more float64`, partial);
+  if (out.type !== 'float64') throw new TypeError(`Expected float64 for out but received ${out.type}`);
+  native.cudaErrorNorm(
+    stream.handle,
+    low.pointer,
+    high.pointer,
+    previous.pointer,
+    partial.pointer,
+    out.pointer,
+    batch,
+    n,
+    low.type === 'float64' ? 1 : 0,
+    Float64Array.of(atol, rtol),
+  );
+}
+
+/** Numbers of `partial` that {@link deviceErrorNorm} needs for `batch` samples of n elements. */
+export function errorNormSpace(batch: number, n: number): number {
+  return batch * Math.ceil(n / REDUCE_BLOCK);
+}
+
+/**
+ * Queues noise into a float32 or float64 tensor of `batch` samples: the numbers that PhiloxNoise gives for this evaluation.
  *
  * @param keys one a sample: its seed in two words, and its stream
  * @param evaluation which of the run's draws, from 0
- * @throws RangeError unless `to` is float32 and a multiple of the samples
+ * @throws RangeError unless `to` is float32 or float64 and a multiple of the samples
  */
 export function deviceNoise(
   to: DeviceTensor,
@@ -220,11 +279,14 @@ export function deviceNoise(
   stream: Stream,
 ): void {
   const n = to.length / keys.length;
-  if (to.type !== 'float32' || !Number.isSafeInteger(n)) {
-    throw new RangeError(`Expected ${keys.length} equal samples of float32 but received ${to.length} of ${to.type}`);
+  const wide = to.type === 'float64';
+  if ((to.type !== 'float32' && !wide) || !Number.isSafeInteger(n)) {
+    throw new RangeError(
+      `Expected ${keys.length} equal samples of float32 or float64 but received ${to.length} of ${to.type}`,
+    );
   }
   for (const [i, key] of keys.entries()) {
-    const address = to.pointer + BigInt(i * n * 4);
-    native.cudaNoise(stream.handle, key.seedLow, key.seedHigh, evaluation, key.stream, address, n);
+    const address = to.pointer + BigInt((i * to.bytes) / keys.length);
+    native.cudaNoise(stream.handle, key.seedLow, key.seedHigh, evaluation, key.stream, address, n, wide ? 1 : 0);
   }
 }

@@ -131,6 +131,22 @@ export class DeviceTensor {
     await stream.track(native.cudaTransfer(stream.handle, this.device, this.pointer, data, 1));
     return data;
   }
+  /** The same two while this thread waits, with all that was queued before. @internal */
+  transferNow(data: HostArray, stream: Stream, direction: 'up' | 'down'): void {
+    this.#checkArray(data);
+    native.cudaTransferNow(stream.handle, this.device, this.pointer, data, direction === 'up' ? 0 : 1);
+  }
+  /** `length` elements from `first` on, in the same memory, which is kept alive. */
+  part(first: number, dims: readonly number[]): DeviceTensor {
+    const length = count(dims);
+    if (!Number.isSafeInteger(first) || first < 0 || first + length > this.length) {
+      throw new RangeError(
+        `Expected a part of ${this.length} elements but received ${length} from element ${first} on`,
+      );
+    }
+    const pointer = this.pointer + BigInt(first * BYTES[this.type]);
+    return DeviceTensor.wrap(pointer, dims, this.type, { device: this.device, owner: this });
+  }
   /** Queues a copy from another tensor of the same type and length. */
   copy(from: DeviceTensor, stream: Stream): void {
     if (from.type !== this.type || from.length !== this.length) {

@@ -4,10 +4,10 @@ import { ROW, SUM, type Update } from '../coefficients.js';
 import { requireFiniteLambda } from '../schedule/grid.js';
 import type { ScheduleNode } from '../schedule/noise-schedule.js';
 import type { Tensor } from '../tensor.js';
-import type { Application } from './engine.js';
+import type { Application, EngineMaker } from './engine.js';
 import type { Sampler, Solver } from './options.js';
 import { fillRow, fillSecond } from './plan.js';
-import { BaseRun } from './run.js';
+import { BaseRun, hostEngine } from './run.js';
 
 const FIRST_STEP = 0.05;
 const SAFETY = 0.9;
@@ -45,14 +45,14 @@ export class AdaptiveRun extends BaseRun {
   #high = 2;
   #stages = [3, 4];
 
-  static build(solver: Solver, sampler: Sampler, xT: Tensor): AdaptiveRun {
+  static build(solver: Solver, sampler: Sampler, xT: Tensor, make: EngineMaker = hostEngine): AdaptiveRun {
     requireFiniteLambda(solver.schedule, sampler.tStart, 'tStart', "method 'adaptive'");
     requireFiniteLambda(solver.schedule, sampler.tEnd, 'tEnd', "method 'adaptive'");
-    return new AdaptiveRun(solver, sampler, xT);
+    return new AdaptiveRun(solver, sampler, xT, make);
   }
 
-  private constructor(solver: Solver, sampler: Sampler, xT: Tensor) {
-    super(solver, sampler, xT, 6, 2, sampler.tStart);
+  private constructor(solver: Solver, sampler: Sampler, xT: Tensor, make: EngineMaker) {
+    super(solver, sampler, xT, { states: 6, history: 2, evaluations: 0 }, sampler.tStart, make);
     this.#order = sampler.order as 2 | 3;
     this.#rows = new Float64Array(this.#order * ROW.length);
     this.#time = sampler.tStart;
@@ -153,6 +153,7 @@ export class AdaptiveRun extends BaseRun {
 
   #judge(): void {
     const { atol, rtol, controller } = this.sampler;
+    this.settleNow();
     const error = this.engine.largestError(this.#low, this.#high, this.#previous, atol, rtol);
     const accepted = error <= 1;
     const { targetTime } = this.#attempt;

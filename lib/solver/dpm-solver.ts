@@ -1,47 +1,53 @@
 import { outOfRange, wrongType } from '../check.js';
 import { ROW, SUM } from '../coefficients.js';
 import { combine } from '../combine.js';
+import { CardRuns } from '../cuda/sample.js';
+import { DeviceTensor } from '../cuda/tensor.js';
 import { randn } from '../noise.js';
 import { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { readTensor, sameDims, type Tensor } from '../tensor.js';
 import { AdaptiveRun } from './adaptive.js';
+import { drive, type Sampling } from './drive.js';
 import {
+  type DeviceModel,
+  type DeviceSolverOptions,
   type Model,
   readSampleOptions,
   readSolverOptions,
   type SampleOptions,
+  type Sampler,
   type Solver,
   type SolverOptions,
 } from './options.js';
 import { FixedRun, type InternalRun, type Run } from './run.js';
 
-/** What {@link DPMSolver.sample} and {@link DPMSolver.invert} resolve to. */
-export interface Sampling {
-  /** In xT's class and type, the caller's own. */
-  sample: Tensor;
-  /** Network evaluations made; a doubled batch counts once. */
-  nfe: number;
-  /** Of the SDE's noise: what was given, or chosen; absent for an ODE. */
-  seed?: number | number[];
-  /** The start, each completed step, and the denoised result; with `intermediates: true`. */
-  intermediates?: Tensor[];
-  /** The schedule's times of the start and of each completed step; 0 for a denoised result. */
-  times: number[];
-}
+export type { Sampling } from './drive.js';
 
 /**
  * DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095) for one network and noise schedule.
  * Immutable; every call builds a run of its own.
  */
 export class DPMSolver {
-  readonly #model: Model | null;
+  readonly #model: Model | DeviceModel | null;
   readonly #solver: Solver;
+  #cards: CardRuns | null = null;
 
   /**
    * @param model the network, or null where only {@link start} is used
    * @throws TypeError or RangeError for options that are unknown, of another type or out of range
    */
-  constructor(model: Model | null, schedule: NoiseSchedule, options: SolverOptions = {}) {
+  constructor(model: Model | null, schedule: NoiseSchedule, options?: SolverOptions);
+  /**
+   * With a network on a card.
+   *
+   * @param model the network, or null where only {@link start} is used
+   */
+  constructor(model: DeviceModel | null, schedule: NoiseSchedule, options: DeviceSolverOptions);
+  constructor(
+    model: Model | DeviceModel | null,
+    schedule: NoiseSchedule,
+    options: SolverOptions | DeviceSolverOptions = {},
+  ) {
     if (model !== null && typeof model !== 'function') throw wrongType('a function or null', 'model', model);
     if (!(schedule instanceof NoiseSchedule)) throw wrongType('a NoiseSchedule', 'schedule', schedule);
     this.#model = model;
@@ -51,12 +57,16 @@ export class DPMSolver {
   /**
    * Samples from noise to data.
    *
-   * @param xT noise, [B, ...], scaled as the schedule has it at tStart; not written to
+   * @param xT noise, [B, ...], scaled as the schedule has it at tStart; not written to. One on a card must not be
+   *   disposed before the promise is kept
    * @returns rejects with what the model throws, with the signal's reason, with an Error for an output that is not
    *   finite, and with what {@link start} throws
    */
-  async sample(xT: Tensor, options: SampleOptions = {}): Promise<Sampling> {
-    return this.#drive(this.#build(xT, options, false), options);
+  async sample(xT: Tensor, options?: SampleOptions): Promise<Sampling>;
+  /** The same from noise on a card; the sample is there too. */
+  async sample(xT: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
+  async sample(xT: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
+    return this.#run(xT, options, false);
   }
 
   /**
@@ -66,19 +76,47 @@ export class DPMSolver {
    * @param options tStart defaults to the schedule's epsilon, tEnd, which is above it, to T; no `denoiseToZero`, no SDE
    * @returns rejects as {@link sample} does
    */
-  async invert(x0: Tensor, options: SampleOptions = {}): Promise<Sampling> {
-    return this.#drive(this.#build(x0, options, true), options);
+  async invert(x0: Tensor, options?: SampleOptions): Promise<Sampling>;
+  /** The same from data on a card. */
+  async invert(x0: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
+  async invert(x0: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
+    return this.#run(x0, options, true);
   }
 
   /**
-   * The loop turned inside out, for those who own it.
+   * The loop turned inside out, for those who own it. On a card, with modelDevice `'cuda'`, xT, `run.x`, the outputs and
+   * the result are DeviceTensors, `advance` only queues, and what is not finite is told by `result`, which waits.
    *
    * @param xT noise, [B, ...]; not written to
    * @returns a run that stands before its first evaluation; signal is not looked at
    * @throws TypeError or RangeError for options that are unknown, out of range or do not go together
    */
-  start(xT: Tensor, options: SampleOptions = {}): Run {
-    return this.#build(xT, options, false);
+  start(xT: Tensor, options?: SampleOptions): Run;
+  /** The same on a card. */
+  start(xT: DeviceTensor, options?: SampleOptions): Run<DeviceTensor>;
+  start(xT: Tensor | DeviceTensor, options: SampleOptions = {}): unknown {
+    const sampler = readSampleOptions(this.#solver, options, false);
+    if (!CardRuns.wants(this.#solver, xT)) return this.#build(xT as Tensor, sampler);
+    if (sampler.graph) throw new RangeError('Expected false for graph with start() but received true');
+    const { onCard } = this.#solver;
+    if (onCard !== xT instanceof DeviceTensor) {
+      throw wrongType(
+        onCard ? "a DeviceTensor with modelDevice 'cuda'" : 'a tensor on the host with start()',
+        'xT',
+        xT,
+      );
+    }
+    return this.#onCards().build(sampler, xT);
+  }
+
+  /** Frees the stream and the graphs that runs on a card have left; sampling makes them anew. */
+  dispose(): void {
+    this.#cards?.dispose();
+    this.#cards = null;
+  }
+  /** As `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   /**
@@ -110,42 +148,33 @@ export class DPMSolver {
     return combine(x, view, row, threads);
   }
 
-  #build(xT: Tensor, options: SampleOptions, inverse: boolean): InternalRun {
-    const sampler = readSampleOptions(this.#solver, options, inverse);
+  #onCards(): CardRuns {
+    this.#cards ??= new CardRuns(this.#solver);
+    return this.#cards;
+  }
+
+  #build(xT: Tensor, sampler: Sampler): InternalRun {
     return sampler.method === 'adaptive'
       ? AdaptiveRun.build(this.#solver, sampler, xT)
       : FixedRun.build(this.#solver, sampler, xT);
   }
 
-  async #drive(run: InternalRun, options: SampleOptions): Promise<Sampling> {
-    const model = this.#model;
-    if (!model) throw new TypeError('Expected a model for sample and invert but received null: use start()');
-    const { signal } = options;
+  async #run(xT: Tensor | DeviceTensor, options: SampleOptions, inverse: boolean): Promise<Sampling> {
+    const sampler = readSampleOptions(this.#solver, options, inverse);
     const { guidance } = this.#solver;
     const gradientOf = guidance.type === 'classifier' && guidance.scale !== 0 ? guidance.gradient : undefined;
+    const onCard = CardRuns.wants(this.#solver, xT);
+    const run = onCard ? null : this.#build(xT as Tensor, sampler);
+    if (!this.#model) throw new TypeError('Expected a model for sample and invert but received null: use start()');
     if (guidance.type === 'classifier' && guidance.scale !== 0 && !gradientOf) {
       throw new TypeError(
         "Expected a function for guidance.gradient with guidance 'classifier' but received undefined",
       );
     }
-    while (!run.done) {
-      signal?.throwIfAborted();
-      let output: Tensor;
-      let gradient: Tensor | undefined;
-      try {
-        output = await model(run.x, run.t, signal);
-        gradient = gradientOf ? await gradientOf(run.x, run.t) : undefined;
-      } catch (error) {
-        // A model that gives up because it was told to: the reason counts.
-        signal?.throwIfAborted();
-        throw error;
-      }
-      signal?.throwIfAborted();
-      run.advance(output, gradient);
-    }
-    const sampling: Sampling = { sample: run.result, nfe: run.nfe, times: run.times };
-    if (run.seed !== undefined) sampling.seed = typeof run.seed === 'number' ? run.seed : [...run.seed];
-    if (run.intermediates.length > 0) sampling.intermediates = run.intermediates;
-    return sampling;
+    if (!run) return this.#onCards().sample(this.#model, sampler, options, xT);
+    const model = this.#model as Model;
+    const { signal } = options;
+    const gradient = gradientOf && (() => gradientOf(run.x, run.t));
+    return drive(run, signal, () => model(run.x, run.t, signal), gradient);
   }
 }

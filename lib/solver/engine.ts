@@ -13,6 +13,7 @@ import {
   type TensorView,
 } from '../tensor.js';
 import type { Sampler, Solver } from './options.js';
+import type { Plan } from './plan.js';
 
 /** A state and what the network is given for it: the same memory where their types agree. */
 interface Slot {
@@ -45,14 +46,69 @@ export interface Application {
   readonly time: number;
 }
 
+/** Which sample's prediction, or corrected x0, is not finite; -1 for none. @internal */
+export interface Found {
+  readonly sample: number;
+  readonly corrected: boolean;
+}
+
+/** A found one that is told later: of which call of `apply`, counted from 0. @internal */
+export interface LateFound extends Found {
+  readonly apply: number;
+}
+
+/** What a run asks of its tensors, wherever they are. Slots are those of the plan. @internal */
+export interface RunEngine {
+  readonly seed: number | readonly number[] | undefined;
+  /** Where what is not finite is told later: asks for it, with all that was queued done. */
+  readonly late: { now(): LateFound | null; soon(): Promise<LateFound | null> } | null;
+  /** Does the network's input have to be fetched from a card? */
+  readonly fetches: boolean;
+  /** Fetches it, so that input() has it at hand. */
+  fetch?(slot: number): Promise<void>;
+  /** Told of all evaluations, where they are known beforehand. */
+  plan?(plan: Plan): void;
+  /** What the network gets for a state. */
+  input(slot: number): Tensor;
+  /** A state in xT's type and dims, as a view that later steps overwrite. */
+  view(slot: number): Tensor;
+  /** A state in xT's type, as a tensor of the caller's own; on a card its numbers may come later. */
+  copy(slot: number): Tensor;
+  /** The same, complete. */
+  result(slot: number): Tensor;
+  /** Lets the caller change a state, in the state's own type: nothing is lost where the change is none. */
+  correct(slot: number, change: (x: Tensor) => Tensor): void;
+  /** Checks what the network returned; nothing of the run changes. */
+  readOutput(output: unknown, gradient: unknown): Output;
+  /** Runs one row. */
+  apply(rows: Float64Array, step: Application, output: Output): Found;
+  /** Runs one row on a prediction that a history slot holds: an adaptive step tried again. */
+  applyKept(rows: Float64Array, step: Application, kept: number): void;
+  /** The adaptive solver's error of each sample, the largest of them: solvers with one step size for a batch need it. */
+  largestError(low: number, high: number, previous: number, atol: number, rtol: number): number;
+  dispose?(): void;
+}
+
+/** @internal */
+export type EngineMaker = (solver: Solver, sampler: Sampler, xT: Tensor, sizes: Sizes) => RunEngine;
+
+/** How many states and history entries a run has, and how many evaluations: 0 where that is not known. @internal */
+export interface Sizes {
+  readonly states: number;
+  readonly history: number;
+  readonly evaluations: number;
+}
+
 /** A checked output of the network. @internal */
 export interface Output {
   readonly m: NetworkArray;
   readonly g: NetworkArray | null;
 }
 
-/** @internal */
-export class Engine {
+/** On the host. @internal */
+export class Engine implements RunEngine {
+  readonly late = null;
+  readonly fetches = false;
   readonly batch: number;
   readonly stateType: 'float32' | 'float64';
   readonly seed: number | readonly number[] | undefined;
@@ -73,17 +129,18 @@ export class Engine {
   readonly #x0View: Tensor | null = null;
   readonly #norms: Float64Array;
 
-  constructor(solver: Solver, sampler: Sampler, xT: Tensor, slots: number, history: number) {
+  constructor(solver: Solver, sampler: Sampler, xT: Tensor, { states, history }: Sizes) {
     const view = readTensor(xT, 'xT');
     this.#solver = solver;
     this.#xT = view;
     this.batch = view.batch;
     this.stateType = view.type === 'float64' ? 'float64' : 'float32';
-    const inputType = solver.modelDtype ?? view.type;
+    // bfloat16 is for networks on a card only.
+    const inputType = (solver.modelDtype as TensorType | undefined) ?? view.type;
     const doubled = solver.guidance.type === 'classifier-free' && solver.guidance.scale !== 1;
     this.#inputDims = doubled ? [2 * view.batch, ...view.dims.slice(1)] : view.dims;
     this.#flags = (solver.checkFinite ? CHECK_FINITE : 0) | (doubled ? DOUBLED : 0);
-    for (let i = 0; i < slots; i++) this.#slots.push(this.#makeSlot(inputType, doubled));
+    for (let i = 0; i < states; i++) this.#slots.push(this.#makeSlot(inputType, doubled));
     for (let i = 0; i < history; i++) this.#history.push(this.#stateArray());
     this.#rows = new Float64Array(view.batch * ROW.length);
     this.#norms = new Float64Array(view.batch);
@@ -141,24 +198,25 @@ export class Engine {
     return { state, input, next, view, viewData, own };
   }
 
-  /** What the network gets for a state. */
   input(slot: number): Tensor {
     return this.#slots[slot].input;
   }
 
-  /** A state in xT's type and dims, as a view that later steps overwrite. */
   view(slot: number): Tensor {
     const { view, viewData, state } = this.#slots[slot];
     if (viewData !== state) addon.convert(state, viewData);
     return view;
   }
 
-  /** A state in xT's type, as a tensor of the caller's own. */
   copy(slot: number): Tensor {
     const { type, length, data, source, dims } = this.#xT;
     const own = allocate(type, length, data);
     addon.convert(this.#slots[slot].state, own);
     return makeTensor(source, type, own, dims);
+  }
+
+  result(slot: number): Tensor {
+    return this.copy(slot);
   }
 
   /** Overwrites a state, and the network's input with it. */
@@ -171,7 +229,6 @@ export class Engine {
     }
   }
 
-  /** Lets the caller change a state, in the state's own type: nothing is lost where the change is none. */
   correct(slot: number, change: (x: Tensor) => Tensor): void {
     const changed = readTensor(change(this.#slots[slot].own), "correctXt's result");
     if (!sameDims(changed.dims, this.#xT.dims)) {
@@ -187,19 +244,9 @@ export class Engine {
     }
   }
 
-  /** Checks what the network returned; nothing of the run changes. */
   readOutput(output: unknown, gradient: unknown): Output {
     const m = this.#readNetwork(output, 'the network output', this.#inputDims);
-    const { guidance } = this.#solver;
-    const wanted = guidance.type === 'classifier' && guidance.scale !== 0;
-    if (wanted && gradient === undefined) {
-      throw new TypeError(
-        "Expected a gradient beside the network output for guidance 'classifier' but received undefined",
-      );
-    }
-    if (!wanted && gradient !== undefined && guidance.type !== 'classifier') {
-      throw new TypeError(`Expected no gradient for guidance '${guidance.type}' but received one`);
-    }
+    const wanted = wantsGradient(this.#solver, gradient);
     return { m, g: wanted ? this.#readNetwork(gradient, 'the gradient', this.#xT.dims) : null };
   }
 
@@ -215,8 +262,7 @@ export class Engine {
     return view.data;
   }
 
-  /** Runs one row. Tells the first sample whose prediction, or corrected x0, is not finite; -1 for none. */
-  apply(rows: Float64Array, step: Application, output: Output): { sample: number; corrected: boolean } {
+  apply(rows: Float64Array, step: Application, output: Output): Found {
     // Drawn once, even if correctX0 throws and the step is tried again.
     if (step.noisy && !this.#drawn) {
       this.#noise!.fill(this.#z!, this.batch, this.#draws++);
@@ -227,7 +273,7 @@ export class Engine {
     return found;
   }
 
-  #applyCorrected(rows: Float64Array, step: Application, output: Output): { sample: number; corrected: boolean } {
+  #applyCorrected(rows: Float64Array, step: Application, output: Output): Found {
     const { correctX0 } = this.#solver;
     if (correctX0 && step.predictsData) {
       const sample = this.#native(rows, step, output, this.#x0, false);
@@ -244,7 +290,6 @@ export class Engine {
     return { sample: this.#native(rows, step, output, null, false), corrected: false };
   }
 
-  /** Runs one row on a prediction that a history slot holds: an adaptive step tried again. */
   applyKept(rows: Float64Array, step: Application, kept: number): void {
     this.#native(rows, step, null, this.#history[kept], true);
   }
@@ -292,7 +337,6 @@ export class Engine {
     return all;
   }
 
-  /** The adaptive solver's error of each sample, the largest of them: solvers with one step size for a batch need it. */
   largestError(low: number, high: number, previous: number, atol: number, rtol: number): number {
     addon.errorNorm(
       this.#slots[low].state,
@@ -304,7 +348,25 @@ export class Engine {
       this.#solver.threads,
       this.#norms,
     );
-    // Not Math.max with spread: a batch may be large. NaN wins.
-    return this.#norms.reduce((most, norm) => (norm > most || Number.isNaN(norm) ? norm : most), 0);
+    return largestOf(this.#norms);
   }
+}
+
+/** Not Math.max with spread: a batch may be large. NaN wins. @internal */
+export function largestOf(norms: Float64Array): number {
+  return norms.reduce((most, norm) => (norm > most || Number.isNaN(norm) ? norm : most), 0);
+}
+
+/** Does the step take a gradient? Throws where one is missing, or came without being asked for. @internal */
+export function wantsGradient({ guidance }: Solver, gradient: unknown): boolean {
+  const wanted = guidance.type === 'classifier' && guidance.scale !== 0;
+  if (wanted && gradient === undefined) {
+    throw new TypeError(
+      "Expected a gradient beside the network output for guidance 'classifier' but received undefined",
+    );
+  }
+  if (!wanted && gradient !== undefined && guidance.type !== 'classifier') {
+    throw new TypeError(`Expected no gradient for guidance '${guidance.type}' but received one`);
+  }
+  return wanted;
 }

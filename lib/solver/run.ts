@@ -1,6 +1,6 @@
 // The loop turned inside out: a run asks for one network evaluation at a time.
 import type { Tensor } from '../tensor.js';
-import { Engine } from './engine.js';
+import { Engine, type EngineMaker, type Found, type LateFound, type RunEngine, type Sizes } from './engine.js';
 import type { Sampler, Solver } from './options.js';
 import { type Evaluation, fixedPlan, type Plan } from './plan.js';
 
@@ -11,14 +11,14 @@ import { type Evaluation, fixedPlan, type Plan } from './plan.js';
  *     while (!run.done) run.advance(await unet(run.x, run.t));
  *     run.result;
  */
-export interface Run {
+export interface Run<T = Tensor> {
   /** Is there nothing left to evaluate? */
   readonly done: boolean;
   /**
    * What the network gets: 2B samples under classifier-free guidance with a scale other than 1. A view that the next
    * `advance` overwrites. When an output was not finite, still the last good state.
    */
-  readonly x: Tensor;
+  readonly x: T;
   /** What the network is told: the schedule's modelTime. */
   readonly t: number;
   /** The schedule's time of this evaluation. */
@@ -36,22 +36,32 @@ export interface Run {
    * @throws TypeError or RangeError for an output of another shape or type (the run is as it was), Error for one that
    *   is not finite, for a call from inside a callback of this run and for a call after the end
    */
-  advance(output: Tensor, gradient?: Tensor): void;
+  advance(output: T, gradient?: T): void;
   /** The sample, in xT's class and type, the caller's own; throws before the end. */
-  readonly result: Tensor;
+  readonly result: T;
 }
 
 /** What `sample` needs of a run beyond {@link Run}. @internal */
 export interface InternalRun extends Run {
   readonly intermediates: Tensor[];
   readonly times: number[];
+  readonly engine: RunEngine;
+  /** Waits for what a card has still to do, and throws what it found wrong. */
+  settle(): Promise<void>;
+  /** Fetches the network's next input from the card, and throws what was found wrong so far. */
+  fetch(): Promise<void>;
+  /** The sample, where a card may still be at work on it. */
+  finish(): Promise<Tensor>;
 }
+
+/** @internal */
+export const hostEngine: EngineMaker = (solver, sampler, xT, sizes) => new Engine(solver, sampler, xT, sizes);
 
 /** What runs with given times and adaptive runs share. @internal */
 export abstract class BaseRun implements InternalRun {
   readonly intermediates: Tensor[] = [];
   readonly times: number[] = [];
-  protected readonly engine: Engine;
+  readonly engine: RunEngine;
   protected readonly solver: Solver;
   protected readonly sampler: Sampler;
   #nfe = 0;
@@ -59,11 +69,13 @@ export abstract class BaseRun implements InternalRun {
   #busy = false;
   #failure: Error | null = null;
   #result: Tensor | null = null;
+  /** Where each evaluation stood, for an engine that tells later what is wrong. */
+  readonly #places: { nfe: number; step: number; time: number }[] = [];
 
-  protected constructor(solver: Solver, sampler: Sampler, xT: Tensor, states: number, history: number, start: number) {
+  protected constructor(solver: Solver, sampler: Sampler, xT: Tensor, sizes: Sizes, start: number, make: EngineMaker) {
     this.solver = solver;
     this.sampler = sampler;
-    this.engine = new Engine(solver, sampler, xT, states, history);
+    this.engine = make(solver, sampler, xT, sizes);
     if (sampler.intermediates) this.intermediates.push(this.engine.copy(0));
     this.times.push(start);
   }
@@ -92,7 +104,9 @@ export abstract class BaseRun implements InternalRun {
   get result(): Tensor {
     if (!this.done)
       throw new Error(`Expected a finished run for result but received one after ${this.#nfe} evaluations`);
-    this.#result ??= this.engine.copy(this.slot);
+    if (this.#result) return this.#result;
+    this.settleNow();
+    this.#result = this.engine.result(this.slot);
     return this.#result;
   }
 
@@ -119,12 +133,45 @@ export abstract class BaseRun implements InternalRun {
   }
 
   /** Stops the run if a prediction was not finite. */
-  protected checkFinite(found: { sample: number; corrected: boolean }, time: number): void {
-    if (found.sample < 0) return;
-    const what = found.corrected ? "correctX0's result" : 'the network output';
-    this.fail(
+  protected checkFinite(found: Found, time: number): void {
+    if (this.engine.late) this.#places.push({ nfe: this.#nfe + 1, step: this.#steps + 1, time });
+    if (found.sample >= 0) this.#notFinite(found, this.#nfe + 1, this.#steps + 1, time);
+  }
+
+  async settle(): Promise<void> {
+    const { late } = this.engine;
+    if (late) this.#judgeLate(await late.soon());
+  }
+
+  async fetch(): Promise<void> {
+    await Promise.all([this.settle(), this.engine.fetch?.(this.slot)]);
+  }
+
+  async finish(): Promise<Tensor> {
+    if (!this.engine.late) return this.result;
+    const result = this.engine.copy(this.slot);
+    await this.settle();
+    this.#result = result;
+    return result;
+  }
+
+  /** The same while this thread waits. */
+  protected settleNow(): void {
+    const { late } = this.engine;
+    if (late) this.#judgeLate(late.now());
+  }
+
+  #judgeLate(found: LateFound | null): void {
+    if (!found) return;
+    const { nfe, step, time } = this.#places[found.apply];
+    this.#notFinite(found, nfe, step, time);
+  }
+
+  #notFinite({ sample, corrected }: Found, nfe: number, step: number, time: number): never {
+    const what = corrected ? "correctX0's result" : 'the network output';
+    return this.fail(
       new Error(
-        `Expected finite numbers for ${what} but received NaN or Infinity for sample ${found.sample} at evaluation ${this.#nfe + 1} (step ${this.#steps + 1}, time ${time})`,
+        `Expected finite numbers for ${what} but received NaN or Infinity for sample ${sample} at evaluation ${nfe} (step ${step}, time ${time})`,
       ),
     );
   }
@@ -162,13 +209,15 @@ export class FixedRun extends BaseRun {
   readonly #plan: Plan;
   #index = 0;
 
-  static build(solver: Solver, sampler: Sampler, xT: Tensor): FixedRun {
-    return new FixedRun(solver, sampler, xT, fixedPlan(solver, sampler));
+  static build(solver: Solver, sampler: Sampler, xT: Tensor, make: EngineMaker = hostEngine): FixedRun {
+    return new FixedRun(solver, sampler, xT, fixedPlan(solver, sampler), make);
   }
 
-  private constructor(solver: Solver, sampler: Sampler, xT: Tensor, plan: Plan) {
-    super(solver, sampler, xT, plan.stateSlots, plan.historySlots, plan.start);
+  constructor(solver: Solver, sampler: Sampler, xT: Tensor, plan: Plan, make: EngineMaker) {
+    const sizes = { states: plan.stateSlots, history: plan.historySlots, evaluations: plan.evaluations.length };
+    super(solver, sampler, xT, sizes, plan.start, make);
     this.#plan = plan;
+    this.engine.plan?.(plan);
   }
 
   get #next(): Evaluation {
@@ -190,6 +239,11 @@ export class FixedRun extends BaseRun {
 
   protected get slot(): number {
     return this.done ? this.#next.out : this.#next.seen;
+  }
+
+  /** Of the sample, once the run is done. */
+  get finalSlot(): number {
+    return this.#next.out;
   }
 
   protected get totalSteps(): number {

@@ -177,6 +177,8 @@ napi_value InfoFunction(napi_env env, napi_callback_info) {
   return result;
 }
 
+constexpr const char* kKernelNames[] = {"step", "cluster", "team", "wide", "wide-select"};
+
 // (multiprocessors, sharedBytes, maxCluster, cooperative, batch, n, type, general, quantile): the launch planner
 napi_value PlanFunction(napi_env env, napi_callback_info info) {
   static const struct {
@@ -213,8 +215,7 @@ napi_value PlanFunction(napi_env env, napi_callback_info info) {
   const cuda::Plan plan = cuda::MakePlan(card, wish);
   Napi::Env wrapped(env);
   Napi::Object result = Napi::Object::New(wrapped);
-  static const char* const names[] = {"step", "cluster", "team"};
-  result.Set("kernel", names[static_cast<int>(plan.kernel)]);
+  result.Set("kernel", kKernelNames[static_cast<int>(plan.kernel)]);
   result.Set("grid", plan.grid_x);
   result.Set("gridY", plan.grid_y);
   result.Set("threads", plan.threads);
@@ -584,6 +585,29 @@ napi_value TransferFunction(napi_env env, napi_callback_info info) {
   return promise;
 }
 
+// (stream, device, memory, array, direction): the same copies while this thread waits.
+napi_value TransferNowFunction(napi_env env, napi_callback_info info) {
+  Arguments a(env, info);
+  void* const stream = a.Handle("stream");
+  const int64_t device = a.Integer("device", 0, 1023);
+  void* const memory = a.Handle("memory");
+  const View view = a.Bytes("array");
+  const int64_t direction = a.Integer("direction", 0, 1);
+  if (!a.ok()) return nullptr;
+  const Api& api = a.api();
+  void* stage = nullptr;
+  int code = api.stage_take(stream, view.length, &stage);
+  if (!code && direction == 0) std::memcpy(stage, view.data, view.length);
+  if (!code)
+    code = direction == 0 ? api.copy(stream, memory, stage, view.length) : api.copy(stream, stage, memory, view.length);
+  if (!code) code = api.stream_wait(stream);
+  if (!code && direction == 1) std::memcpy(view.data, stage, view.length);
+  if (stage) api.stage_return(stream, stage);
+  return a.Done((direction == 0 ? "Copying " : "Copying back ") + std::to_string(view.length) + " bytes" +
+                    (direction == 0 ? " to" : " from") + " card " + std::to_string(device),
+                code);
+}
+
 // ---- the step -------------------------------------------------------------------------------------------------------
 
 // Positions in the array of addresses; lib/cuda/step.ts fills it with the same.
@@ -642,13 +666,12 @@ napi_value CudaStepFunction(napi_env env, napi_callback_info info) {
   const int code = a.api().step(stream, &s, static_cast<cuda::NetType>(type), quantile != 0, &plan);
   if (code)
     return a.Done("A step of " + std::to_string(batch) + " samples of " + std::to_string(n) + " elements", code);
-  static const char* const names[] = {"step", "cluster", "team"};
   napi_value name = nullptr;
-  napi_create_string_utf8(env, names[static_cast<int>(plan.kernel)], NAPI_AUTO_LENGTH, &name);
+  napi_create_string_utf8(env, kKernelNames[static_cast<int>(plan.kernel)], NAPI_AUTO_LENGTH, &name);
   return name;
 }
 
-// (stream, seedLow, seedHigh, step, number, to, n)
+// (stream, seedLow, seedHigh, step, number, to, n, wide)
 napi_value CudaNoiseFunction(napi_env env, napi_callback_info info) {
   Arguments a(env, info);
   void* const stream = a.Handle("stream");
@@ -656,12 +679,41 @@ napi_value CudaNoiseFunction(napi_env env, napi_callback_info info) {
   const int64_t low = a.Integer("seedLow", 0, most), high = a.Integer("seedHigh", 0, most);
   const int64_t step = a.Integer("step", 0, most), number = a.Integer("stream", 0, most);
   void* const to = a.Handle("to");
-  const int64_t n = a.Integer("n", 0, kMostBytes);
+  const int64_t n = a.Integer("n", 0, kMostBytes), wide = a.Integer("wide", 0, 1);
   if (!a.ok()) return nullptr;
   const uint64_t seed = static_cast<uint64_t>(low) | static_cast<uint64_t>(high) << 32;
+  const uint32_t at[] = {static_cast<uint32_t>(step), static_cast<uint32_t>(number)};
+  const uint64_t count = static_cast<uint64_t>(n);
   return a.Done("Drawing " + std::to_string(n) + " numbers",
-                a.api().noise(stream, seed, static_cast<uint32_t>(step), static_cast<uint32_t>(number),
-                              static_cast<float*>(to), static_cast<uint64_t>(n)));
+                wide ? a.api().noise_wide(stream, seed, at[0], at[1], static_cast<double*>(to), count)
+                     : a.api().noise(stream, seed, at[0], at[1], static_cast<float*>(to), count));
+}
+
+// (stream, low, high, previous, partial, out, batch, n, wide, tolerances: Float64Array of atol and rtol)
+napi_value CudaErrorNormFunction(napi_env env, napi_callback_info info) {
+  Arguments a(env, info);
+  void* const stream = a.Handle("stream");
+  cuda::ErrorArgs e;
+  e.low = a.Handle("low");
+  e.high = a.Handle("high");
+  e.previous = a.Handle("previous");
+  e.partial = static_cast<double*>(a.Handle("partial"));
+  e.out = static_cast<double*>(a.Handle("out"));
+  const int64_t batch = a.Integer("batch", 1, 2147483647), n = a.Integer("n", 1, 4294967295.0);
+  const int64_t wide = a.Integer("wide", 0, 1);
+  const View tolerances = a.Bytes("tolerances");
+  if (!a.ok()) return nullptr;
+  if (tolerances.length != 16) {
+    ThrowRange(env, "Expected two float64 numbers for tolerances but received others");
+    return nullptr;
+  }
+  e.batch = static_cast<uint32_t>(batch);
+  e.n = static_cast<uint64_t>(n);
+  e.wide = wide != 0;
+  e.atol = static_cast<const double*>(tolerances.data)[0];
+  e.rtol = static_cast<const double*>(tolerances.data)[1];
+  return a.Done("The error of " + std::to_string(batch) + " samples of " + std::to_string(n) + " elements",
+                a.api().error_norm(stream, &e));
 }
 
 // (stream): bigint
@@ -706,7 +758,9 @@ void InitCuda(Napi::Env env, Napi::Object exports) {
       {"cudaCopy", CopyFunction},
       {"cudaZero", ZeroFunction},
       {"cudaTransfer", TransferFunction},
+      {"cudaTransferNow", TransferNowFunction},
       {"cudaStep", CudaStepFunction},
+      {"cudaErrorNorm", CudaErrorNormFunction},
       {"cudaNoise", CudaNoiseFunction},
       {"cudaCaptureBegin", CaptureBeginFunction},
       {"cudaCaptureEnd", CaptureEndFunction},

@@ -14,13 +14,13 @@
 
 namespace dpm::cuda {
 
-constexpr int kApiVersion = 1;
+constexpr int kApiVersion = 2;
 constexpr const char* kApiSymbol = "dpmSolverCuda";
 
 // CUDA's own numbers.
 constexpr int kErrorMemory = 2, kErrorDriver = 35, kErrorNoDevice = 100, kErrorNotReady = 600;
 // Ours: far from CUDA's.
-constexpr int kErrorArgument = 100001, kErrorCapturing = 100002;
+constexpr int kErrorArgument = 100001;
 
 struct DeviceInfo {
   char name[256];
@@ -67,7 +67,13 @@ struct Api {
   // Queues noise: elements of one sample as native/noise/philox.h defines them.
   int (*noise)(void* stream, uint64_t seed, uint32_t step, uint32_t number, float* to, uint64_t n);
 
-  // What is queued between begin and end becomes a graph that is launched as one.
+  // Queues noise in double precision: the same words, see philox.h.
+  int (*noise_wide)(void* stream, uint64_t seed, uint32_t step, uint32_t number, double* to, uint64_t n);
+  // Queues the error of an adaptive step.
+  int (*error_norm)(void* stream, const ErrorArgs* args);
+
+  // What is queued between begin and end becomes a graph that is launched as one. It owns what its kernels need besides
+  // their operands, so that it outlives the stream; launches of one graph follow each other.
   int (*capture_begin)(void* stream);
   int (*capture_end)(void* stream, void** graph);
   int (*graph_launch)(void* graph, void* stream);

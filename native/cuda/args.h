@@ -8,8 +8,9 @@
 
 namespace dpm::cuda {
 
-// Types of a network's input and output; the values are those of the C interface (api.h).
-enum class NetType : int { f16 = 0, f32 = 1, bf16 = 4 };
+// Types of a network's input and output; the values are those of the C interface (api.h). f64 stands for a step in
+// double precision throughout: then every `float` of StepArgs is a double.
+enum class NetType : int { f16 = 0, f32 = 1, f64 = 2, bf16 = 4 };
 
 // Operands as in native/cpu/step.h: float32, batch * n elements, null where there is none. Pointers are to device
 // memory. `d0`, `out` and `out2` may each be the very buffer of an input; nothing else may overlap.
@@ -42,6 +43,22 @@ struct TeamArgs {
   uint32_t teams = 1;
   uint32_t* workspace = nullptr;  // teams that meet in global memory: kWorkspaceWords each, zero before and after
 };
+
+// The error of an adaptive step, per sample: sqrt(mean(((high - low) / max(atol, rtol max(|low|, |previous|)))^2)).
+// batch * n elements, float32 or (wide) float64.
+struct ErrorArgs {
+  const void *low = nullptr, *high = nullptr, *previous = nullptr;
+  double* partial = nullptr;  // working space: of every sample DivideUp(n, kReduceBlock) sums
+  double* out = nullptr;      // batch results
+  uint64_t n = 0;
+  uint32_t batch = 0;
+  bool wide = false;
+  double atol = 0, rtol = 0;
+};
+// Sums run over stretches of this many elements, then over the stretches in order, as in native/cpu: sixteen running
+// sums each, folded in one order.
+constexpr uint32_t kReduceBlock = 65536, kReduceLanes = 16;
+constexpr uint32_t kReduceTile = 2048;  // terms in shared memory at a time
 
 // ---- the thresholded kernels' shared memory, in words ---------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 // The kernels by name, and which of them serves a call.
 #include "kernels.h"
+#include "reduce.h"
 #include "step.h"
 #include "threshold.h"
+#include "wide.h"
 
 namespace dpm::cuda {
 namespace {
@@ -26,6 +28,19 @@ __global__ void __launch_bounds__(TeamThreads(kGeneral), 1)
   ThresholdKernel<GridTeam, kType, kGeneral, kVector<Kernel::team, kType, kGeneral>>::Run(a, t);
 }
 
+template <bool kSelects>
+__global__ void __launch_bounds__(kWideThreads, 1) Wide(const __grid_constant__ StepArgs a) {
+  WideKernel<kSelects>::Run(a);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kReduceThreads, 1) Error(const __grid_constant__ ErrorArgs a) {
+  ErrorKernel<T>::Run(a);
+}
+__global__ void __launch_bounds__(kReduceThreads, 1) End(const __grid_constant__ ErrorArgs a, uint32_t stretches) {
+  ErrorEnd::Run(a, stretches);
+}
+
 template <NetType kType, bool kGeneral>
 const void* Pick(Kernel kernel) {
   switch (kernel) {
@@ -46,6 +61,8 @@ const void* Pick(Kernel kernel, bool general) {
 }  // namespace
 
 const void* KernelFor(Kernel kernel, NetType type, bool general) {
+  if (kernel == Kernel::wide) return reinterpret_cast<const void*>(Wide<false>);
+  if (kernel == Kernel::wide_select) return reinterpret_cast<const void*>(Wide<true>);
   switch (type) {
     case NetType::f16:
       return Pick<NetType::f16>(kernel, general);
@@ -55,5 +72,10 @@ const void* KernelFor(Kernel kernel, NetType type, bool general) {
       return Pick<NetType::f32>(kernel, general);
   }
 }
+
+const void* ErrorKernelFor(bool wide) {
+  return wide ? reinterpret_cast<const void*>(Error<double>) : reinterpret_cast<const void*>(Error<float>);
+}
+const void* ErrorEndKernel() { return reinterpret_cast<const void*>(End); }
 
 }  // namespace dpm::cuda

@@ -6,5 +6,8 @@ namespace dpm::cuda {
 
 // The __global__ function, as cudaLaunchKernelExC takes it.
 const void* KernelFor(Kernel kernel, NetType type, bool general);
+// Of the adaptive error: the sums of the stretches, and what makes the errors of them.
+const void* ErrorKernelFor(bool wide);
+const void* ErrorEndKernel();
 
 }  // namespace dpm::cuda

@@ -151,8 +151,13 @@ DPM_DEVICE void AtomicOr(uint32_t* to, uint32_t value) { atomicOr(to, value); }
 
 DPM_DEVICE float Load1(const float* from) { return *from; }
 DPM_DEVICE uint16_t Load1(const uint16_t* from) { return *from; }
+DPM_DEVICE double Load1(const double* from) { return *from; }
 DPM_DEVICE void Store1(float* to, float value) { *to = value; }
+DPM_DEVICE void Store1(double* to, double value) { *to = value; }
 DPM_DEVICE void Store1(uint16_t* to, uint16_t value) { *to = value; }
+
+// IEEE's, by nvcc's default.
+DPM_DEVICE double SquareRoot(double x) { return sqrt(x); }
 
 // 16 bytes at an address that is a multiple of 16. Stores are written out: the compiler takes a float4 apart and does
 // not always put it together again. They clobber memory, so that no load of an operand sinks below a store that may

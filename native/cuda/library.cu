@@ -144,12 +144,10 @@ int Device(int index, DeviceInfo* info) {
 
 const char* ErrorName(int code) {
   if (code == kErrorArgument) return "bad argument";
-  if (code == kErrorCapturing) return "not during a capture";
   return cudaGetErrorName(static_cast<cudaError_t>(code));
 }
 const char* ErrorText(int code) {
   if (code == kErrorArgument) return "an argument is out of range";
-  if (code == kErrorCapturing) return "the working space has to grow, which a capture does not allow: run once without";
   return cudaGetErrorString(static_cast<cudaError_t>(code));
 }
 
@@ -172,9 +170,10 @@ struct Stream {
   int device;
   cudaStream_t stream;
   bool own;
-  // For teams that meet in global memory; launches on one stream follow each other, so that one is enough.
+  // For teams that meet in global memory; launches on one stream follow each other, so that one is enough. As large as
+  // any call may need: it never moves, and what a graph has captured it keeps (see CaptureEnd).
   uint32_t* workspace;
-  size_t workspace_words;
+  bool capturing, workspace_captured;
   // Page-locked memory for copies, kept for the next one.
   struct Stage {
     void* data;
@@ -190,7 +189,7 @@ int StreamCreate(int device, void* existing, bool wrap, void** out) {
   DPM_TRY(scope.error());
   cudaStream_t stream = static_cast<cudaStream_t>(existing);
   if (!wrap) DPM_TRY(Result(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)));
-  Stream* const made = new (std::nothrow) Stream{device, stream, !wrap, nullptr, 0, {}};
+  Stream* const made = new (std::nothrow) Stream{device, stream, !wrap, nullptr, false, false, {}};
   if (!made) {
     if (!wrap) cudaStreamDestroy(stream);
     return kErrorMemory;
@@ -281,20 +280,19 @@ int EventMilliseconds(void* from, void* to, float* out) {
 
 // ---- a step ---------------------------------------------------------------------------------------------------------
 
-int EnsureWorkspace(Stream& s, size_t words) {
-  if (words <= s.workspace_words) return 0;
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  DPM_TRY(Result(cudaStreamIsCapturing(s.stream, &status)));
-  if (status != cudaStreamCaptureStatusNone) return kErrorCapturing;
-  // Launches that use the old one may still be queued; cudaFree waits for them.
-  if (s.workspace) DPM_TRY(Result(cudaFree(s.workspace)));
-  s.workspace = nullptr;
-  s.workspace_words = 0;
+// Zero to begin with; every launch leaves it so. Not during a capture, which allows no allocation: CaptureBegin does
+// it.
+int EnsureWorkspace(Stream& s, const Card& card) {
+  const size_t words = MostWorkspaceWords(card);
+  if (s.workspace || words == 0) return 0;
   void* made = nullptr;
   DPM_TRY(Result(cudaMalloc(&made, words * 4)));
+  if (const int error = Result(cudaMemsetAsync(made, 0, words * 4, s.stream)); error) {
+    cudaFree(made);
+    return error;
+  }
   s.workspace = static_cast<uint32_t*>(made);
-  s.workspace_words = words;
-  return Result(cudaMemsetAsync(made, 0, words * 4, s.stream));
+  return 0;
 }
 
 int LaunchStep(void* stream, const StepArgs* args, NetType type, bool quantile, Plan* used) {
@@ -315,8 +313,10 @@ int LaunchStep(void* stream, const StepArgs* args, NetType type, bool quantile, 
   if (used) *used = plan;
   TeamArgs team = plan.team;
   if (plan.workspace_words) {
-    DPM_TRY(EnsureWorkspace(s, plan.workspace_words));
+    if (plan.workspace_words > MostWorkspaceWords(card)) return kErrorArgument;
+    if (!s.capturing) DPM_TRY(EnsureWorkspace(s, card));
     team.workspace = s.workspace;
+    s.workspace_captured = s.workspace_captured || s.capturing;
   }
   cudaLaunchAttribute attribute;
   cudaLaunchConfig_t config = {};
@@ -338,10 +338,31 @@ int LaunchStep(void* stream, const StepArgs* args, NetType type, bool quantile, 
   return Result(cudaLaunchKernelExC(&config, KernelFor(plan.kernel, type, wish.general), parameters));
 }
 
-__global__ void __launch_bounds__(256) Randn(uint64_t seed, uint32_t step, uint32_t number, float* to, uint64_t n) {
+int LaunchErrorNorm(void* stream, const ErrorArgs* args) {
+  ErrorArgs a = *args;
+  Stream& s = Of(stream);
+  if (a.batch == 0 || a.batch > 0x7fffffffu || a.n == 0 || a.n > 0xffffffffu) return kErrorArgument;
+  const OnDevice scope(s.device);
+  DPM_TRY(scope.error());
+  uint32_t stretches = static_cast<uint32_t>(DivideUp(a.n, kReduceBlock));
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(stretches, a.batch < 65535 ? a.batch : 65535);
+  config.blockDim = dim3(kReduceThreads);
+  config.dynamicSmemBytes = kReduceTile * sizeof(double);
+  config.stream = s.stream;
+  void* parameters[] = {&a, &stretches};
+  DPM_TRY(Result(cudaLaunchKernelExC(&config, ErrorKernelFor(a.wide), parameters)));
+  const uint64_t blocks = DivideUp(a.batch, kReduceThreads);
+  config.gridDim = dim3(static_cast<uint32_t>(blocks < 1024 ? blocks : 1024));
+  config.dynamicSmemBytes = 0;
+  return Result(cudaLaunchKernelExC(&config, ErrorEndKernel(), parameters));
+}
+
+template <class T>
+__global__ void __launch_bounds__(256) Randn(uint64_t seed, uint32_t step, uint32_t number, T* to, uint64_t n) {
   const uint64_t stride = static_cast<uint64_t>(gridDim.x) * blockDim.x;
   for (uint64_t block = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x; 4 * block < n; block += stride) {
-    float four[4];
+    T four[4];
     noise::PhiloxNormal4(seed, block, step, number, four);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -350,7 +371,8 @@ __global__ void __launch_bounds__(256) Randn(uint64_t seed, uint32_t step, uint3
   }
 }
 
-int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, float* to, uint64_t n) {
+template <class T>
+int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, T* to, uint64_t n) {
   if (n == 0) return 0;
   const OnDevice scope(Of(stream).device);
   DPM_TRY(scope.error());
@@ -362,30 +384,72 @@ int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, float* to
 
 // ---- graphs ---------------------------------------------------------------------------------------------------------
 
+struct Graph {
+  int device;
+  cudaGraphExec_t ready;
+  uint32_t* workspace;  // of its launches alone: they follow each other, but not what runs on streams meanwhile
+};
+
 int CaptureBegin(void* stream) {
-  return Result(cudaStreamBeginCapture(Of(stream).stream, cudaStreamCaptureModeThreadLocal));
+  Stream& s = Of(stream);
+  const OnDevice scope(s.device);
+  DPM_TRY(scope.error());
+  Card card;
+  DPM_TRY(Prepare(s.device, &card));
+  DPM_TRY(EnsureWorkspace(s, card));
+  DPM_TRY(Result(cudaStreamBeginCapture(s.stream, cudaStreamCaptureModeThreadLocal)));
+  s.capturing = true;
+  s.workspace_captured = false;
+  return 0;
 }
 int CaptureEnd(void* stream, void** out) {
   *out = nullptr;
+  Stream& s = Of(stream);
+  s.capturing = false;
+  const OnDevice scope(s.device);
+  DPM_TRY(scope.error());
   cudaGraph_t graph = nullptr;
-  DPM_TRY(Result(cudaStreamEndCapture(Of(stream).stream, &graph)));
-  cudaGraphExec_t ready = nullptr;
-  const int error = Result(cudaGraphInstantiate(&ready, graph, 0));
+  DPM_TRY(Result(cudaStreamEndCapture(s.stream, &graph)));
+  Graph* const made = new (std::nothrow) Graph{s.device, nullptr, nullptr};
+  int error = made ? Result(cudaGraphInstantiate(&made->ready, graph, 0)) : kErrorMemory;
   cudaGraphDestroy(graph);
-  *out = ready;
-  return error;
+  if (error) {
+    delete made;
+    return error;
+  }
+  // The stream makes itself another one when it needs it.
+  if (s.workspace_captured) {
+    made->workspace = s.workspace;
+    s.workspace = nullptr;
+  }
+  *out = made;
+  return 0;
 }
 int GraphLaunch(void* graph, void* stream) {
-  return Result(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), Of(stream).stream));
+  const OnDevice scope(Of(stream).device);
+  DPM_TRY(scope.error());
+  return Result(cudaGraphLaunch(static_cast<Graph*>(graph)->ready, Of(stream).stream));
 }
-int GraphDestroy(void* graph) { return Result(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph))); }
+int GraphDestroy(void* graph) {
+  Graph* const g = static_cast<Graph*>(graph);
+  const OnDevice scope(g->device);
+  int error = scope.error();
+  if (!error) error = Result(cudaGraphExecDestroy(g->ready));
+  // Waits for launches that still run.
+  if (g->workspace) {
+    const int second = Result(cudaFree(g->workspace));
+    error = error ? error : second;
+  }
+  delete g;
+  return error;
+}
 
 constexpr Api kApi = {
-    kApiVersion,  CUDART_VERSION,    Count,         Device,      ErrorName,    ErrorText,    Alloc,
-    Free,         StageTake,         StageReturn,   Copy,        Zero,         StreamCreate, StreamDestroy,
-    StreamWait,   StreamQuery,       StreamPointer, EventCreate, EventDestroy, EventRecord,  EventWait,
-    StreamAfter,  EventMilliseconds, LaunchStep,    Noise,       CaptureBegin, CaptureEnd,   GraphLaunch,
-    GraphDestroy,
+    kApiVersion, CUDART_VERSION,    Count,         Device,       ErrorName,     ErrorText,       Alloc,
+    Free,        StageTake,         StageReturn,   Copy,         Zero,          StreamCreate,    StreamDestroy,
+    StreamWait,  StreamQuery,       StreamPointer, EventCreate,  EventDestroy,  EventRecord,     EventWait,
+    StreamAfter, EventMilliseconds, LaunchStep,    Noise<float>, Noise<double>, LaunchErrorNorm, CaptureBegin,
+    CaptureEnd,  GraphLaunch,       GraphDestroy,
 };
 
 }  // namespace

@@ -23,7 +23,8 @@ struct Wish {
   bool quantile = false;  // rows may ask for a quantile
 };
 
-enum class Kernel : int { step = 0, cluster = 1, team = 2 };
+// wide, wide_select: in double precision, without and with a quantile.
+enum class Kernel : int { step = 0, cluster = 1, team = 2, wide = 3, wide_select = 4 };
 
 struct Plan {
   Kernel kernel = Kernel::step;
@@ -43,6 +44,7 @@ constexpr int kVector = VectorOf(kKernel, kType, kGeneral);
 
 constexpr uint32_t kStepThreads = 256;
 constexpr uint32_t TeamThreads(bool general) { return general ? 256 : 512; }
+constexpr uint32_t kWideThreads = 256, kReduceThreads = 256;
 constexpr uint32_t kBlocksPerMultiprocessor = 16;  // of the plain step: more would only resolve more rows
 constexpr uint32_t kLeastSlice = 2048;             // of a team's block: less is not worth another one
 
@@ -76,12 +78,26 @@ inline void Share(Plan& plan, const Card& card, uint64_t n, uint32_t size) {
   plan.shared_bytes = 4 * (kSharedPredictions + plan.team.resident);
 }
 
+// Teams share no more than this many words of workspace on any card and for any call, so that one allocation serves.
+inline size_t MostWorkspaceWords(const Card& card) {
+  return card.cooperative ? static_cast<size_t>(card.multiprocessors / 2) * kWorkspaceWords : 0;
+}
+
 // Batch and n are at least 1; n is below 2^32, batch below 2^31.
 inline Plan MakePlan(const Card& card, const Wish& wish) {
   Plan plan;
   const uint32_t multiprocessors = card.multiprocessors ? card.multiprocessors : 1;
+  const bool wide = wish.type == NetType::f64;
+  if (wide && wish.quantile) {
+    plan.kernel = Kernel::wide_select;
+    plan.threads = kWideThreads;
+    plan.grid_x = static_cast<uint32_t>(wish.batch);
+    plan.shared_bytes = 4 * kSharedPredictions;
+    return plan;
+  }
   if (!wish.quantile) {
-    const uint32_t vector = static_cast<uint32_t>(VectorOf(Kernel::step, wish.type, wish.general));
+    if (wide) plan.kernel = Kernel::wide;
+    const uint32_t vector = wide ? 1 : static_cast<uint32_t>(VectorOf(Kernel::step, wish.type, wish.general));
     const uint64_t vectors = DivideUp(wish.n, vector);
     // Small steps are spread over more of the card by smaller blocks.
     plan.threads = kStepThreads;

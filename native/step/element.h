@@ -73,6 +73,20 @@ DPM_INLINE uint16_t FloatBitsToHalf(uint32_t f) {
   return static_cast<uint16_t>(sign | half);
 }
 
+// float64 -> float16 with one rounding: the float32 in between is rounded to odd, which keeps what decides a tie.
+DPM_INLINE float RoundToOdd(double x) {
+  float f = static_cast<float>(x);
+  if (static_cast<double>(f) != x && x == x) {
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    const double magnitude = x < 0 ? -x : x, rounded = x < 0 ? -static_cast<double>(f) : static_cast<double>(f);
+    if (rounded > magnitude) bits -= 1;  // truncated towards zero
+    bits |= 1;
+    memcpy(&f, &bits, 4);
+  }
+  return f;
+}
+
 // bfloat16 is the upper half of a float32: round to nearest even, NaN stays NaN (and becomes quiet).
 DPM_INLINE uint32_t BfloatToFloatBits(uint16_t b) { return static_cast<uint32_t>(b) << 16; }
 

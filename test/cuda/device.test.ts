@@ -1,38 +1,21 @@
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeviceTensor as Tensor } from '../../lib/cuda/index.js';
-import { addonPath } from '../../lib/loader.js';
-import { assertBitsEqual, assertThrows } from '../support.js';
-import { buildFakeLibrary, compiler } from './emulation/build.js';
+import { assertBitsEqual, assertRejects, assertThrows } from '../support.js';
+import { card } from './card.js';
 
 // lib/cuda, addon and kernels together: on a real card where there is one (npm run test:gpu insists on it), otherwise on
 // an emulated one.
-const real =
-  spawnSync(process.execPath, [
-    '-e',
-    'process.exit(require(process.argv[1]).cudaInfo().available ? 0 : 1)',
-    addonPath(),
-  ]).status === 0;
-if (process.env.DPM_SOLVER_GPU && !real) throw new Error('Expected a CUDA card but found none: see cudaInfo().reason');
-const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-device-'));
-const able = real || compiler() !== null;
-if (!real && able) {
-  const release = join(folder, 'build/Release');
-  mkdirSync(release, { recursive: true });
-  copyFileSync(addonPath(), join(release, 'dpm-solver.node'));
-  await buildFakeLibrary(join(release, 'dpm-solver-cuda.so'));
-  process.env.DPM_SOLVER_PREBUILD = folder;
-}
+const { able, folder, real } = await card();
 const {
   DeviceTensor,
+  deviceErrorNorm,
   deviceNoise,
   deviceStep,
+  errorNormSpace,
   NEEDS_QUANTILE,
   NOT_FINITE,
   prepareStep,
@@ -41,8 +24,9 @@ const {
   cudaInfo,
 } = await import('../../lib/cuda/index.js');
 const { devices } = await import('../../lib/devices.js');
+const { DPMSolver, NoiseSchedule } = await import('../../lib/index.js');
 const { PhiloxNoise } = await import('../../lib/noise.js');
-const { convert, step } = await import('../../lib/native.js');
+const { addon, convert, step } = await import('../../lib/native.js');
 
 const ROW = 32;
 const device = suite(real ? 'the CUDA card' : 'an emulated CUDA card');
@@ -185,6 +169,70 @@ test('noise made in the kernel is PhiloxNoise', async () => {
   for (const tensor of [drawn, rows, noise, dx]) tensor.dispose();
 });
 
+test('noise in double precision is PhiloxNoise as well', async () => {
+  const [batch, n] = [2, 77];
+  const source = new PhiloxNoise([5, 6]);
+  const z = new Float64Array(batch * n);
+  source.fill(z, batch, 3);
+  const drawn = DeviceTensor.alloc([batch, n], 'float64');
+  deviceNoise(drawn, [source.key(0), source.key(1)], 3, stream);
+  assertBitsEqual(await drawn.copyTo(new Float64Array(batch * n), stream), z);
+  drawn.dispose();
+});
+
+test('the error of an adaptive step is the CPU’s', async () => {
+  const [batch, n, atol, rtol] = [2, 70000, 0.0078, 0.05];
+  for (const Class of [Float32Array, Float64Array]) {
+    const [low, previous] = [Class.from(floats(batch * n)), Class.from(floats(batch * n))];
+    const high = low.map((x) => x + 0.01 * normal());
+    const expected = new Float64Array(batch);
+    addon.errorNorm(low, high, previous, batch, atol, rtol, 1, expected);
+    const tensors = {
+      low: await up(low),
+      high: await up(high),
+      previous: await up(previous),
+      out: DeviceTensor.alloc([batch], 'float64'),
+      partial: DeviceTensor.alloc([errorNormSpace(batch, n)], 'float64'),
+    };
+    deviceErrorNorm(tensors, { stream, atol, rtol });
+    assertBitsEqual(await tensors.out.copyTo(new Float64Array(batch), stream), expected);
+    const short = { ...tensors, partial: tensors.out.part(0, [1]) };
+    assertThrows(
+      () => deviceErrorNorm(short, { stream, atol, rtol }),
+      RangeError,
+      /4 or more float64 elements for partial/,
+    );
+    for (const tensor of Object.values(tensors)) tensor.dispose();
+  }
+});
+
+test('a part of a tensor is the same memory', async () => {
+  const data = floats(12);
+  const all = await up(data);
+  const part = all.part(4, [2, 2]);
+  assert.is(part.owner, all);
+  assertBitsEqual(await part.copyTo(new Float32Array(4), stream), data.slice(4, 8));
+  part.zero(stream);
+  assertBitsEqual(await all.copyTo(new Float32Array(12), stream), data.fill(0, 4, 8));
+  all.dispose();
+});
+
+test('a capture that fails leaves the stream as it was', async () => {
+  const tensor = DeviceTensor.alloc([8]);
+  assertThrows(
+    () =>
+      stream.capture(() => {
+        tensor.zero(stream);
+        DeviceTensor.alloc([8]);
+      }),
+    Error,
+    /^Allocating 32 bytes on card 0 failed: cudaErrorStreamCapture/,
+  );
+  tensor.zero(stream);
+  assertBitsEqual(await tensor.copyTo(new Float32Array(8), stream), new Float32Array(8));
+  tensor.dispose();
+});
+
 test('flags tell which sample is not finite, and which row came to the wrong kernel', async () => {
   const [batch, n] = [3, 256];
   const x = floats(batch * n);
@@ -279,6 +327,15 @@ test('memory is freed by dispose, once, and by garbage collection', async () => 
   assert.ok(before - free() <= 2 ** 26, 'collected tensors are freed');
 });
 
+test('the garbage collector is told what hangs on a tensor', () => {
+  const external = () => process.memoryUsage().external;
+  const before = external();
+  const tensor = DeviceTensor.alloc([2 ** 22]);
+  assert.ok(external() - before >= 2 ** 24);
+  tensor.dispose();
+  assert.ok(external() - before < 2 ** 23);
+});
+
 test('the memory of others is not freed, and keeps its owner', async () => {
   const owner = await up(floats(16));
   const view = DeviceTensor.wrap(owner.pointer + 16n, [4], 'float32', { owner });
@@ -325,23 +382,40 @@ test('a full card is an error that names call and size, and nothing worse', () =
   DeviceTensor.alloc([4]).dispose();
 });
 
-// The last one: the emulated card does not recover.
-(real || !able ? device.skip : test)(
+// The last one: the card does not recover in this process. Not under compute-sanitizer, which would report it.
+(able && !process.env.DPM_SOLVER_SANITIZER ? test : device.skip)(
   'after a fault of the card every call says so, as an exception or a rejection',
   async () => {
     const tensor = DeviceTensor.alloc([8]);
-    const fault = () => deviceNoise(tensor, [{ seedLow: 0xdead, seedHigh: 0, stream: 0 }], 0, stream);
-    assertThrows(fault, Error, /^Drawing 8 numbers failed: cudaErrorIllegalAddress/);
+    // A solver from before the fault.
+    const start = { data: new Float32Array(8), dims: [1, 8] };
+    const solver = new DPMSolver((x) => x, NoiseSchedule.linear(), { device: 'cuda' });
+    await solver.sample(start, { steps: 2 });
+    if (real) {
+      // A kernel that writes where nothing is.
+      const nowhere = DeviceTensor.wrap(16n, [8], 'float32');
+      deviceNoise(nowhere, [{ seedLow: 1, seedHigh: 0, stream: 0 }], 0, stream);
+      assertThrows(() => stream.wait(), Error, /^Waiting for a stream failed: cudaErrorIllegalAddress/);
+    } else {
+      const fault = () => deviceNoise(tensor, [{ seedLow: 0xdead, seedHigh: 0, stream: 0 }], 0, stream);
+      assertThrows(fault, Error, /^Drawing 8 numbers failed: cudaErrorIllegalAddress/);
+    }
     assertThrows(() => DeviceTensor.alloc([8]), Error, /cudaErrorIllegalAddress/);
     for (const promise of [tensor.copyTo(new Float32Array(8), stream), tensor.copyFrom(new Float32Array(8), stream)]) {
       await promise.then(
         () => assert.unreachable('kept'),
-        (error: Error) => assert.match(error.message, /^Copying .*8|32 bytes .* failed: cudaErrorIllegalAddress/),
+        (error: Error) => assert.match(error.message, /^Copying .*32 bytes .* failed: cudaErrorIllegalAddress/),
       );
     }
     assert.is(cudaInfo().available, false);
     assert.match(cudaInfo().reason!, /cudaErrorIllegalAddress/);
     assert.is(devices().length, 1);
+    assertThrows(
+      () => new DPMSolver((x) => x, NoiseSchedule.linear(), { device: 'cuda' }),
+      RangeError,
+      /'cuda': .*cudaErrorIllegalAddress/,
+    );
+    await assertRejects(() => solver.sample(start), Error, /cudaErrorIllegalAddress/);
     tensor.dispose();
   },
 );

@@ -30,6 +30,8 @@ emulation.after(() => rmSync(folder, { recursive: true, force: true }));
 
 test('the fused step gives the bits of the CPU path', () => cases('--only', 'step', '--cases', '250'));
 test('the thresholded step by clusters does', () => cases('--only', 'cluster', '--cases', '90', '--seed', '5000'));
+test('the step in double precision does', () => cases('--only', 'wide', '--cases', '200', '--seed', '12000'));
+test('the error of an adaptive step does', () => cases('--only', 'error', '--cases', '120', '--seed', '15000'));
 test('the thresholded step by teams that meet in global memory does', () =>
   cases('--only', 'team', '--cases', '90', '--seed', '9000'));
 

@@ -137,6 +137,11 @@ loader('cudaInfo and devices() never throw, and the CPU comes first', () => {
   );
   assert.not.match(error.message, /\n/);
   new DPMSolver((x) => x, schedule, { device: 'auto' });
+  assertThrows(
+    () => new DPMSolver((x) => x, schedule, { modelDevice: 'cuda' }),
+    RangeError,
+    /^Expected 'cpu' for modelDevice but received 'cuda': there is no .*/,
+  );
 });
 
 loader('the library lies where node looks for nothing else', () => {

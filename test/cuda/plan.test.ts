@@ -5,7 +5,7 @@ import { addon } from '../../lib/native.js';
 
 // The launch planner: what it promises for every shape and card, and what it answers for those that matter.
 interface Plan {
-  kernel: 'step' | 'cluster' | 'team';
+  kernel: 'step' | 'cluster' | 'team' | 'wide' | 'wide-select';
   grid: number;
   gridY: number;
   threads: number;
@@ -26,7 +26,7 @@ interface Card {
 interface Wish {
   batch: number;
   n: number;
-  type?: 0 | 1 | 4;
+  type?: 0 | 1 | 2 | 4;
   general?: boolean;
   quantile?: boolean;
 }
@@ -181,6 +181,33 @@ planner('odd arguments are refused', () => {
   assert.throws(() => f(132, 1, 16, 1, 0, 10, 1, 0, 0), /Expected an integer from 1 to 2147483647 for batch/);
   assert.throws(() => f(132, 1, 16, 1, 1, 2 ** 32, 1, 0, 0), /for n but received 4294967296/);
   assert.throws(() => f(), /for multiprocessors but received undefined/);
+});
+
+planner('no call needs more workspace than half as many teams as multiprocessors: one allocation serves all', () => {
+  // A team that meets in global memory has two blocks or more: bins of three levels, barrier and neighbours (args.h).
+  const words = 4 + 3 * (2048 + 4) + 4;
+  fc.assert(
+    fc.property(cards, wishes, (card, wish) => {
+      const { workspaceBytes } = plan(card, { ...wish, quantile: true });
+      assert.ok(workspaceBytes <= 4 * words * Math.floor(card.multiprocessors / 2));
+    }),
+  );
+});
+
+planner('double precision: every element has a thread or a turn of one, and a quantile a block a sample', () => {
+  fc.assert(
+    fc.property(cards, wishes, (card, wish) => {
+      const plain = plan(card, { ...wish, type: 2 });
+      assert.is(plain.kernel, 'wide');
+      assert.ok(plain.grid >= 1 && plain.gridY === Math.min(wish.batch, 65535) && plain.threads % 32 === 0);
+      assert.ok(plain.grid <= Math.ceil(wish.n / plain.threads));
+      const select = plan(card, { ...wish, type: 2, quantile: true });
+      assert.equal([select.kernel, select.grid, select.gridY], ['wide-select', wish.batch, 1]);
+      // The search takes its bins in fours, and they fit what every block has.
+      assert.is(2048 % (4 * select.threads), 0);
+      assert.ok(select.sharedBytes <= 49152);
+    }),
+  );
 });
 
 planner.run();

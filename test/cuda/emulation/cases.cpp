@@ -1,5 +1,5 @@
 // Random steps through the kernels under emulation, compared with the CPU path bit for bit.
-// Usage: cases [--cases N] [--seed S] [--only step|cluster|team] [--verbose]
+// Usage: cases [--cases N] [--seed S] [--only step|cluster|team|wide|error] [--verbose]
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -13,8 +13,10 @@
 #include "cpu/kernels.h"
 #include "cpu/step.h"
 #include "cuda/plan.h"
+#include "cuda/reduce.h"
 #include "cuda/step.h"
 #include "cuda/threshold.h"
+#include "cuda/wide.h"
 
 namespace dpm {
 
@@ -43,7 +45,7 @@ T Pick(std::initializer_list<T> list) {
   return list.begin()[Below(static_cast<uint32_t>(list.size()))];
 }
 
-// Elements of 2 or 4 bytes, `shift` of them past an address that is a multiple of 16; not one byte more than that.
+// Elements of 2, 4 or 8 bytes, `shift` of them past an address that is a multiple of 16; not one byte more than that.
 struct Operand {
   std::unique_ptr<char, void (*)(void*)> memory{nullptr, std::free};
   size_t bytes = 0, size = 4, shift = 0, count = 0;
@@ -95,6 +97,7 @@ struct Case {
   size_t batch = 1, n = 1, m_stride = 1;
   bool doubled = false;
   NetType next_type = NetType::f32;
+  NetType state = NetType::f32;
   bool philox = false;
   bool given = false;
   std::vector<double> rows;
@@ -115,8 +118,9 @@ struct Case {
   }
 };
 
-size_t SizeOf(NetType type) { return type == NetType::f32 ? 4 : 2; }
-float Decode(NetType type, const void* from, size_t i) {
+size_t SizeOf(NetType type) { return type == NetType::f64 ? 8 : type == NetType::f32 ? 4 : 2; }
+double Decode(NetType type, const void* from, size_t i) {
+  if (type == NetType::f64) return static_cast<const double*>(from)[i];
   if (type == NetType::f32) return static_cast<const float*>(from)[i];
   const uint16_t h = static_cast<const uint16_t*>(from)[i];
   const uint32_t bits = type == NetType::f16 ? HalfToFloatBits(h) : BfloatToFloatBits(h);
@@ -124,7 +128,12 @@ float Decode(NetType type, const void* from, size_t i) {
   std::memcpy(&f, &bits, 4);
   return f;
 }
-void Encode(NetType type, void* to, size_t i, float f) {
+void Encode(NetType type, void* to, size_t i, double value) {
+  if (type == NetType::f64) {
+    static_cast<double*>(to)[i] = value;
+    return;
+  }
+  const float f = type == NetType::f32 ? static_cast<float>(value) : RoundToOdd(value);
   uint32_t bits;
   std::memcpy(&bits, &f, 4);
   if (type == NetType::f32) {
@@ -163,9 +172,16 @@ Case MakeCase(int only) {
   Case c;
   c.kernel = only >= 0 ? static_cast<Kernel>(only)
                        : Pick({Kernel::step, Kernel::step, Kernel::cluster, Kernel::cluster, Kernel::team});
+  if (c.kernel == Kernel::wide && Chance(0.5)) c.kernel = Kernel::wide_select;
+  const bool wide = c.kernel == Kernel::wide || c.kernel == Kernel::wide_select;
   c.type = Pick({NetType::f32, NetType::f32, NetType::f16, NetType::bf16});
   c.next_type = Pick({NetType::f32, NetType::f16, NetType::bf16});
-  c.general = Chance(0.5);
+  if (wide) {
+    c.type = c.state = NetType::f64;
+    if (Chance(0.5)) c.next_type = NetType::f64;
+  }
+  const size_t state = SizeOf(c.state);
+  c.general = wide || Chance(0.5);
   c.batch = 1 + Below(3);
   c.n = Chance(0.15) ? 1 + Below(12) : Pick({8u, 24u, 40u, 100u, 256u, 333u, 512u, 1000u, 1021u, 2048u}) + Below(3);
   c.m_stride = c.n + (Chance(0.2) ? Pick({c.n, size_t{8}}) : 0);
@@ -173,7 +189,7 @@ Case MakeCase(int only) {
     c.n = (c.n + 7) / 8 * 8;
     c.m_stride = (c.m_stride + 7) / 8 * 8;
   }
-  const bool quantile = c.kernel != Kernel::step || Chance(0.1);
+  const bool quantile = (c.kernel != Kernel::step && c.kernel != Kernel::wide) || Chance(0.1);
   c.given = c.general && Chance(0.1);
   c.doubled = Chance(0.3);
   c.philox = c.general && Chance(0.4);
@@ -184,7 +200,7 @@ Case MakeCase(int only) {
   const auto have = [&](int name, double chance, size_t count, size_t size) {
     if (Chance(chance)) m.own[name].Make(count, size, shift());
   };
-  have(kX, 0.9, total, 4);
+  have(kX, 0.9, total, state);
   have(kM, m.own[kX].Present() ? 0.95 : 1, c.batch * c.m_stride * (c.doubled ? 2 : 1), SizeOf(c.type));
   c.doubled = c.doubled && m.own[kM].Present();
   if (!c.doubled && m.own[kM].Present()) have(kU, 0.4, c.batch * c.m_stride, SizeOf(c.type));
@@ -192,13 +208,13 @@ Case MakeCase(int only) {
   if (Chance(0.5) && m.own[kX].Present()) {
     m.alias[kBase] = kX;
   } else {
-    have(kBase, 0.9, total, 4);
+    have(kBase, 0.9, total, state);
   }
-  if (c.general) have(kP, c.given ? 1 : 0.4, total, 4);
-  have(kD1, 0.6, total, 4);
-  have(kD2, 0.4, total, 4);
-  if (c.general) have(kD3, 0.3, total, 4);
-  if (!c.philox) have(kZ, 0.3, total, 4);
+  if (c.general) have(kP, c.given ? 1 : 0.4, total, state);
+  have(kD1, 0.6, total, state);
+  have(kD2, 0.4, total, state);
+  if (c.general) have(kD3, 0.3, total, state);
+  if (!c.philox) have(kZ, 0.3, total, state);
   const auto result = [&](int name, double chance) {
     if (!Chance(chance)) return;
     if (Chance(0.4)) {  // in place
@@ -210,7 +226,7 @@ Case MakeCase(int only) {
         return;
       }
     }
-    m.own[name].Make(total, 4, shift());
+    m.own[name].Make(total, state, shift());
   };
   result(kD0, 0.8);
   result(kOut, 0.9);
@@ -222,21 +238,21 @@ Case MakeCase(int only) {
 
   const int pattern = static_cast<int>(Below(8));
   const double scale = Pick({1.0, 1.0, 0.3, 2.8, 20.0});
-  const auto number = [&]() -> float {
-    if (pattern == 0) return static_cast<float>(std::round(4 * scale * Normal()) / 4);  // ties
-    if (pattern == 1) return static_cast<float>(scale);
-    return static_cast<float>(scale * Normal());
+  const auto number = [&]() -> double {
+    if (pattern == 0) return std::round(4 * scale * Normal()) / 4;  // ties
+    if (pattern == 1) return scale;
+    return scale * Normal();
   };
   for (int name = kX; name <= kZ; ++name) {
     Operand& o = m.own[name];
     if (!o.Present()) continue;
-    const NetType type = name == kM || name == kU || name == kG ? c.type : NetType::f32;
+    const NetType type = name == kM || name == kU || name == kG ? c.type : c.state;
     if (name == kP && !c.given) continue;
     for (size_t i = 0; i < o.count; ++i) Encode(type, o.Data(), i, number());
   }
   if (Chance(0.12)) {
     Operand& o = m.own[m.own[kM].Present() ? kM : kX];
-    const NetType type = m.own[kM].Present() ? c.type : NetType::f32;
+    const NetType type = m.own[kM].Present() ? c.type : c.state;
     const float bad = Pick({std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()});
     const uint32_t times = Chance(0.3) ? 1 + Below(static_cast<uint32_t>(o.count)) : 1;
     for (uint32_t k = 0; k < times; ++k) {
@@ -261,10 +277,15 @@ Case MakeCase(int only) {
   l.fibers = Pick({Order::ascending, Order::descending, Order::random});
   l.seed = random_();
   l.threads = Pick({32u, 64u, 128u});
-  if (c.kernel == Kernel::step) {
+  if (c.kernel == Kernel::step || c.kernel == Kernel::wide) {
     l.grid_x = 1 + Below(4);
     l.grid_y = 1 + Below(static_cast<uint32_t>(c.batch));
     l.shared_words = kRowWords;
+    return c;
+  }
+  if (c.kernel == Kernel::wide_select) {
+    l.grid_x = 1 + Below(static_cast<uint32_t>(c.batch));
+    l.shared_words = kSharedPredictions;
     return c;
   }
   TeamArgs& t = c.team;
@@ -299,6 +320,8 @@ void RunKernel(const Case& c, const StepArgs& a) {
 
 template <bool kGeneral>
 void RunType(const Case& c, const StepArgs& a) {
+  if (c.kernel == Kernel::wide) return emulation::Run(c.launch, [&] { WideKernel<false>::Run(a); });
+  if (c.kernel == Kernel::wide_select) return emulation::Run(c.launch, [&] { WideKernel<true>::Run(a); });
   switch (c.type) {
     case NetType::f16:
       return RunKernel<NetType::f16, kGeneral>(c, a);
@@ -367,20 +390,23 @@ void OnDevice(Case& c, std::vector<uint32_t>& flags) {
 }
 
 // The CPU's step, a sample at a time; per sample whether its predictions are finite.
+template <class T>
 void OnProcessor(const Case& c, const Memory& m, std::vector<bool>& finite, bool check) {
   const size_t n = c.n;
-  std::vector<float> network[3], z, next;
+  constexpr Type kType = sizeof(T) == 8 ? Type::f64 : Type::f32;
+  std::vector<T> network[3], z, next;
   for (size_t b = 0; b < c.batch; ++b) {
-    const auto decode = [&](std::vector<float>& to, const void* from, size_t first) {
+    const auto decode = [&](std::vector<T>& to, const void* from, size_t first) {
       to.resize(n);
-      for (size_t i = 0; i < n; ++i) to[i] = Decode(c.type, from, first + i);
-      return Buffer{to.data(), Type::f32};
+      for (size_t i = 0; i < n; ++i) to[i] = static_cast<T>(Decode(c.type, from, first + i));
+      return Buffer{to.data(), kType};
     };
     const auto state = [&](int name) {
       const Operand& o = m.Of(name);
-      return o.Present() ? Buffer{o.As<float>() + b * n, Type::f32} : Buffer{};
+      return o.Present() ? Buffer{o.As<T>() + b * n, kType} : Buffer{};
     };
     StepCall call;
+    call.state = kType;
     call.batch = 1, call.n = n, call.m_stride = n;
     call.rows = c.rows.data() + b * kRowLength;
     call.check_finite = check;
@@ -399,10 +425,10 @@ void OnProcessor(const Case& c, const Memory& m, std::vector<bool>& finite, bool
       for (size_t i = 0; i < n; i += 4) {
         noise::PhiloxNormal4(key[0] | static_cast<uint64_t>(key[1]) << 32, i / 4, key[2], key[3], z.data() + i);
       }
-      call.z = {z.data(), Type::f32};
+      call.z = {z.data(), kType};
     }
     next.assign(n, 0);
-    if (m.Of(kNext0).Present()) call.next[0] = {next.data(), Type::f32};
+    if (m.Of(kNext0).Present()) call.next[0] = {next.data(), kType};
     finite[b] = Step(call) == kStepDone;
     for (const int k : {kNext0, kNext1}) {
       if (!m.Of(k).Present()) continue;
@@ -412,23 +438,24 @@ void OnProcessor(const Case& c, const Memory& m, std::vector<bool>& finite, bool
 }
 
 bool Same(NetType type, const void* a, const void* b, size_t i) {
-  const float x = Decode(type, a, i), y = Decode(type, b, i);
+  const double x = Decode(type, a, i), y = Decode(type, b, i);
   if (x != x && y != y) return true;
-  return std::memcmp(&x, &y, 4) == 0;
+  return std::memcmp(&x, &y, 8) == 0;
 }
 
 void Check(Case& c) {
   Memory reference = c.memory.Clone(), checked = c.memory.Clone();
   const Memory before = c.memory.Clone();
   std::vector<bool> finite(c.batch), ignored(c.batch);
-  OnProcessor(c, reference, ignored, false);
-  OnProcessor(c, checked, finite, true);
+  const auto processor = c.state == NetType::f64 ? OnProcessor<double> : OnProcessor<float>;
+  processor(c, reference, ignored, false);
+  processor(c, checked, finite, true);
   std::vector<uint32_t> flags(c.batch, 0);
   OnDevice(c, flags);
   for (size_t b = 0; b < c.batch; ++b) {
     const double* const row = c.rows.data() + b * kRowLength;
     const bool selects = row[kTransform] == 2 && row[kFloor] < row[kCap];
-    if (selects && c.kernel == Kernel::step) {
+    if (selects && (c.kernel == Kernel::step || c.kernel == Kernel::wide)) {
       // Refused: the flag says so, and nothing was written.
       if (flags[b] != kNeedsSelection) Wrong(c, "a row that needs a selection was not refused");
       for (int k = 0; k < kNames; ++k) {
@@ -447,16 +474,64 @@ void Check(Case& c) {
     for (int k = 0; k < kNames; ++k) {
       const Operand& mine = c.memory.Of(k);
       if (!mine.Present() || (k >= kM && k <= kG)) continue;
-      const NetType type = k >= kNext0 ? c.next_type : NetType::f32;
+      const NetType type = k >= kNext0 ? c.next_type : c.state;
       for (size_t i = b * c.n; i < (b + 1) * c.n; ++i) {
         if (Same(type, mine.Data(), reference.Of(k).Data(), i)) continue;
         char text[200];
-        std::snprintf(text, sizeof text, "%s[%zu] is %.9g, not %.9g (transform %g ratio %g floor %g cap %g)",
+        std::snprintf(text, sizeof text, "%s[%zu] is %.17g, not %.17g (transform %g ratio %g floor %g cap %g)",
                       kNameOf[k], i, Decode(type, mine.Data(), i), Decode(type, reference.Of(k).Data(), i),
                       row[kTransform], row[kRatio], row[kFloor], row[kCap]);
         Wrong(c, text);
       }
     }
+  }
+}
+
+// The error of an adaptive step, compared with the CPU's.
+template <class T>
+void CheckError() {
+  ErrorArgs a;
+  a.wide = sizeof(T) == 8;
+  a.batch = 1 + Below(3);
+  a.n = Chance(0.3) ? 1 + Below(40) : Chance(0.8) ? 1 + Below(5000) : kReduceBlock * (1 + Below(2)) - 20 + Below(40);
+  a.atol = Pick({0.0078, 1e-3, 1.0}), a.rtol = Pick({0.05, 1e-3, 0.0});
+  const size_t total = a.batch * a.n;
+  std::vector<T> low(total), high(total), previous(total);
+  for (size_t i = 0; i < total; ++i) {
+    low[i] = static_cast<T>(Normal()), previous[i] = static_cast<T>(Normal());
+    high[i] = low[i] + static_cast<T>(0.01 * Normal());
+  }
+  if (Chance(0.1)) high[Below(static_cast<uint32_t>(total))] = std::numeric_limits<T>::quiet_NaN();
+  const uint32_t stretches = static_cast<uint32_t>(DivideUp(a.n, kReduceBlock));
+  std::vector<double> partial(a.batch * stretches), out(a.batch);
+  a.low = low.data(), a.high = high.data(), a.previous = previous.data(), a.partial = partial.data();
+  a.out = out.data();
+  Launch l;
+  l.blocks = Pick({Order::ascending, Order::descending, Order::random});
+  l.fibers = Pick({Order::ascending, Order::descending, Order::random});
+  l.seed = random_();
+  l.threads = Pick({32u, 64u, 128u, 256u});
+  l.grid_x = stretches, l.grid_y = 1 + Below(a.batch);
+  l.shared_words = 2 * kReduceTile;
+  emulation::ForgetBuffers();
+  for (const std::vector<T>* v : {&low, &high, &previous}) {
+    emulation::KnowBuffer(v->data(), v->size() * sizeof(T), sizeof(T), true);
+  }
+  emulation::KnowBuffer(partial.data(), partial.size() * 8, 8, false);
+  emulation::Run(l, [&] { ErrorKernel<T>::Run(a); });
+  emulation::ForgetBuffers();
+  emulation::KnowBuffer(partial.data(), partial.size() * 8, 8, true);
+  emulation::KnowBuffer(out.data(), out.size() * 8, 8, false);
+  l.grid_x = 1 + Below(2), l.grid_y = 1, l.shared_words = 0;
+  emulation::Run(l, [&] { ErrorEnd::Run(a, stretches); });
+  for (uint32_t b = 0; b < a.batch; ++b) {
+    bool out_of_memory = false;
+    const double expected = ErrorNorm(low.data() + b * a.n, high.data() + b * a.n, previous.data() + b * a.n,
+                                      a.wide ? Type::f64 : Type::f32, a.n, a.atol, a.rtol, 1, &out_of_memory);
+    if (Same(NetType::f64, &out[b], &expected, 0)) continue;
+    std::fprintf(stderr, "wrong: the error of sample %u of %u (n %llu, wide %d) is %.17g, not %.17g\n", b, a.batch,
+                 static_cast<unsigned long long>(a.n), a.wide, out[b], expected);
+    std::_Exit(2);
   }
 }
 
@@ -467,6 +542,7 @@ void Check(Case& c) {
 int main(int argc, char** argv) {
   using namespace dpm::cuda;
   uint64_t cases = 200, seed = 1;
+  constexpr int kOnlyError = 100;
   int only = -1;
   bool verbose = false;
   for (int k = 1; k < argc; ++k) {
@@ -477,11 +553,17 @@ int main(int argc, char** argv) {
       const std::string value = argv[++k];
       if (word == "--cases") cases = std::stoull(value);
       if (word == "--seed") seed = std::stoull(value);
-      if (word == "--only") only = value == "step" ? 0 : value == "cluster" ? 1 : 2;
+      if (word == "--only") {
+        only = value == "step" ? 0 : value == "cluster" ? 1 : value == "team" ? 2 : value == "wide" ? 3 : kOnlyError;
+      }
     }
   }
   for (uint64_t k = 0; k < cases; ++k) {
     random_.seed(seed + k);
+    if (only == kOnlyError) {
+      Chance(0.5) ? CheckError<double>() : CheckError<float>();
+      continue;
+    }
     Case c = MakeCase(only);
     if (verbose) {
       std::printf("%llu: %s\n", static_cast<unsigned long long>(seed + k), c.Describe().c_str());

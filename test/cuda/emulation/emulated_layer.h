@@ -160,6 +160,8 @@ inline void AtomicOr(uint32_t* to, uint32_t value, DPM_WHERE) {
 }
 inline float Load1(const float* from, DPM_WHERE) { return LoadGlobal(from, line); }
 inline uint16_t Load1(const uint16_t* from, DPM_WHERE) { return LoadGlobal(from, line); }
+inline double Load1(const double* from, DPM_WHERE) { return LoadGlobal(from, line); }
+inline double SquareRoot(double x) { return __builtin_sqrt(x); }
 template <class T>
 inline void Store1(T* to, T value, DPM_WHERE) {
   emulation::WriteGlobal(to, sizeof(T), false, line);

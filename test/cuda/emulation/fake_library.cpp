@@ -1,39 +1,51 @@
 // A CUDA library without CUDA: the table of native/cuda/api.h over the host's memory, with the kernels run by the
 // emulation. What lib/cuda and the addon do is then tested where there is no card: the same tests run on a real one.
 //
-// One card of four multiprocessors and 1 GiB; noise from seed 0xdead is a fault
-// from which the card does not recover.
+// One card of four multiprocessors and 1 GiB; noise from seed 0xdead is a fault from which the card does not recover.
+// What is queued during a capture is kept and not run; allocating and freeing are refused meanwhile, as on a card.
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <vector>
 
 #include "cuda/api.h"
 #include "cuda/plan.h"
+#include "cuda/reduce.h"
 #include "cuda/step.h"
 #include "cuda/threshold.h"
+#include "cuda/wide.h"
 
 namespace dpm::cuda {
 namespace {
 
 constexpr Card kCard = {4, 65536, 4, true};
-constexpr int kFault = 700;
+constexpr int kFault = 700, kInvalid = 1, kCaptureUnsupported = 900;
 int sticky_ = 0;
 std::map<const void*, uint64_t> memory_;
 constexpr uint64_t kMemory = 1u << 30;
 uint64_t used_ = 0;
 uint64_t clock_ = 0;
 
+using Work = std::function<int()>;
+struct Graph {
+  std::vector<Work> work;
+};
 struct Stream {
   void* pointer;
-  bool capturing = false;
+  Graph* capturing = nullptr;
 };
-struct Recorded {
-  StepArgs args;
-  NetType type;
-  bool quantile;
-};
-Recorded recorded_[64];
-int recorded_count_ = 0;
+int capturing_ = 0;  // streams that are
+
+// Runs it, or keeps it for the graph.
+int Queue(void* stream, Work work) {
+  if (sticky_) return sticky_;
+  if (Graph* const graph = static_cast<Stream*>(stream)->capturing) {
+    graph->work.push_back(std::move(work));
+    return 0;
+  }
+  return work();
+}
 
 int Count(int* devices, int* driver) {
   *devices = 1, *driver = 13000;
@@ -49,18 +61,21 @@ int Device(int, DeviceInfo* info) {
   return sticky_;
 }
 const char* ErrorName(int code) {
-  return code == kErrorMemory ? "cudaErrorMemoryAllocation"
-         : code == kFault     ? "cudaErrorIllegalAddress"
-                              : "cudaErrorInvalidValue";
+  return code == kErrorMemory          ? "cudaErrorMemoryAllocation"
+         : code == kFault              ? "cudaErrorIllegalAddress"
+         : code == kCaptureUnsupported ? "cudaErrorStreamCaptureUnsupported"
+                                       : "cudaErrorInvalidValue";
 }
 const char* ErrorText(int code) {
-  return code == kErrorMemory ? "out of memory"
-         : code == kFault     ? "an illegal memory access was encountered"
-                              : "invalid argument";
+  return code == kErrorMemory          ? "out of memory"
+         : code == kFault              ? "an illegal memory access was encountered"
+         : code == kCaptureUnsupported ? "operation not permitted when stream is capturing"
+                                       : "invalid argument";
 }
 int Alloc(int, uint64_t bytes, void** out) {
   *out = nullptr;
   if (sticky_) return sticky_;
+  if (capturing_) return kCaptureUnsupported;
   if (bytes > kMemory - used_) return kErrorMemory;
   if (posix_memalign(out, 256, bytes ? bytes : 1) != 0) return kErrorMemory;
   if (bytes < 1u << 20) std::memset(*out, 0xa5, bytes);
@@ -70,7 +85,8 @@ int Alloc(int, uint64_t bytes, void** out) {
 }
 int Free(int, void* memory) {
   const auto found = memory_.find(memory);
-  if (found == memory_.end()) return 1;
+  if (found == memory_.end()) return kInvalid;
+  if (capturing_) return kCaptureUnsupported;
   used_ -= found->second;
   memory_.erase(found);
   std::free(memory);
@@ -84,15 +100,17 @@ int StageReturn(void*, void* memory) {
   std::free(memory);
   return 0;
 }
-int Copy(void*, void* to, const void* from, uint64_t bytes) {
-  if (sticky_) return sticky_;
-  std::memcpy(to, from, bytes);
-  return 0;
+int Copy(void* stream, void* to, const void* from, uint64_t bytes) {
+  return Queue(stream, [=] {
+    std::memcpy(to, from, bytes);
+    return 0;
+  });
 }
-int Zero(void*, void* to, uint64_t bytes) {
-  if (sticky_) return sticky_;
-  std::memset(to, 0, bytes);
-  return 0;
+int Zero(void* stream, void* to, uint64_t bytes) {
+  return Queue(stream, [=] {
+    std::memset(to, 0, bytes);
+    return 0;
+  });
 }
 int StreamCreate(int, void* existing, bool wrap, void** out) {
   *out = new Stream{wrap ? existing : std::malloc(1)};
@@ -112,7 +130,8 @@ int EventDestroy(void* event) {
   delete static_cast<uint64_t*>(event);
   return sticky_;
 }
-int EventRecord(void* event, void*) {
+int EventRecord(void* event, void* stream) {
+  if (static_cast<Stream*>(stream)->capturing) return kCaptureUnsupported;
   *static_cast<uint64_t*>(event) = ++clock_;
   return sticky_;
 }
@@ -151,56 +170,120 @@ void LaunchType(const StepArgs& a, const Plan& plan, NetType type) {
   Launch<NetType::f32, kGeneral>(a, plan);
 }
 
+void Known() {
+  emulation::ForgetBuffers();
+  for (const auto& [pointer, bytes] : memory_) emulation::KnowBuffer(pointer, bytes, 2, true);
+}
+
+template <bool kSelects>
+void LaunchWide(const StepArgs& a, const Plan& plan) {
+  emulation::Launch launch;
+  launch.grid_x = plan.grid_x, launch.grid_y = plan.grid_y, launch.threads = plan.threads;
+  launch.shared_words = plan.shared_bytes / 4;
+  emulation::Run(launch, [&] { WideKernel<kSelects>::Run(a); });
+}
+
 int Step(void* stream, const StepArgs* args, NetType type, bool quantile, Plan* used) {
-  if (sticky_) return sticky_;
   Wish wish;
   wish.batch = args->batch, wish.n = args->n, wish.type = type, wish.quantile = quantile;
   wish.general = !IsFast(*args);
   const Plan plan = MakePlan(kCard, wish);
   if (used) *used = plan;
-  if (stream && static_cast<Stream*>(stream)->capturing) {
-    if (recorded_count_ == 64) return 1;
-    recorded_[recorded_count_++] = {*args, type, quantile};
+  return Queue(stream, [a = *args, plan, type, general = wish.general] {
+    Known();
+    if (plan.kernel == Kernel::wide) {
+      LaunchWide<false>(a, plan);
+    } else if (plan.kernel == Kernel::wide_select) {
+      LaunchWide<true>(a, plan);
+    } else {
+      general ? LaunchType<true>(a, plan, type) : LaunchType<false>(a, plan, type);
+    }
     return 0;
-  }
-  emulation::ForgetBuffers();
-  for (const auto& [pointer, bytes] : memory_) emulation::KnowBuffer(pointer, bytes, 2, true);
-  wish.general ? LaunchType<true>(*args, plan, type) : LaunchType<false>(*args, plan, type);
-  return 0;
+  });
 }
-int Noise(void*, uint64_t seed, uint32_t step, uint32_t number, float* to, uint64_t n) {
+template <class T>
+int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, T* to, uint64_t n) {
   if (seed == 0xdead) sticky_ = kFault;
-  if (sticky_) return sticky_;
-  for (uint64_t i = 0; i < n; i += 4) {
-    float four[4];
-    noise::PhiloxNormal4(seed, i / 4, step, number, four);
-    for (uint64_t k = 0; k < 4 && i + k < n; ++k) to[i + k] = four[k];
-  }
-  return 0;
+  return Queue(stream, [=] {
+    for (uint64_t i = 0; i < n; i += 4) {
+      T four[4];
+      noise::PhiloxNormal4(seed, i / 4, step, number, four);
+      for (uint64_t k = 0; k < 4 && i + k < n; ++k) to[i + k] = four[k];
+    }
+    return 0;
+  });
+}
+int ErrorNorm(void* stream, const ErrorArgs* args) {
+  return Queue(stream, [a = *args] {
+    Known();
+    emulation::Launch launch;
+    launch.grid_x = static_cast<uint32_t>(DivideUp(a.n, kReduceBlock)), launch.grid_y = a.batch;
+    launch.threads = kReduceThreads;
+    launch.shared_words = 2 * kReduceTile;
+    emulation::Run(launch, [&] { a.wide ? ErrorKernel<double>::Run(a) : ErrorKernel<float>::Run(a); });
+    const uint32_t stretches = launch.grid_x;
+    launch.grid_x = launch.grid_y = 1, launch.shared_words = 0;
+    Known();
+    emulation::Run(launch, [&] { ErrorEnd::Run(a, stretches); });
+    return 0;
+  });
 }
 int CaptureBegin(void* stream) {
-  static_cast<Stream*>(stream)->capturing = true;
-  recorded_count_ = 0;
-  return sticky_;
+  if (sticky_) return sticky_;
+  static_cast<Stream*>(stream)->capturing = new Graph;
+  ++capturing_;
+  return 0;
 }
 int CaptureEnd(void* stream, void** graph) {
-  static_cast<Stream*>(stream)->capturing = false;
-  *graph = recorded_;
+  *graph = static_cast<Stream*>(stream)->capturing;
+  static_cast<Stream*>(stream)->capturing = nullptr;
+  --capturing_;
   return sticky_;
 }
-int GraphLaunch(void*, void*) {
-  for (int k = 0; k < recorded_count_; ++k) {
-    const Recorded& r = recorded_[k];
-    if (const int code = Step(nullptr, &r.args, r.type, r.quantile, nullptr)) return code;
+int GraphLaunch(void* graph, void*) {
+  if (sticky_) return sticky_;
+  for (const Work& work : static_cast<Graph*>(graph)->work) {
+    if (const int code = work()) return code;
   }
+  return 0;
+}
+int GraphDestroy(void* graph) {
+  delete static_cast<Graph*>(graph);
   return sticky_;
 }
 
 constexpr Api kApi = {
-    kApiVersion,  13000,       Count, Device,       ErrorName,         ErrorText, Alloc, Free,          StageTake,
-    StageReturn,  Copy,        Zero,  StreamCreate, StreamDestroy,     Fine,      Fine,  StreamPointer, EventCreate,
-    EventDestroy, EventRecord, Fine,  StreamAfter,  EventMilliseconds, Step,      Noise, CaptureBegin,  CaptureEnd,
-    GraphLaunch,  Fine,
+    kApiVersion,
+    13000,
+    Count,
+    Device,
+    ErrorName,
+    ErrorText,
+    Alloc,
+    Free,
+    StageTake,
+    StageReturn,
+    Copy,
+    Zero,
+    StreamCreate,
+    StreamDestroy,
+    Fine,
+    Fine,
+    StreamPointer,
+    EventCreate,
+    EventDestroy,
+    EventRecord,
+    Fine,
+    StreamAfter,
+    EventMilliseconds,
+    Step,
+    Noise<float>,
+    Noise<double>,
+    ErrorNorm,
+    CaptureBegin,
+    CaptureEnd,
+    GraphLaunch,
+    GraphDestroy,
 };
 
 }  // namespace

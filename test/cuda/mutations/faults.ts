@@ -2,7 +2,7 @@
 // nothing can notice.
 export interface Fault {
   name: string;
-  file: 'body.h' | 'step.h' | 'threshold.h';
+  file: 'args.h' | 'body.h' | 'reduce.h' | 'step.h' | 'threshold.h' | 'wide.h';
   find: string;
   replace: string;
   equivalent?: string;
@@ -372,5 +372,182 @@ export const faults: Fault[] = [
     file: 'body.h',
     find: 'if (a.next[1]) StoreNext',
     replace: 'if (a.next[1] && i != 0) StoreNext',
+  },
+  // ---- the error of an adaptive step -------------------------------------------------------------------------------
+  {
+    name: 'terms are summed before they are there',
+    file: 'reduce.h',
+    find: '        BlockSync();\n        if (ThreadIndex() < kReduceLanes) {',
+    replace: '        if (ThreadIndex() < kReduceLanes) {',
+  },
+  {
+    name: 'the next terms come while the last are summed',
+    file: 'reduce.h',
+    find: '        }\n        BlockSync();\n      }\n      if (ThreadIndex() < kReduceLanes) terms',
+    replace: '        }\n      }\n      if (ThreadIndex() < kReduceLanes) terms',
+  },
+  {
+    name: 'running sums are folded before all are there',
+    file: 'reduce.h',
+    find: 'terms[ThreadIndex()] = sum;\n      BlockSync();',
+    replace: 'terms[ThreadIndex()] = sum;',
+  },
+  {
+    name: 'running sums are folded without barriers',
+    file: 'reduce.h',
+    find: 'terms[ThreadIndex() + width];\n        BlockSync();',
+    replace: 'terms[ThreadIndex() + width];',
+  },
+  {
+    name: 'the next sample’s terms come while the sum is read',
+    file: 'reduce.h',
+    find: '      if (sample + GridY() < a.batch) BlockSync();',
+    replace: '',
+  },
+  { name: 'thirty-two running sums', file: 'args.h', find: 'kReduceLanes = 16;', replace: 'kReduceLanes = 32;' },
+  {
+    name: 'the smaller of the two magnitudes',
+    file: 'reduce.h',
+    find: '(al > ap ? al : ap)',
+    replace: '(al < ap ? al : ap)',
+  },
+  {
+    name: 'the tolerances are added',
+    file: 'reduce.h',
+    find: '(reach > a.atol ? reach : a.atol)',
+    replace: '(reach + a.atol)',
+  },
+  {
+    name: 'an error in single precision',
+    file: 'reduce.h',
+    find: '    return ratio * ratio;',
+    replace: '    return static_cast<float>(ratio) * static_cast<float>(ratio);',
+  },
+  {
+    name: 'stretches from the last to the first',
+    file: 'reduce.h',
+    find: '* stretches + k);',
+    replace: '* stretches + (stretches - 1 - k));',
+  },
+  {
+    name: 'a stretch goes on to the sample’s end',
+    file: 'reduce.h',
+    find: 'a.n - begin < kReduceBlock ? a.n - begin : kReduceBlock;',
+    replace: 'a.n - begin;',
+  },
+  {
+    name: 'the last term of a tile is left out',
+    file: 'reduce.h',
+    find: 'for (size_t i = ThreadIndex(); i < count; i += kReduceLanes)',
+    replace: 'for (size_t i = ThreadIndex(); i + 1 < count; i += kReduceLanes)',
+  },
+  // ---- double precision --------------------------------------------------------------------------------------------
+  {
+    name: 'bins are cleared while they are read',
+    file: 'wide.h',
+    find: "      BlockSync();  // the last digit's counts have been read\n",
+    replace: '',
+  },
+  {
+    name: 'digits are counted while bins are cleared',
+    file: 'wide.h',
+    find: 'bins[i] = 0;\n      BlockSync();',
+    replace: 'bins[i] = 0;',
+  },
+  {
+    name: 'bins are read before all digits are counted',
+    file: 'wide.h',
+    find: '      BlockSync();\n      if (bins[kNaN] != 0)',
+    replace: '      if (bins[kNaN] != 0)',
+  },
+  {
+    name: 'a plain increment of a digit’s bin',
+    file: 'wide.h',
+    find: 'AtomicAdd(bins, static_cast<uint32_t>(one >> shift & bin_mask), 1);',
+    replace: 'bins[static_cast<uint32_t>(one >> shift & bin_mask)] += 1;',
+  },
+  {
+    name: 'digits of all keys are counted',
+    file: 'wide.h',
+    find: 'if (above == 64 || one >> above == key >> above) {',
+    replace: 'if (above != 0) {',
+  },
+  {
+    name: 'NaN is infinity in double precision',
+    file: 'wide.h',
+    find: 'if (one > kInfinity) AtomicAdd',
+    replace: 'if (one > 0x7fffffffffffffffu) AtomicAdd',
+  },
+  {
+    name: 'a digit in the wrong place',
+    file: 'wide.h',
+    find: 'key |= static_cast<uint64_t>(found.bin) << shift;',
+    replace: 'key |= static_cast<uint64_t>(found.bin) << (shift ? shift - 1 : 0);',
+  },
+  {
+    name: 'the rank of all digits is the first one’s',
+    file: 'wide.h',
+    find: '      rank = found.rank;\n      above = shift;',
+    replace: '      above = shift;',
+  },
+  {
+    name: 'a neighbour only where keys are equal',
+    file: 'wide.h',
+    find: 'keep > 1 && last.first)',
+    replace: 'keep > 1 && !last.first)',
+  },
+  {
+    name: 'the neighbour below',
+    file: 'wide.h',
+    find: 'Select(a, r, sample, keep - 1, shared)',
+    replace: 'Select(a, r, sample, keep + 1, shared)',
+  },
+  {
+    name: 'interpolation from the wrong end',
+    file: 'wide.h',
+    find: 'below + weight * (next - below)',
+    replace: 'below + (1 - weight) * (next - below)',
+  },
+  {
+    name: 'coefficients in single precision',
+    file: 'wide.h',
+    find: 'if (r.Has(term)) sum = sum + Coefficient(r, term) * operand;',
+    replace: 'if (r.Has(term)) sum = sum + static_cast<float>(Coefficient(r, term)) * operand;',
+  },
+  {
+    name: 'the two coefficients of P are not joined in double precision',
+    file: 'wide.h',
+    find: 'return k == kBp && r.d0_is_p ? value + r.numbers[sum + kB0] : value;',
+    replace: 'return value;',
+  },
+  {
+    name: 'infinity is finite',
+    file: 'wide.h',
+    find: 'KeyOf(p) < kInfinity;',
+    replace: 'KeyOf(p) <= kInfinity;',
+  },
+  {
+    name: 'noise repeats after two elements',
+    file: 'wide.h',
+    find: 'const size_t which = i % 4;',
+    replace: 'const size_t which = i % 2;',
+  },
+  {
+    name: 'float64 is rounded twice on its way to float16',
+    file: 'wide.h',
+    find: 'Network<NetType::f16>::FromFloat(RoundToOdd(value))',
+    replace: 'Network<NetType::f16>::FromFloat(static_cast<float>(value))',
+  },
+  {
+    name: 'the next row comes while this one is read',
+    file: 'wide.h',
+    find: '      if (sample + samples < a.batch) BlockSync();',
+    replace: '',
+  },
+  {
+    name: 'rows that need a quantile are not refused',
+    file: 'wide.h',
+    find: 'if (selects && !kSelects) {',
+    replace: 'if (a.n == 0) {',
   },
 ];

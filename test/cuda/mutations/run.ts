@@ -1,5 +1,5 @@
 // Plants the faults of faults.ts in the kernels, one at a time, and says which of them the emulation catches.
-// Takes minutes: run it by hand or nightly. Usage: npx tsx test/cuda/mutations/run.ts [FILTER]
+// Takes minutes: run it by hand or nightly. Usage: npx tsx test/cuda/mutations/run.ts [FILE or part of a NAME]
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,6 +26,8 @@ function verdict(): string | null {
     ['--only', 'step', '--cases', '750'],
     ['--only', 'cluster', '--cases', '270', '--seed', '5000'],
     ['--only', 'team', '--cases', '270', '--seed', '9000'],
+    ['--only', 'wide', '--cases', '600', '--seed', '12000'],
+    ['--only', 'error', '--cases', '360', '--seed', '15000'],
   ]) {
     const { status, stderr, signal } = spawnSync(program, args, { encoding: 'utf8', timeout: 120_000 });
     if (status === 0) continue;
@@ -41,7 +43,7 @@ let caught = 0;
 let real = 0;
 const missed: string[] = [];
 for (const fault of faults) {
-  if (!fault.name.includes(filter)) continue;
+  if (!fault.name.includes(filter) && fault.file !== filter) continue;
   const file = join(native, 'cuda', fault.file);
   const source = readFileSync(file, 'utf8');
   if (source.split(fault.find).length !== 2) throw new Error(`${fault.name}: its text does not occur once`);

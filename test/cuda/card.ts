@@ -1,0 +1,34 @@
+// A card for tests of lib/cuda: a real one, or the emulated one in a folder beside a copy of the addon. To be asked
+// before the library is first imported.
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { addonPath } from '../../lib/loader.js';
+import { buildFakeLibrary, compiler } from './emulation/build.js';
+
+export interface TestCard {
+  real: boolean;
+  /** Is there any? The emulated one needs a C++ compiler. */
+  able: boolean;
+  /** To be removed after the tests. */
+  folder: string;
+}
+
+export async function card(): Promise<TestCard> {
+  const ask = 'process.exit(require(process.argv[1]).cudaInfo().available ? 0 : 1)';
+  const real = spawnSync(process.execPath, ['-e', ask, addonPath()]).status === 0;
+  if (process.env.DPM_SOLVER_GPU && !real) {
+    throw new Error('Expected a CUDA card but found none: see cudaInfo().reason');
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-device-'));
+  const able = real || compiler() !== null;
+  if (!real && able) {
+    const release = join(folder, 'build/Release');
+    mkdirSync(release, { recursive: true });
+    copyFileSync(addonPath(), join(release, 'dpm-solver.node'));
+    await buildFakeLibrary(join(release, 'dpm-solver-cuda.so'));
+    process.env.DPM_SOLVER_PREBUILD = folder;
+  }
+  return { real, able, folder };
+}
