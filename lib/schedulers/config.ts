@@ -240,7 +240,7 @@ export function resolveConfig(
   json: unknown,
   overrides: unknown,
 ): { settings: Settings; config: SchedulerConfig } {
-  const given = translate(rules, parseConfig(json, 'the scheduler configuration'));
+  const given = translate(rules, withoutDefaults(parseConfig(json, 'the scheduler configuration')));
   const over = overrides === undefined ? {} : parseConfig(overrides, 'the overrides');
   const merged: Record<string, unknown> = { ...given, ...over };
   const settings: Settings = { ...COMMON, ...rules.defaults };
@@ -263,8 +263,24 @@ export function resolveConfig(
   }
   checkTogether(rules, settings);
   if (unknown.length > 0) warnOf(unknown, rules.name);
-  const config = Object.freeze({ ...rules.defaults, ...merged, _class_name: rules.name });
+  const defaults = Object.freeze(Object.keys(rules.defaults).filter((key) => !Object.hasOwn(merged, key)));
+  const config = Object.freeze({
+    ...rules.defaults,
+    ...merged,
+    _class_name: rules.name,
+    _use_default_values: defaults,
+  });
   return { settings, config };
+}
+
+/**
+ * As diffusers: what a scheduler's configuration has by its class's defaults alone says nothing of the network, and the
+ * class that it is given to has defaults of its own.
+ */
+function withoutDefaults(given: Record<string, unknown>): Record<string, unknown> {
+  const { _use_default_values: defaults, ...rest } = given;
+  if (!Array.isArray(defaults)) return rest;
+  return Object.fromEntries(Object.entries(rest).filter(([key]) => !defaults.includes(key)));
 }
 
 /** null means the default where a key cannot be null; Infinity may come as text; and some values have another name. */

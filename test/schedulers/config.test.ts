@@ -102,6 +102,26 @@ test('configurations of other schedulers become DPM-Solver', () => {
   }
 });
 
+test('the defaults of one class are not taken over by another', () => {
+  // As in diffusers, where PNDM's timestep_spacing is 'leading' by default and DPM-Solver's 'linspace'.
+  const pndm = PNDMScheduler.fromConfig(PNDM);
+  assert.is(pndm.config.timestep_spacing, 'leading');
+  const labels = (config: SchedulerConfig) => {
+    const s = DPMSolverMultistepScheduler.fromConfig(config);
+    s.setTimesteps(20);
+    return [s.config.timestep_spacing, ...s.timesteps.slice(0, 3)];
+  };
+  assert.equal(labels(pndm.config), ['linspace', 999, 949, 899]);
+  assert.equal(labels(JSON.parse(JSON.stringify(pndm.config))), ['linspace', 999, 949, 899]);
+  // What was asked for is.
+  const leading = PNDMScheduler.fromConfig(PNDM, { timestep_spacing: 'leading' });
+  assert.equal(labels(leading.config), ['leading', 941, 894, 847]);
+  // The same class again has the same configuration.
+  assert.equal(PNDMScheduler.fromConfig(pndm.config).config, pndm.config);
+  // What diffusers writes beside them is in the way of nothing.
+  assert.is(DDIMScheduler.fromConfig({ ...VP, _use_default_values: ['clip_sample'] }).config.clip_sample, true);
+});
+
 test('schedulerFromConfig goes by the class name', () => {
   for (const [name, Class] of Object.entries(schedulers)) {
     if (!name.endsWith('Scheduler') || name === 'Scheduler') continue;
@@ -249,7 +269,7 @@ test('values that are wrong', () => {
   assertThrows(
     () => EDMDPMSolverMultistepScheduler.fromConfig({}).setTimesteps({ timesteps: [3] }),
     RangeError,
-    /timesteps with EDM/,
+    /timesteps with _class_name 'EDM/,
   );
 });
 
