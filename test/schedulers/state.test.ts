@@ -218,7 +218,11 @@ test('custom timesteps and sigmas', () => {
   const karras = DPMSolverMultistepScheduler.fromConfig({ ...SL, use_karras_sigmas: true });
   assertThrows(() => karras.setTimesteps({ timesteps: [9] }), RangeError, /timesteps with use_karras_sigmas true/);
   assertThrows(() => karras.setTimesteps({ sigmas: [9] }), RangeError, /sigmas with use_karras_sigmas true/);
-  assertThrows(() => PNDMScheduler.fromConfig(SL).setTimesteps({ timesteps: [9] }), RangeError, /timesteps with _class_name 'PNDM/);
+  assertThrows(
+    () => PNDMScheduler.fromConfig(SL).setTimesteps({ timesteps: [9] }),
+    RangeError,
+    /timesteps with _class_name 'PNDM/,
+  );
   assertThrows(() => PNDMScheduler.fromConfig(SL).setTimesteps(3), RangeError, /skip_prk_steps false with 3 steps/);
   assertThrows(
     () => DDIMScheduler.fromConfig(SL).setTimesteps(1001),
