@@ -123,6 +123,14 @@ built('shell lines that are wrong are told', () => {
   }
 });
 
+docs('every page is in the index', () => {
+  const index = new Set(links('docs/README.md', read(root, 'docs/README.md')).map(({ target }) => `docs/${target}`));
+  const missing = pages(root).filter(
+    (page) => page.startsWith('docs/') && page !== 'docs/README.md' && !index.has(page),
+  );
+  assert.equal(missing, []);
+});
+
 docs('links lead to files and headings that are there', () => {
   const problems: string[] = [];
   for (const page of pages(root)) {
