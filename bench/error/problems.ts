@@ -135,7 +135,7 @@ export const PROBLEMS: readonly Problem[] = [
   },
   {
     name: '3x16x16',
-    description: '10 kinds of picture with the spectrum of photographs',
+    description: '10 kinds of picture: with the spectrum of photographs',
     dims: [3, 16, 16],
     mixture: pictures(),
   },

@@ -38,8 +38,8 @@ const SETS: Record<string, { title: string; rows: [name: string, grid: string][]
     rows: [
       ['DDIM', 'logSNR'],
       ['PNDM', 'time_uniform'],
-      ['DEIS-2', 'logSNR'],
-      ['DEIS-3', 'logSNR'],
+      ['DEIS, order 2', 'logSNR'],
+      ['DEIS, order 3', 'logSNR'],
       ['DPM-Solver++(2M)', 'logSNR'],
       ['UniPC-1', 'logSNR'],
       ['UniPC-2', 'logSNR'],

@@ -124,7 +124,7 @@ async function main() {
   }
   for (const order of [1, 2, 3] as const) {
     await add('UniPC, DEIS, PNDM', `UniPC-${order}`, order + 1, scheduler(unipc(order)), [false]);
-    await add('UniPC, DEIS, PNDM', `DEIS-${order}`, order, scheduler(deis(order)), [false]);
+    await add('UniPC, DEIS, PNDM', `DEIS, order ${order}`, order, scheduler(deis(order)), [false]);
   }
   await add('UniPC, DEIS, PNDM', 'PNDM (in t)', 2, scheduler(pndm(20000), 'time_uniform'), [false]);
   for (const [name, tableau, order] of [

@@ -21,8 +21,9 @@ import {
   UniPCMultistepScheduler,
 } from '../../lib/schedulers/index.js';
 
-/** Odd, and enough for several threads: 30,300 elements a sample. */
-const DIMS = [3, 100, 101];
+/** Odd; and enough for the step to share a sample among threads, which it does from 65,536 elements on. */
+const SMALL = [3, 53, 55];
+const LARGE = [3, 181, 183];
 export const SEEDS = [11, 12, 13];
 
 type Floats = Float32Array | Float64Array;
@@ -36,14 +37,19 @@ export interface Case {
   coupled?: boolean;
 }
 
-function start(seeds: readonly number[], type: Type, scale = 1): { data: Floats; dims: number[] } {
-  const each = DIMS.reduce((a, b) => a * b);
+function start(
+  seeds: readonly number[],
+  type: Type,
+  scale = 1,
+  size: readonly number[] = SMALL,
+): { data: Floats; dims: number[] } {
+  const each = size.reduce((a, b) => a * b);
   const data = type === 'float32' ? new Float32Array(seeds.length * each) : new Float64Array(seeds.length * each);
   seeds.forEach((seed, i) => {
-    data.set(randn(DIMS, { seed, type }).data, i * each);
+    data.set(randn([...size], { seed, type }).data, i * each);
   });
   if (scale !== 1) for (let i = 0; i < data.length; i++) data[i] *= scale;
-  return { data, dims: [seeds.length, ...DIMS] };
+  return { data, dims: [seeds.length, ...size] };
 }
 
 /** Something that bends, x / (1 + x^2), and more of x early. With `doubled` the two halves of the batch differ. */
@@ -71,7 +77,12 @@ function solver(
   name: string,
   options: SolverOptions,
   sample: SampleOptions = {},
-  { kind = 'linear', type = 'float32', inverse = false }: { kind?: Kind; type?: Type; inverse?: boolean } = {},
+  {
+    kind = 'linear',
+    type = 'float32',
+    inverse = false,
+    size = SMALL,
+  }: { kind?: Kind; type?: Type; inverse?: boolean; size?: readonly number[] } = {},
 ): Case {
   const doubled = options.guidance?.type === 'classifier-free';
   const draws = options.algorithmType?.startsWith('sde-');
@@ -81,7 +92,7 @@ function solver(
     async run(seeds, threads) {
       const model = (x: Tensor, t: number) => network(x, t, kind === 'discrete' ? 0.01 : 10, doubled);
       const dpm = new DPMSolver(model, schedules[kind], { ...options, threads });
-      const x = start(seeds, type, kind === 'edm' ? 80 : 1);
+      const x = start(seeds, type, kind === 'edm' ? 80 : 1, size);
       const all: SampleOptions = { steps: 12, ...sample, ...(draws ? { seed: [...seeds] } : {}) };
       const { sample: end } = inverse ? await dpm.invert(x, all) : await dpm.sample(x, all);
       return end.data as Floats;
@@ -142,6 +153,16 @@ export const CASES: readonly Case[] = [
   solver('sde, float64', { algorithmType: 'sde-dpmsolver++' }, {}, { type: 'float64' }),
   solver('philox', { algorithmType: 'sde-dpmsolver++' }, { noise: 'philox' }),
   solver('inverted', {}, {}, { inverse: true }),
+  solver('large', {}, {}, { size: LARGE }),
+  solver(
+    'large, thresholded, guided',
+    { thresholding: true, guidance: { type: 'classifier-free', scale: 7.5 } },
+    {},
+    { size: LARGE },
+  ),
+  solver('large, sde', { algorithmType: 'sde-dpmsolver++' }, { steps: 6 }, { size: LARGE }),
+  solver('large, philox', { algorithmType: 'sde-dpmsolver++' }, { steps: 6, noise: 'philox' }, { size: LARGE }),
+  solver('large, adaptive', {}, { method: 'adaptive' }, { size: LARGE }),
   scheduler('DPMSolverMultistepScheduler', () => DPMSolverMultistepScheduler.fromConfig(STABLE)),
   scheduler('DPMSolverMultistepScheduler, karras', () =>
     DPMSolverMultistepScheduler.fromConfig({ ...STABLE, use_karras_sigmas: true }),
