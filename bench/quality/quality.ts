@@ -61,7 +61,8 @@ export interface Cell {
   outside: number;
   frechet: number;
   frechetError: number;
-  seconds: number;
+  /** Of the processor. */
+  cpuSeconds: number;
   /** What ended the runs of some pictures, which count as wrong. */
   failed?: string;
 }
@@ -170,7 +171,7 @@ async function measure(
   reference: Float32Array,
   features: Features,
   distance: FrechetDistance,
-): Promise<Omit<Cell, 'row' | 'name' | 'options' | 'guidance' | 'steps' | 'seconds' | 'failed'>> {
+): Promise<Omit<Cell, 'row' | 'name' | 'options' | 'guidance' | 'steps' | 'cpuSeconds' | 'failed'>> {
   const clamped = made.map(clamp);
   const verdicts = prompts.map((_, i) => judge(clamped.subarray(i * VALUES, (i + 1) * VALUES)));
   const right = prompts.map((prompt, i) => isRight(verdicts[i], prompt));
@@ -253,7 +254,7 @@ async function main() {
     group = `${guidance} ${steps}`;
     const reference = kept.get(guidance) ?? (await referencePictures(evaluator, guidance, hash));
     kept.set(guidance, reference);
-    const began = performance.now();
+    const began = process.cpuUsage();
     let made = new Float32Array(pictures * VALUES);
     let failed: string | undefined;
     if (row === REFERENCE) made = reference.slice();
@@ -266,7 +267,8 @@ async function main() {
       }
     }
     const measured = await measure(made, prompts, reference, features, distance);
-    const seconds = (performance.now() - began) / 1000;
+    const { user, system } = process.cpuUsage(began);
+    const cpuSeconds = (user + system) / 1e6;
     const { id, name, options } = row;
     write(hash, drawn, {
       row: id,
@@ -275,13 +277,13 @@ async function main() {
       guidance,
       steps,
       ...measured,
-      seconds,
+      cpuSeconds,
       ...(failed ? { failed } : {}),
     });
     console.log(
       `guidance ${guidance}, ${String(steps).padStart(3)}: ${name.padEnd(38)} right ${((100 * measured.right) / pictures).toFixed(1)}%, ` +
         `RMSE ${measured.rmse.toFixed(4)}, Frechet ${measured.frechet.toFixed(2)} (${measured.frechetError.toFixed(2)}), ` +
-        `${seconds.toFixed(0)} s${failed ? `; ${failed}` : ''}`,
+        `${cpuSeconds.toFixed(0)} s${failed ? `; ${failed}` : ''}`,
     );
   }
   console.log(`${evaluator.made} evaluations of a batch made, ${evaluator.found} found made`);
