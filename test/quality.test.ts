@@ -96,11 +96,11 @@ test('finds sets of one distribution near and sets of another far, by the interv
 });
 
 test('compares cells picture by picture', () => {
-  const cells = new Cells({ pictures: 100 } as Results);
+  const cells = new Cells({} as Results);
   const cell = (right: (i: number) => boolean) => {
     const bits = Buffer.alloc(13);
     for (let i = 0; i < 100; i++) if (right(i)) bits[i >> 3] |= 1 << (i & 7);
-    return { verdicts: bits.toString('base64') } as Cell;
+    return { pictures: 100, verdicts: bits.toString('base64') } as Cell;
   };
   // 30 are right in the first alone and 10 in the second: McNemar's variance of the difference is (40/100 - 0.2^2)/100.
   const { difference, error } = cells.difference(
@@ -109,7 +109,7 @@ test('compares cells picture by picture', () => {
   );
   assertClose([difference, error], [0.2, 1.96 * Math.sqrt(0.36 / 100)], { rtol: 1e-12 });
   // Wilson's interval of 60 in 100.
-  const { y, low, high } = cells.right({ right: 60 } as Cell);
+  const { y, low, high } = cells.right({ pictures: 100, right: 60 } as Cell);
   assertClose([y, low, high], [0.6, 0.502, 0.691], { atol: 1e-3 });
 });
 

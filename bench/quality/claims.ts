@@ -29,10 +29,6 @@ export class Cells {
     this.#results = results;
   }
 
-  get pictures(): number {
-    return this.#results.pictures;
-  }
-
   find(row: string, guidance: number, steps: number): Cell | undefined {
     return this.#results.cells.find((one) => one.row === row && one.guidance === guidance && one.steps === steps);
   }
@@ -45,17 +41,16 @@ export class Cells {
   }
 
   /** Share of right pictures, with an interval of 95% (Wilson's). */
-  right({ right }: Cell): { y: number; low: number; high: number } {
-    const n = this.pictures;
+  right({ right, pictures: n }: Cell): { y: number; low: number; high: number } {
     const [p, z] = [right / n, 1.96];
     const middle = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
     const half = (z / (1 + (z * z) / n)) * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
     return { y: p, low: middle - half, high: middle + half };
   }
 
-  /** By how much more of the pictures are right in `a` than in `b`, picture by picture, and 1.96 standard errors. */
+  /** By how much more of the pictures that both have are right in `a` than in `b`, one by one; 1.96 standard errors. */
   difference(a: Cell, b: Cell): { difference: number; error: number } {
-    const n = this.pictures;
+    const n = Math.min(a.pictures, b.pictures);
     const [x, y] = [Buffer.from(a.verdicts, 'base64'), Buffer.from(b.verdicts, 'base64')];
     let [more, less] = [0, 0];
     for (let i = 0; i < n; i++) {
@@ -95,7 +90,7 @@ function fewSteps(cells: Cells): Verdict {
     tests.push(best[0]!.some(({ difference }) => difference >= -0.02));
     const told = (one: (typeof best)[number]) => NUMBERS.map((n, i) => `${n}: ${points(one![i])}`).join(', ');
     parts.push(
-      `guidance ${guidance}: 200 evaluations ${percent(reference.right / cells.pictures)}; 2M ${told(best[0])}; as published ${told(best[1])}`,
+      `guidance ${guidance}: 200 evaluations ${percent(reference.right / reference.pictures)}; 2M ${told(best[0])}; as published ${told(best[1])}`,
     );
   }
   return {
