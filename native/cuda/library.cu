@@ -174,12 +174,13 @@ struct Stream {
   // any call may need: it never moves, and what a graph has captured it keeps (see CaptureEnd).
   uint32_t* workspace;
   bool capturing, workspace_captured;
-  // Page-locked memory for copies, kept for the next one.
+  // Page-locked memory for copies, kept for the next one: making and freeing it takes longer than most copies. A run
+  // begins with five of them, and ends with two.
   struct Stage {
     void* data;
     uint64_t bytes;
     bool busy;
-  } stages[2];
+  } stages[8];
 };
 Stream& Of(void* stream) { return *static_cast<Stream*>(stream); }
 
@@ -221,19 +222,29 @@ int StageTake(void* stream, uint64_t bytes, void** out) {
   Stream& s = Of(stream);
   const OnDevice scope(s.device);
   DPM_TRY(scope.error());
+  // The smallest that is large enough; otherwise one that has none yet, or the first, grows.
+  Stream::Stage* best = nullptr;
   for (Stream::Stage& stage : s.stages) {
     if (stage.busy) continue;
-    if (stage.bytes < bytes) {
-      if (stage.data) cudaFreeHost(stage.data);
-      stage = {};
-      DPM_TRY(Result(cudaHostAlloc(&stage.data, bytes, cudaHostAllocPortable)));
-      stage.bytes = bytes;
+    const bool fits = stage.bytes >= bytes;
+    if (!best || (fits != (best->bytes >= bytes) ? fits : fits ? stage.bytes < best->bytes : stage.bytes == 0)) {
+      best = &stage;
     }
-    stage.busy = true;
-    *out = stage.data;
-    return 0;
   }
-  return Result(cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocPortable));
+  if (!best) return Result(cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocPortable));
+  if (best->bytes < bytes || !best->data) {
+    if (best->data) cudaFreeHost(best->data);
+    *best = {};
+    // So that it does not grow a little each time; what is large is as large as it has to be.
+    uint64_t rounded = 4096;
+    while (rounded < bytes && rounded < uint64_t{1} << 26) rounded *= 2;
+    if (rounded < bytes) rounded = bytes;
+    DPM_TRY(Result(cudaHostAlloc(&best->data, rounded, cudaHostAllocPortable)));
+    best->bytes = rounded;
+  }
+  best->busy = true;
+  *out = best->data;
+  return 0;
 }
 int StageReturn(void* stream, void* memory) {
   for (Stream::Stage& stage : Of(stream).stages) {
