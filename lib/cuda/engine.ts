@@ -31,8 +31,9 @@ import { DeviceTensor, type DeviceType, type HostArray } from './tensor.js';
 
 /** What went to the card and back for a network on the host, and what came of it. */
 export interface Transfers {
-  /** Bytes to the card and from it: xT, rows and results included. */
+  /** Bytes to the card, xT and rows included. */
   uploaded: number;
+  /** Bytes from it, results included. */
   downloaded: number;
   /** Time that the run stood still for copies of the network's input and output. */
   milliseconds: number;

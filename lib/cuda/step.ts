@@ -220,12 +220,13 @@ function wrongLength(name: string, expected: string, tensor: DeviceTensor): Rang
 }
 
 /**
- * Queues the error of an adaptive step (Lu et al. 2022, "DPM-Solver", appendix C) of every sample,
+ * Queues the error of an adaptive step (Lu et al. 2022, arXiv 2206.00927: DPM-Solver-12 and -23) of every sample,
  * sqrt(mean(((high - low) / max(atol, rtol max(|low|, |previous|)))^2)), with the CPU's bits.
  *
- * @param low, high, previous float32 or float64, of one type and length
- * @param out float64, one number a sample
- * @param partial float64, working space of {@link errorNormSpace} numbers
+ * Of its tensors, low, high and previous are float32 or float64, of one type and length; out is float64, one number a
+ * sample; partial is float64, working space of {@link errorNormSpace} numbers.
+ *
+ * @throws TypeError, RangeError for tensors of another type or length
  */
 export function deviceErrorNorm(
   { low, high, previous, out, partial }: Record<'low' | 'high' | 'previous' | 'out' | 'partial', DeviceTensor>,

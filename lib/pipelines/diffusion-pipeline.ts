@@ -389,8 +389,17 @@ export class DiffusionPipeline extends Callable {
     };
   }
 
-  /** What a call does where it does not say: pixels, and the guidance scale. Sides are multiples of `multiple`. */
-  get defaults(): { width: number; height: number; multiple: number; guidance: number } {
+  /** What a call does where it does not say. */
+  get defaults(): {
+    /** Pixels a row. */
+    width: number;
+    /** Rows. */
+    height: number;
+    /** What either has to be a multiple of. */
+    multiple: number;
+    /** The scale of classifier-free guidance. */
+    guidance: number;
+  } {
     const { size, factor, patch, defaultGuidance } = this.#parts.limits;
     return { ...size, multiple: factor * patch, guidance: defaultGuidance };
   }

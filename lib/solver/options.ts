@@ -135,7 +135,16 @@ export interface DeviceSolverOptions
   /** As {@link SolverOptions.modelDtype}. */
   modelDtype?: Exclude<DeviceType, 'uint32'>;
   /** As {@link SolverOptions.guidance}; a gradient is queued as the network is. */
-  guidance?: GuidanceOption | { type: 'classifier'; scale: number; gradient?: DeviceModel };
+  guidance?:
+    | GuidanceOption
+    | {
+        /** With a gradient that is on the card. */
+        type: 'classifier';
+        /** s; finite. */
+        scale: number;
+        /** Of log p(condition | x) in x. */
+        gradient?: DeviceModel;
+      };
   /** As {@link SolverOptions.correctX0}: x0 is on the card, and what changes it is queued on `stream`. */
   correctX0?: (x0: DeviceTensor, t: number) => DeviceTensor;
   /** As {@link SolverOptions.correctXt}: x is on the card, and what changes it is queued on `stream`. */

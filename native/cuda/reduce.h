@@ -1,5 +1,6 @@
-// The error of an adaptive step (Lu et al. 2022, "DPM-Solver", appendix C), with native/cpu's order of summation: the
-// terms are made side by side, the sums taken one after the other, so that the bits are those of the CPU.
+// The error of an adaptive step (Lu et al. 2022, "DPM-Solver": DPM-Solver-12 and -23), with native/cpu's order of
+// summation: the terms are made side by side, the sums taken one after the other, so that the bits are those of the
+// CPU.
 #pragma once
 
 #include "body.h"
