@@ -138,16 +138,20 @@ async function measure(name: string, folder: string, prompt: string, count: numb
 }
 
 async function main() {
-  const results = [];
-  const shapes = `${root}/models/shapes`;
+  const results: Awaited<ReturnType<typeof measure>>[] = [];
+  const measured = async (...what: Parameters<typeof measure>) => {
+    results.push(await measure(...what));
+    // After each, so that what was measured stays where a run is stopped.
+    const how = { rounds, steps, batch, networkThreads: Number(values.threads) };
+    const report = { command: 'npm run bench:pipeline', machine: machine(), ...how, results };
+    writeFileSync(values.results, `${JSON.stringify(report, null, 2)}\n`);
+  };
   const prompt = 'a red circle on a blue background';
-  for (const count of [batch, 1]) results.push(await measure('shapes', shapes, prompt, count));
+  await measured('shapes', `${root}/models/shapes`, prompt, batch);
   for (const layout of ['sd', 'sdxl', 'sd3']) {
-    results.push(await measure(layout, `${root}/test/fixtures/models/${layout}`, 'red', batch));
+    await measured(layout, `${root}/test/fixtures/models/${layout}`, 'red', batch);
   }
-  const { threads, ...how } = { rounds, steps, batch, threads: Number(values.threads) };
-  const report = { command: 'npm run bench:pipeline', machine: machine(), ...how, networkThreads: threads, results };
-  writeFileSync(values.results, `${JSON.stringify(report, null, 2)}\n`);
+  await measured('shapes', `${root}/models/shapes`, prompt, 1);
 }
 
 main().catch((error) => {
