@@ -125,7 +125,7 @@ test('cancels, and keeps what is there', async () => {
   await page.waitForSelector('.pictures img');
   await page.click('#cancel');
   await reaches('a', 'cancelled');
-  assert.match((await page.textContent('.status')) ?? '', /^Cancelled after \d+ steps?, after /);
+  assert.match((await page.textContent('.status')) ?? '', /^Cancelled after \d+ steps? and [\d.]+ s$/);
   assert.ok((await pictures('a')).length > 0);
   assert.is(await page.isVisible('#cancel'), false);
   assert.is(await page.evaluate(() => document.activeElement?.id), 'run');
@@ -136,7 +136,7 @@ test('compares two settings with the same noise', async () => {
   await open('#prompt=a+green+star+on+a+white+background&seed=5&count=2&steps=6');
   await page.locator('label:has(#compare)').click();
   assert.is(await page.inputValue('[name="b.solver"]'), 'ddim');
-  await page.fill('[name="b.steps"]', '6');
+  assert.is(await page.inputValue('[name="b.steps"]'), '6');
   await page.click('#run');
   await reaches('a', 'done');
   await reaches('b', 'done');
@@ -233,6 +233,16 @@ test('fits a phone, in light and dark, and moves nothing where motion is unwante
     await reaches('b', 'done');
     const [content, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(content <= view, `${content} pixels at a width of ${view}`);
+    const wide = await page.$$eval('.panel :is(input, select, textarea, button, summary, label)', (controls) =>
+      controls
+        .filter((one) => {
+          const around = one.closest('fieldset.side, .panel')?.getBoundingClientRect();
+          // What starts and stops is at the foot of the window.
+          return !one.closest('.actions') && around && one.getBoundingClientRect().right > around.right + 1;
+        })
+        .map((one) => one.outerHTML.slice(0, 80)),
+    );
+    assert.equal(wide, [], `controls that stick out at a width of ${width}`);
     const small = await page.$$eval('button:not([hidden]), select, input[type=number]', (controls) =>
       controls.map((control) => control.getBoundingClientRect().height).filter((height) => height > 0 && height < 24),
     );

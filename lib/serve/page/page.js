@@ -147,16 +147,23 @@ function stop() {
   $('run').textContent = 'Cancelling…';
 }
 
-/** Waits for a server that has gone. */
+/** Waits for a server that has gone, or is not ready yet. */
 async function watch() {
   if (watching) return;
   watching = true;
-  banner('The server does not answer. This page keeps its settings and tries again every two seconds.');
-  say('The server does not answer');
-  while (!(await ask('/api/status'))?.ready) await pause(2000);
+  for (let told = ''; ; await pause(2000)) {
+    const status = await ask('/api/status');
+    if (status?.ready) break;
+    const text = status
+      ? 'The server is loading its model.'
+      : 'The server does not answer. This page keeps its settings and tries again every two seconds.';
+    banner(text);
+    if (text !== told) say(text);
+    told = text;
+  }
   watching = false;
   banner('');
-  say('The server is back');
+  say('The server is ready');
   if (!server) await greet();
 }
 

@@ -134,7 +134,7 @@ export class Pane {
     this.#progress(1);
     const [from, to] = [seeds[0], seeds[seeds.length - 1]];
     this.#figures([
-      ['evaluations a picture (NFE)', String(nfe)],
+      ['evaluations (NFE)', String(nfe)],
       ['per network call', `${format(timings.networkMs)} ms`],
       ['per solver step', `${format(timings.stepMs)} ms`],
       ['in all', `${format(timings.totalMs / 1000)} s`],
@@ -185,7 +185,7 @@ export class Pane {
 
   cancelled() {
     const steps = this.#steps.length;
-    const seconds = this.#begun ? `, after ${format((performance.now() - this.#begun) / 1000)} s` : '';
+    const seconds = this.#begun ? ` and ${format((performance.now() - this.#begun) / 1000)} s` : '';
     this.#set('cancelled', steps === 0 ? 'Cancelled' : `Cancelled after ${plural(steps, 'step')}${seconds}`);
     this.#bar();
     this.#offerSteps();

@@ -6,6 +6,9 @@ const shared = ['prompt', 'negativePrompt', 'seed', 'count', 'width', 'height'];
 const each = ['solver', 'order', 'steps', 'guidance', 'thresholding', 'method', 'skipType', 'denoiseToZero'];
 
 export class Settings {
+  /** Has somebody, or a link, said what B is? */
+  #chosen = false;
+
   constructor(form) {
     this.form = form;
     this.sides = { a: this.#addSide('a'), b: this.#addSide('b') };
@@ -16,9 +19,11 @@ export class Settings {
       for (const [name, side] of Object.entries(this.sides)) {
         side.querySelector('.tag').textContent = this.compare.checked ? name.toUpperCase() : '';
       }
-      // The same twice would be no comparison.
-      if (this.compare.checked && JSON.stringify(this.read('a')) === JSON.stringify(this.read('b'))) {
-        this.#set('b', 'solver', this.read('a').solver === 'ddim' ? 'dpmsolver++' : 'ddim');
+      // B begins as A does, but for the solver: the same twice would be no comparison.
+      if (this.compare.checked && !this.#chosen) {
+        for (const name of each) this.#set('b', name, this.#value('a', name));
+        this.#set('b', 'solver', this.#value('a', 'solver') === 'ddim' ? 'dpmsolver++' : 'ddim');
+        this.#chosen = true;
       }
       this.refresh();
     });
@@ -45,6 +50,13 @@ export class Settings {
 
   #control(side, name) {
     return this.form.elements[side ? `${side}.${name}` : name];
+  }
+
+  /** What stands in a control, as a string; '' for what is off. */
+  #value(side, name) {
+    const control = this.#control(side, name);
+    if (control.type === 'checkbox') return control.checked ? '1' : '';
+    return control.value;
   }
 
   #set(side, name, value) {
@@ -149,8 +161,7 @@ export class Settings {
     for (const name of shared) if (this.#control('', name).value !== '') pairs.set(name, this.#control('', name).value);
     for (const side of this.compare.checked ? ['a', 'b'] : ['a']) {
       for (const name of each) {
-        const control = this.#control(side, name);
-        const value = control.type === 'checkbox' ? (control.checked ? '1' : '') : control.value;
+        const value = this.#value(side, name);
         if (value !== '') pairs.set(side === 'a' ? name : `b.${name}`, value);
       }
     }
@@ -163,6 +174,7 @@ export class Settings {
     if ([...pairs].length === 0) return false;
     for (const name of shared) if (pairs.has(name)) this.#set('', name, pairs.get(name));
     const compare = [...pairs.keys()].some((key) => key.startsWith('b.'));
+    if (compare) this.#chosen = true;
     for (const side of compare ? ['a', 'b'] : ['a']) {
       for (const name of each) {
         const key = side === 'a' ? name : `b.${name}`;

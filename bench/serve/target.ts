@@ -1,0 +1,15 @@
+// The server that bench/serve/attack.ts attacks: tells its port, and its memory when it is asked.
+import { fileURLToPath } from 'node:url';
+import { startServer } from '../../lib/serve/server.js';
+
+const folder = fileURLToPath(new URL('../../test/fixtures/models/constant', import.meta.url));
+const { url, close } = await startServer({ folder, port: 0, limits: { headSeconds: 2, requestSeconds: 3 } });
+process.on('message', (message) => {
+  if (message === 'end') close().then(() => process.exit(0));
+  else {
+    for (let i = 0; i < 4; i++) globalThis.gc?.();
+    const { rss, heapUsed } = process.memoryUsage();
+    process.send!({ resident: rss, heap: heapUsed });
+  }
+});
+process.send!(Number(new URL(url).port));
