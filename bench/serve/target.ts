@@ -12,4 +12,6 @@ process.on('message', (message) => {
     process.send!({ resident: rss, heap: heapUsed });
   }
 });
+// Whoever attacks may be ended in the middle of it.
+process.on('disconnect', () => process.exit());
 process.send!(Number(new URL(url).port));
