@@ -1,5 +1,5 @@
 // What the modules of figures share: the results they read, and Markdown tables.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 /** What a module draws: files for docs/figures and tables for the markers in README.md and docs/. */
 export interface Rendered {
@@ -12,6 +12,11 @@ export interface Rendered {
 /** The parsed bench/results/NAME.json. */
 export function results<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(`../results/${name}.json`, import.meta.url), 'utf8')) as T;
+}
+
+/** The same, or nothing where nothing has been measured yet. */
+export function optional<T>(name: string): T | undefined {
+  return existsSync(new URL(`../results/${name}.json`, import.meta.url)) ? results<T>(name) : undefined;
 }
 
 /** A Markdown table; numbers stand at the right. */

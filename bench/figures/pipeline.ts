@@ -1,5 +1,5 @@
 // Where the time of a sampling run goes: bench/results/pipeline.json.
-import { type Rendered, results, table } from './data.js';
+import { optional, type Rendered, table } from './data.js';
 import { bars } from './plot.js';
 
 interface Spread {
@@ -33,7 +33,11 @@ const title: Record<string, string> = {
 };
 
 export function render(): Rendered {
-  const measured = results<Results>('pipeline');
+  const measured = optional<Results>('pipeline');
+  if (!measured) {
+    const names = ['pipeline-machine', 'pipeline', 'pipeline-tiny', 'pipeline-apart'];
+    return { svgs: {}, tables: Object.fromEntries(names.map((name) => [name, 'Not measured yet.'])) };
+  }
   const ms = ({ median, low, high }: Spread) => `${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
   const share = ({ median, low, high }: Spread) =>
     `${(100 * median).toFixed(2)}% (${(100 * low).toFixed(2)} to ${(100 * high).toFixed(2)})`;

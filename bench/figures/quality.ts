@@ -1,8 +1,7 @@
 // Pictures of the embedded network: bench/results/quality.json, panel.json and pipeline.json.
-import { existsSync } from 'node:fs';
 import { Cells, type Cost, type Panel as PanelResults, slope, verdicts } from '../quality/claims.js';
 import type { Cell, Results } from '../quality/quality.js';
-import { type Rendered, results, table } from './data.js';
+import { optional, type Rendered, table } from './data.js';
 import { bars, type Color, type Panel, plot, type Point, type Series } from './plot.js';
 
 /** Rows in the order of legends; DDIM, which all are compared with, is drawn in the colour of what is secondary. */
@@ -21,13 +20,15 @@ const STYLE: Record<string, { name: string; color: Color; marker?: Series['marke
 const TICKS = [5, 6, 8, 10, 12, 15, 20, 50];
 const GUIDANCES = [1, 3, 8];
 
-const optional = <T>(name: string): T | undefined =>
-  existsSync(new URL(`../results/${name}.json`, import.meta.url)) ? results<T>(name) : undefined;
-
 type Take = (cell: Cell) => Point;
 
+const NONE: Results = {
+  ...{ command: '', machine: {} as Results['machine'], model: '', pictures: 0, prompts: 0, cells: [] },
+  drawn: { frechet: 0, frechetError: 0, count: 0 },
+};
+
 export function render(): Rendered {
-  const measured = results<Results>('quality');
+  const measured = optional<Results>('quality') ?? NONE;
   const cells = new Cells(measured);
   const pipeline = optional<{ results: { name: string; pictures: number; rows: Cost[] }[] }>('pipeline');
   const costs = pipeline?.results.find(({ name }) => name === 'shapes')?.rows;
@@ -194,5 +195,6 @@ export function render(): Rendered {
       ({ frechet, frechetError }) => `${frechet.toFixed(1)} ± ${(1.96 * frechetError).toFixed(1)}`,
     );
   }
-  return { svgs, tables };
+  if (measured === NONE) tables['quality-model'] = 'Not measured yet.';
+  return { svgs: measured === NONE ? {} : svgs, tables };
 }
