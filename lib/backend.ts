@@ -6,6 +6,7 @@ import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worke
 import { addonPath, load, packageRoot } from './loader.js';
 import { instantiate } from './wasm/napi.js';
 
+/** What computes: the native addon, or its sources compiled to WebAssembly. */
 export type Backend = 'native' | 'wasm';
 
 /** @internal */

@@ -37,8 +37,9 @@ export function load<Addon>(root: string = packageRoot()): Addon {
  * @internal
  */
 export function addonPath(root: string = packageRoot()): string {
-  const resolver = requireFrom()('node-gyp-build') as { resolve(root: string): string };
   try {
+    // In a bundle that, too, may be missing.
+    const resolver = requireFrom()('node-gyp-build') as { resolve(root: string): string };
     return resolver.resolve(root);
   } catch (cause) {
     throw failure(root, `there is none for ${machine()} in ${process.env.DPM_SOLVER_PREBUILD || root}`, cause);

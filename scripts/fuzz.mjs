@@ -46,7 +46,13 @@ if (wanted('native')) {
   await run(
     target,
     [
-      ...[corpus, ...(existsSync(known) ? [known] : []), '-max_len=600', '-len_control=0', `-max_total_time=${seconds}`],
+      ...[
+        corpus,
+        ...(existsSync(known) ? [known] : []),
+        '-max_len=600',
+        '-len_control=0',
+        `-max_total_time=${seconds}`,
+      ],
       ...['-print_final_stats=1', `-artifact_prefix=${out}/`],
     ],
     { env: { ...process.env, ASAN_OPTIONS: 'allocator_may_return_null=1:detect_leaks=0' } },

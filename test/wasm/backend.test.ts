@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert';
 import { choose } from '../../lib/backend.js';
 import { inChild } from '../native/children.js';
 import { assertThrows } from '../support.js';
+import type { Results } from './scenario.js';
 import { wasmFile } from './support.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -85,18 +86,18 @@ tests('neither: an error that says what to do', () => {
 });
 
 test('whole runs have the same bits, solvers, schedulers and noise', async () => {
-  const results: Record<string, unknown>[] = [];
+  const results: Results[] = [];
   for (const backend of ['native', 'wasm']) {
     const { code, output, errors } = await inChild(new URL('./children/scenario.ts', import.meta.url), {
       env: { DPM_SOLVER_BACKEND: backend },
     });
     assert.is(code, 0, errors);
     assert.not.match(errors, 'DpmSolverWarning');
-    const { info, runs } = JSON.parse(output) as { info: { backend: string }; runs: Record<string, unknown> };
+    const { info, runs } = JSON.parse(output) as { info: { backend: string }; runs: Results };
     assert.is(info.backend, backend);
     results.push(runs);
   }
-  assert.ok(Object.keys(results[0]!).length >= 20);
+  assert.ok(Object.keys(results[0]!.runs).length >= 20 && Object.keys(results[0]!.addon).length >= 9);
   assert.equal(results[1], results[0]);
 });
 

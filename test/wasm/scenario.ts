@@ -1,5 +1,8 @@
 // Runs of everything that computes, the same program for every build: in Node, in an installed package, in a bundle and
-// in a browser. It uses nothing but the package, and says what came out as one number for each run.
+// in a browser. It uses nothing but the package.
+//
+// What the addon computes has the same bits everywhere. Schedules and grids are JavaScript, whose Math.exp and Math.pow
+// have other last bits in other engines: whole runs are the same to the bit only where the engine is.
 type Package = typeof import('../../lib/wasm.js');
 type Floats = Float32Array | Float64Array;
 
@@ -24,9 +27,20 @@ function network(x: { data: ArrayLike<number>; dims: readonly number[]; type?: s
   return { data: out, dims: [...dims], ...(type ? { type } : {}) };
 }
 
-/** Name of the run -> what it gave. */
-export async function scenario(dpm: Package): Promise<Record<string, string>> {
+export interface Results {
+  /** Steps, rows and noise: hashes. */
+  addon: Record<string, string>;
+  /** Whole runs: hashes. */
+  runs: Record<string, string>;
+  /** The first numbers of each run's result. */
+  numbers: Record<string, number[]>;
+}
+
+/** Each by the name of what was run. */
+export async function scenario(dpm: Package): Promise<Results> {
   const results: Record<string, string> = {};
+  const numbers: Record<string, number[]> = {};
+  const first = (data: ArrayLike<number>) => Array.from({ length: 16 }, (_, i) => data[i]);
   const schedule = dpm.NoiseSchedule.discrete({ betas: dpm.betas('scaled_linear') });
   const runs: [string, object, object][] = [
     ['2M', {}, { steps: 9 }],
@@ -45,6 +59,7 @@ export async function scenario(dpm: Package): Promise<Record<string, string>> {
         ...sampling,
         intermediates: true,
       } as never);
+      numbers[`${name}, ${type}`] = first(sample.data as Floats);
       results[`${name}, ${type}`] = hash([sample, ...intermediates!].map(({ data }) => data as Floats));
     }
   }
@@ -66,7 +81,35 @@ export async function scenario(dpm: Package): Promise<Record<string, string>> {
     scheduler.setTimesteps(7);
     let x: unknown = dpm.randn([1, 4, 8, 8], { seed: 4 });
     for (const t of scheduler.timesteps) x = scheduler.step(network(x as never, Number(t)) as never, t, x as never);
+    numbers[name] = first((x as { data: Floats }).data);
     results[name] = hash([(x as { data: Floats }).data]);
+  }
+  return { addon: addonAlone(dpm), runs: results, numbers };
+}
+
+function addonAlone(dpm: Package): Record<string, string> {
+  const results: Record<string, string> = {};
+  const node = (lambda: number, alpha: number, sigma: number) => ({ alpha, sigma, lambda });
+  const nodes = [node(-1, 0.345, 0.9386), node(-0.25, 0.614, 0.7892), node(0.5, 0.8549, 0.5188)];
+  const rows = new Float64Array(2 * dpm.ROW.length);
+  for (const index of [0, 1]) {
+    const [d1, base, target] = nodes;
+    const update = { method: 'multistep', form: 'data', order: 2, target, base, nodes: [base, d1] } as const;
+    const statuses = [dpm.predictionRow(rows, index, 'noise', 'data', base), dpm.updateRow(rows, index, update)];
+    if (statuses.some((status) => status !== dpm.STATUS.ok)) throw new Error(`statuses ${statuses}`);
+  }
+  results['a row'] = hash([rows]);
+  for (const type of ['float32', 'float64'] as const) {
+    const tensors = [1, 2, 3].map((seed) => dpm.randn([2, 3001], { seed, type }).data as Floats);
+    results[`torch noise, ${type}`] = hash(tensors);
+    for (const transform of [0, 1, 2]) {
+      for (const index of [0, 1]) rows.set([transform, 0.9, 0.5, 3], index * dpm.ROW.length + dpm.ROW.transform);
+      const [x, m, d1] = tensors;
+      const [d0, out] = [x.slice(), x.slice()];
+      const next = new Uint16Array(x.length);
+      dpm.step(rows, { x, m, base: x, d1, d0, out, next }, { batch: 2 });
+      results[`a step, transform ${transform}, ${type}`] = hash([d0, out, next]);
+    }
   }
   return results;
 }
