@@ -4,16 +4,25 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The package's root, seen from lib/ as well as from dist/. */
-const packageRoot = fileURLToPath(new URL('..', import.meta.url));
+/**
+ * The package's root, seen from lib/ as well as from dist/. In a bundle it is some other folder, or unknown, which is no
+ * error until something is looked for there.
+ * @internal
+ */
+export function packageRoot(): string {
+  return import.meta.url ? fileURLToPath(new URL('..', import.meta.url)) : process.cwd();
+}
+
+// In a bundle of CommonJS modules there is no import.meta.url.
+const requireFrom = () => createRequire(import.meta.url || join(process.cwd(), 'package.json'));
 
 /**
  * The addon: build/Release/*.node, else prebuilds/<platform>-<arch>/, below `root`, or below DPM_SOLVER_PREBUILD where
  * that is set. Throws an Error that says what to do on this machine where there is none, or where it cannot be loaded.
  * @internal
  */
-export function load<Addon>(root: string = packageRoot): Addon {
-  const require = createRequire(import.meta.url);
+export function load<Addon>(root: string = packageRoot()): Addon {
+  const require = requireFrom();
   const path = addonPath(root);
   try {
     return require(path) as Addon;
@@ -27,9 +36,10 @@ export function load<Addon>(root: string = packageRoot): Addon {
  * The file that `load` takes.
  * @internal
  */
-export function addonPath(root: string = packageRoot): string {
-  const resolver = createRequire(import.meta.url)('node-gyp-build') as { resolve(root: string): string };
+export function addonPath(root: string = packageRoot()): string {
   try {
+    // In a bundle that, too, may be missing.
+    const resolver = requireFrom()('node-gyp-build') as { resolve(root: string): string };
     return resolver.resolve(root);
   } catch (cause) {
     throw failure(root, `there is none for ${machine()} in ${process.env.DPM_SOLVER_PREBUILD || root}`, cause);
@@ -61,7 +71,11 @@ function failure(root: string, what: string, cause: unknown): Error {
       '- If you have it built elsewhere, let DPM_SOLVER_PREBUILD name the folder above its build or prebuilds.',
     );
   }
-  if (!checkout) {
+  if (!existsSync(join(root, 'native'))) {
+    lines.push(
+      "- If this is a bundle, import 'dpm-solver/linux-x64' or whichever platform it is for, or 'dpm-solver/wasm'.",
+    );
+  } else if (!checkout) {
     lines.push('- If node_modules came from another machine or container, install it again on this one: npm ci');
   }
   return new Error(lines.join('\n'), { cause });

@@ -1,6 +1,6 @@
 // The only file that knows the addon, and the public module `dpm-solver/native`: the fused step for those who bring
 // their own loop.
-import { load } from './loader.js';
+import { type Backend, open } from './backend.js';
 
 export {
   type Form,
@@ -65,8 +65,18 @@ interface Addon {
   [name: string]: unknown;
 }
 
-/** @internal */
-export const addon: Addon = load<Addon>();
+/**
+ * The addon, opened when it is first used: its functions are then copied here, so that later calls find them at once.
+ * @internal
+ */
+export const addon: Addon = Object.create(
+  new Proxy(Object.prototype, {
+    get(_, name) {
+      Object.assign(addon, open().exports);
+      return Object.hasOwn(addon, name) ? addon[name as string] : undefined;
+    },
+  }),
+);
 
 /** Bits of the `flags` argument of the addon's step; higher ones say which buffers are absent. @internal */
 export const CHECK_FINITE = 1;
@@ -223,14 +233,21 @@ export function convert(from: NetworkArray, to: NetworkArray): void {
   addon.convert(from, to);
 }
 
+export type { Backend };
+
 /** What the step runs on. */
 export function info(): {
-  /** The instruction set in use: `'avx512'`, `'avx2'`, `'sse2'` or `'neon'`. DPM_SOLVER_SIMD chooses another one. */
+  /** The native addon, or its sources compiled to WebAssembly. DPM_SOLVER_BACKEND insists on one. */
+  backend: Backend;
+  /**
+   * The instruction set in use: `'avx512'`, `'avx2'`, `'sse2'`, `'neon'` or, in WebAssembly, `'simd128'`.
+   * DPM_SOLVER_SIMD chooses another one.
+   */
   simd: string;
   /** Those that this processor has. */
   simdAvailable: string[];
-  /** Processors that this process may use. */
+  /** Processors that this process may use; one in WebAssembly. */
   threads: number;
 } {
-  return addon.info();
+  return { backend: open().backend, ...addon.info() };
 }

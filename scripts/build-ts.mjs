@@ -1,14 +1,61 @@
-// Compiles lib/ to dist/ (JavaScript and declarations), copies the page as it is, and makes the command line executable.
+// Compiles lib/ to dist/ (JavaScript and declarations), copies the page as it is, makes the command line executable, and
+// adds what no compiler makes: the entry points that name one prebuilt addon, and dist/wasm.js, the bundle that runs
+// anywhere.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { PLATFORMS } from './platforms.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const dist = `${root}/dist`;
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-rmSync(`${root}/dist`, { recursive: true, force: true });
+rmSync(dist, { recursive: true, force: true });
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
 if (status !== 0) process.exit(status ?? 1);
-cpSync(`${root}/lib/serve/page`, `${root}/dist/serve/page`, { recursive: true });
-const main = `${root}/dist/cli/main.js`;
+cpSync(`${root}/lib/serve/page`, `${dist}/serve/page`, { recursive: true });
+const main = `${dist}/cli/main.js`;
 if (existsSync(main)) chmodSync(main, 0o755);
+
+// Bundlers follow a literal require(), which is CommonJS, and copy the file that it names.
+mkdirSync(`${dist}/platforms`);
+for (const { name, file } of PLATFORMS) {
+  writeFileSync(`${dist}/platforms/${name}.cjs`, `module.exports = require('../../${file}');\n`);
+  writeFileSync(
+    `${dist}/platforms/${name}.js`,
+    `import addon from './${name}.cjs';\nimport { provide } from '../backend.js';\n\nprovide(addon);\nexport default addon;\n`,
+  );
+  writeFileSync(
+    `${dist}/platforms/${name}.d.ts`,
+    `/** The native addon for ${name}, which importing this module makes dpm-solver use. */\n` +
+      'declare const addon: Record<string, unknown>;\nexport default addon;\n',
+  );
+}
+
+const wasm = `${root}/prebuilds/wasm/dpm-solver.wasm`;
+await build({
+  entryPoints: [`${dist}/wasm.js`],
+  outfile: `${dist}/wasm.js`,
+  allowOverwrite: true,
+  bundle: true,
+  format: 'esm',
+  platform: 'neutral',
+  target: 'es2022',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  define: { DPM_SOLVER_WASM: JSON.stringify(existsSync(wasm) ? readFileSync(wasm).toString('base64') : '') },
+  plugins: [
+    {
+      name: 'backend',
+      setup({ onResolve }) {
+        onResolve({ filter: /^\.\/backend\.js$/ }, ({ importer }) =>
+          importer.endsWith('native.js') ? { path: `${dist}/wasm/backend.js` } : undefined,
+        );
+      },
+    },
+  ],
+});
+rmSync(`${dist}/wasm.js.map`, { force: true });

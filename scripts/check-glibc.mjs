@@ -1,6 +1,7 @@
 // Fails when a shared object needs newer system libraries than the oldest that Node's own binaries support:
 // glibc 2.28 and GCC 8's libstdc++ (RHEL 8, Debian 10). Usage: node scripts/check-glibc.mjs [file...]
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 
 const limits = { GLIBC: [2, 28], GLIBCXX: [3, 4, 25], CXXABI: [1, 3, 11] };
 
@@ -14,7 +15,7 @@ if (process.platform !== 'linux') {
 
 let failed = false;
 for (const file of files) {
-  const { status, stdout, stderr, error } = spawnSync('objdump', ['-T', file], { encoding: 'utf8' });
+  const { status, stdout, stderr, error } = spawnSync(objdump(file), ['-T', file], { encoding: 'utf8' });
   if (status !== 0) {
     console.error(`check-glibc: ${error?.message ?? stderr.trim()}`);
     process.exit(1);
@@ -36,6 +37,13 @@ for (const file of files) {
 if (failed) {
   console.error('Avoid these functions, or ask for their old versions in native/compat/glibc.h.');
   process.exit(1);
+}
+
+/** Debian's objdump knows its own machine; cross compilers come with one for theirs. */
+function objdump(file) {
+  const EM_AARCH64 = 183;
+  const foreign = process.arch !== 'arm64' && readFileSync(file).readUInt16LE(18) === EM_AARCH64;
+  return foreign ? 'aarch64-linux-gnu-objdump' : 'objdump';
 }
 
 function compare(a, b) {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { PLATFORMS } from '../scripts/platforms.mjs';
 
 interface Manifest {
   type: string;
@@ -26,6 +27,9 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 const entries = Object.entries(manifest.exports).filter(
   (entry): entry is [string, { types: string; default: string }] => typeof entry[1] !== 'string',
 );
+// Those that name one prebuilt addon each have no source: scripts/build-ts.mjs writes them.
+const isPlatform = (name: string) => PLATFORMS.some((platform) => name === `./${platform.name}`);
+const modules = entries.filter(([name]) => !isPlatform(name));
 const pack = suite('package');
 // `npm test` runs on a checkout where `npm ci` has built dist; someone at work on lib may be without.
 const built = existsSync(join(root, 'dist')) ? pack : pack.skip;
@@ -39,6 +43,17 @@ pack('runs nothing on the machine of those who install it', () => {
   for (const script of ['preinstall', 'install', 'postinstall']) assert.not.ok(script in manifest.scripts, script);
   assert.is(manifest.gypfile, false);
   assert.not.ok(manifest.files.includes('binding.gyp'));
+});
+
+pack('has no script called build, before which npm would run prebuild', () => {
+  assert.not.ok('build' in manifest.scripts);
+});
+
+pack('has an export for each platform that has a prebuilt addon', () => {
+  assert.equal(
+    entries.map(([name]) => name).filter(isPlatform),
+    PLATFORMS.map(({ name }) => `./${name}`),
+  );
 });
 
 pack('is known as a Node-API addon to cmake-js, which would download headers otherwise', () => {
@@ -55,7 +70,7 @@ pack('needs neither onnxruntime-node nor the tools of development', () => {
 });
 
 pack('names each source of an export', () => {
-  for (const [name, { types, default: file }] of entries) {
+  for (const [name, { types, default: file }] of modules) {
     const source = file.replace('./dist/', 'lib/').replace(/\.js$/, '.ts');
     assert.ok(existsSync(join(root, source)), `${name}: ${source} is missing`);
     assert.is(types, file.replace(/\.js$/, '.d.ts'), name);
@@ -78,7 +93,7 @@ cli('has a command line that starts with #! and can be executed', () => {
 });
 
 built('can be imported and required, by its name', () => {
-  const names = entries.map(([name]) => name.replace('.', 'dpm-solver'));
+  const names = modules.map(([name]) => name.replace('.', 'dpm-solver'));
   const imports = names.map((name) => `await import('${name}');`).join(' ');
   run(['--input-type=module', '-e', imports]);
   // require() refuses a module with a top-level await anywhere below it.

@@ -17,11 +17,12 @@ export const info = defineCommand({
       console.log(JSON.stringify(found));
       return;
     }
-    const { version, node, platform, addon, simd, simdAvailable, threads, onnxruntime, devices, cuda } = found;
+    const { version, node, platform, backend, addon, simd, simdAvailable, threads, onnxruntime, devices, cuda } = found;
     const lines = [
       ['dpm-solver', version],
       ['node', `${node} on ${platform}`],
-      ['addon', addon],
+      ['backend', backend],
+      ['addon', addon ?? 'in the bundle'],
       ['simd', `${simd} (available: ${simdAvailable.join(', ')})`],
       ['threads', String(threads)],
       [
@@ -38,7 +39,7 @@ export const info = defineCommand({
 async function collect() {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   // Imported here, so that `--help` works where the addon is missing, and the loader's advice comes as a message.
-  const { addonPath } = await import('../loader.js');
+  const { open } = await import('../backend.js');
   const native = await import('../native.js');
   const { devices } = await import('../index.js');
   const { cudaInfo } = await import('../cuda/info.js');
@@ -46,7 +47,8 @@ async function collect() {
     version: version as string,
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
-    addon: addonPath(),
+    /** The file of the addon, or of the WebAssembly build. */
+    addon: open().path,
     ...native.info(),
     onnxruntime: await onnxruntime(),
     devices: devices(),

@@ -54,16 +54,11 @@ std::string Describe(napi_env env, napi_value value) {
     case napi_boolean:
       return "a boolean";
     case napi_number: {
-      double number = 0;
-      napi_get_value_double(env, value, &number);
-      if (std::isnan(number)) return "NaN";
-      if (std::isinf(number)) return number > 0 ? "Infinity" : "-Infinity";
-      char text[32];
-      int digits = 15;
-      do {
-        std::snprintf(text, sizeof text, "%.*g", digits, number);
-      } while (std::strtod(text, nullptr) != number && ++digits <= 17);
-      return text;
+      napi_value text = nullptr;
+      char characters[32] = "";
+      napi_coerce_to_string(env, value, &text);
+      napi_get_value_string_utf8(env, text, characters, sizeof characters, nullptr);
+      return characters;
     }
     case napi_string:
       return Quote(env, value);
@@ -135,9 +130,9 @@ bool ReadInteger(napi_env env, napi_value value, const char* name, double low, d
   double number = 0;
   if (!ReadNumber(env, value, name, &number)) return false;
   if (!(number >= low && number <= high) || number != std::floor(number)) {
-    char range[96];
-    std::snprintf(range, sizeof range, "Expected an integer from %.0f to %.0f for ", low, high);
-    ThrowRange(env, range + std::string(name) + " but received " + Describe(env, value));
+    const auto whole = [](double bound) { return std::to_string(static_cast<int64_t>(bound)); };
+    ThrowRange(env, "Expected an integer from " + whole(low) + " to " + whole(high) + " for " + name +
+                        " but received " + Describe(env, value));
     return false;
   }
   *out = static_cast<int64_t>(number);

@@ -42,7 +42,7 @@ constexpr int kFlagCheckFinite = 1, kFlagDoubled = 2, kFlagAbsent = 2;
 constexpr int kFlagNoScratch = 1 << (kFlagAbsent + kArgCount - kArgX), kMostFlags = 2 * kFlagNoScratch - 1;
 constexpr double kMostElements = 9007199254740991.0;
 
-std::string Size(size_t n) { return std::to_string(n); }
+std::string Size(uint64_t n) { return std::to_string(n); }
 
 std::string LengthMessage(const char* name, const std::string& expected, size_t received) {
   return "Expected " + expected + " elements for " + name + " but received " + Size(received);
@@ -120,7 +120,9 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   const size_t row_count = rows.length / kRowLength;
-  if (static_cast<size_t>(first) > row_count || static_cast<size_t>(batch) > row_count - static_cast<size_t>(first)) {
+  // In 64 bits: a size may have 32.
+  if (static_cast<uint64_t>(first) > row_count ||
+      static_cast<uint64_t>(batch) > row_count - static_cast<size_t>(first)) {
     ThrowRange(env, "Expected rows for samples " + Size(first) + " to " + Size(first + batch - 1) + " of " +
                         std::to_string(kRowLength) + " numbers each for rows but received " + Size(rows.length) +
                         " numbers");

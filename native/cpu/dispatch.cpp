@@ -65,6 +65,8 @@ Available Detect() {
   if (avx512) available.Add(KernelsAvx512());
   if (avx2) available.Add(KernelsAvx2());
   available.Add(KernelsSse2());
+#elif defined(__wasm__)
+  available.Add(KernelsSimd128());
 #else
   available.Add(KernelsNeon());
 #endif
@@ -78,7 +80,11 @@ const Available& Tables() {
 
 const Kernels* Choose() {
   const Available& available = Tables();
-  const char* wanted = std::getenv("DPM_SOLVER_SIMD");
+#if defined(__wasm__)
+  const char* const wanted = nullptr;  // there is but one, and no environment
+#else
+  const char* const wanted = std::getenv("DPM_SOLVER_SIMD");
+#endif
   for (int i = 0; wanted && i < available.count; ++i) {
     if (std::strcmp(wanted, available.names[i]) == 0) return available.tables[i];
   }

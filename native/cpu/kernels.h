@@ -104,6 +104,7 @@ const Kernels* KernelsSse2();
 const Kernels* KernelsAvx2();
 const Kernels* KernelsAvx512();
 const Kernels* KernelsNeon();
+const Kernels* KernelsSimd128();
 
 // The best table for this processor, or the one that DPM_SOLVER_SIMD asks for where the processor has it.
 const Kernels& ActiveKernels();

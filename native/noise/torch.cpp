@@ -140,12 +140,12 @@ void TorchSeed(uint32_t* state, uint32_t seed_low, uint32_t) {
 void TorchRandn(uint32_t* state, float* out, size_t n) { Randn(state, out, n); }
 void TorchRandn(uint32_t* state, double* out, size_t n) { Randn(state, out, n); }
 
-void TorchSkip(uint32_t* state, size_t n, bool is_double) {
+void TorchSkip(uint32_t* state, uint64_t n, bool is_double) {
   if (n < 16) {
     for (size_t i = 0; i < n; ++i) DrawOne(state);
     return;
   }
-  const uint64_t uniforms = static_cast<uint64_t>(n) + (n % 16 != 0 ? 16 : 0);
+  const uint64_t uniforms = n + (n % 16 != 0 ? 16 : 0);
   Skip(state, is_double ? 2 * uniforms : uniforms);
 }
 

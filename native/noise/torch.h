@@ -26,6 +26,6 @@ void TorchRandn(uint32_t* state, float* out, size_t n);
 void TorchRandn(uint32_t* state, double* out, size_t n);
 
 // Leaves the state as torch.randn(n) does, in float32 or float64, without computing the values.
-void TorchSkip(uint32_t* state, size_t n, bool is_double);
+void TorchSkip(uint32_t* state, uint64_t n, bool is_double);
 
 }  // namespace dpm::noise

@@ -17,6 +17,13 @@
 #define DPM_INLINE inline __attribute__((always_inline))
 #endif
 
+// Loops over a row's few terms: the loops around them become vectors only if these are gone.
+#if defined(__clang__) && !defined(__CUDACC__)
+#define DPM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define DPM_UNROLL
+#endif
+
 namespace dpm {
 namespace {  // internal linkage: objects compiled for different instruction sets must not share these functions
 
@@ -24,6 +31,7 @@ namespace {  // internal linkage: objects compiled for different instruction set
 template <int K, class T>
 DPM_INLINE T Affine(const T* c, const T* v) {
   T sum = c[0] * v[0];
+  DPM_UNROLL
   for (int k = 1; k < K; ++k) sum = sum + c[k] * v[k];
   return sum;
 }

@@ -1,0 +1,84 @@
+// Which build computes: the native addon, or the same sources compiled to WebAssembly where there is no addon. In
+// dist/wasm.js, the bundle for browsers, lib/wasm/backend.ts stands in for this file.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads';
+import { addonPath, load, packageRoot } from './loader.js';
+import { instantiate } from './wasm/napi.js';
+
+/** What computes: the native addon, or its sources compiled to WebAssembly. */
+export type Backend = 'native' | 'wasm';
+
+/** @internal */
+export interface Opened {
+  readonly backend: Backend;
+  /** The file, or null where a bundle brought it. */
+  readonly path: string | null;
+  /** What the addon exports. */
+  readonly exports: object;
+}
+
+let provided: object | undefined;
+let opened: Opened | undefined;
+
+/**
+ * Takes this addon instead of looking for one: `dpm-solver/linux-x64` and its like, which bundlers can follow, do so.
+ * @internal
+ */
+export function provide(addon: object): void {
+  provided ??= addon;
+}
+
+/**
+ * The build to compute with, the same at every call. DPM_SOLVER_BACKEND insists on one; otherwise it is the native
+ * addon, or WebAssembly, with a warning, where that cannot be loaded.
+ *
+ * @throws Error that says what to do where neither can be had
+ * @internal
+ */
+export function open(root: string = packageRoot()): Opened {
+  opened ??= choose(root);
+  return opened;
+}
+
+/** @internal */
+export function choose(root: string): Opened {
+  const wanted = process.env.DPM_SOLVER_BACKEND || undefined;
+  if (wanted !== undefined && wanted !== 'native' && wanted !== 'wasm') {
+    throw new TypeError(`Expected 'native' or 'wasm' for DPM_SOLVER_BACKEND but received '${wanted}'`);
+  }
+  const wasm = join(root, 'prebuilds', 'wasm', 'dpm-solver.wasm');
+  if (wanted === 'wasm') {
+    if (!existsSync(wasm)) {
+      throw new Error(
+        `DPM_SOLVER_BACKEND is 'wasm' but there is no ${wasm}: npm run build:wasm makes it in a checkout`,
+      );
+    }
+    return webAssembly(wasm);
+  }
+  if (provided) return { backend: 'native', path: null, exports: provided };
+  try {
+    return { backend: 'native', path: addonPath(root), exports: load(root) };
+  } catch (error) {
+    if (wanted === 'native' || !existsSync(wasm)) throw error;
+    warn((error as Error).message, root);
+    return webAssembly(wasm);
+  }
+}
+
+function webAssembly(path: string): Opened {
+  return { backend: 'wasm', path, exports: instantiate(readFileSync(path)) };
+}
+
+/** Once in a process: worker threads that start later are told that it has been said. */
+function warn(reason: string, root: string): void {
+  const key = 'dpm-solver: told that WebAssembly is used';
+  if (getEnvironmentData(key)) return;
+  if (isMainThread) setEnvironmentData(key, true);
+  const [first] = reason.split('\n', 1);
+  process.emitWarning(
+    `${first} WebAssembly is used instead: the same results, more slowly. For the native addon: cd ${JSON.stringify(root)} && ` +
+      'npx cmake-js compile. DPM_SOLVER_BACKEND=wasm accepts WebAssembly and stops this warning.',
+    { type: 'DpmSolverWarning', code: 'DPM_SOLVER_WASM' },
+  );
+}

@@ -1,0 +1,448 @@
+// Runs the addon that is compiled to WebAssembly: the part of Node-API that it calls, in JavaScript, so that it has the
+// same functions, the same checks and the same messages as the native one, from the same sources.
+//
+// WebAssembly sees its own memory only. Before a call every typed array among the arguments is copied in, afterwards
+// those that the function writes are copied back; arrays that share bytes share them inside, too. A call that throws
+// writes nothing back.
+
+import { Blocks, type Memory } from './memory.js';
+
+/** The WebAssembly interface, as far as it is used here: neither Node's types nor ES2023's have it. */
+interface WebAssemblyInterface {
+  Module: new (bytes: Uint8Array) => object;
+  Instance: new (module: object, imports: Record<string, Record<string, unknown>>) => { exports: unknown };
+  validate(bytes: Uint8Array): boolean;
+}
+const { WebAssembly } = globalThis as unknown as { WebAssembly?: WebAssemblyInterface };
+
+interface Exports {
+  memory: Memory;
+  __indirect_function_table: { get(index: number): (env: number, info: number) => number };
+  _initialize(): void;
+  napi_register_wasm_v1(env: number, exports: number): number;
+}
+
+type AnyFunction = (...args: unknown[]) => unknown;
+
+/**
+ * Positions of the arguments that a function writes; a number below 0 is one (counted as -1 - position) of which it
+ * may leave a part alone, so that it has to be copied in as well.
+ */
+const WRITES: Record<string, readonly number[]> = {
+  step: [~11, 16, 17, 18, 19],
+  quantile: [4],
+  errorNorm: [7],
+  standardDeviation: [2],
+  convert: [1],
+  torchSeed: [~0],
+  torchRandn: [~0, ~1],
+  torchSkip: [~0],
+  philoxRandn: [~5],
+  philoxBlock: [~0],
+  noiseElementary: [1],
+  noiseWord: [1],
+  elementary: [2],
+};
+/** Functions that write one row: rows and its index are their first arguments. */
+const ROWS = ['predictionRow', 'updateRow', 'uniPCRow', 'ddimRow', 'pndmRow', 'edmPredictionRow', 'keepNoise'];
+const ROW_LENGTH = 32;
+/** Working space, whose contents nobody wants: position 5 of step. */
+const SCRATCH = 5;
+
+/** napi_status */
+const OK = 0;
+const INVALID_ARGUMENT = 1;
+const NUMBER_EXPECTED = 6;
+const BOOLEAN_EXPECTED = 7;
+const STRING_EXPECTED = 3;
+const GENERIC_FAILURE = 9;
+/** napi_valuetype */
+const VALUE_TYPES = ['undefined', 'null', 'boolean', 'number', 'string', 'symbol', 'object', 'function', '', 'bigint'];
+/** napi_typedarray_type */
+const ARRAY_TYPES = [
+  'Int8Array',
+  'Uint8Array',
+  'Uint8ClampedArray',
+  'Int16Array',
+  'Uint16Array',
+  'Int32Array',
+  'Uint32Array',
+  'Float32Array',
+  'Float64Array',
+  'BigInt64Array',
+  'BigUint64Array',
+  'Float16Array',
+];
+const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
+  .get!;
+const isTypedArray = (value: unknown): value is Uint8Array => typedArrayName.call(value) !== undefined;
+
+/** Alignment of what is copied in: an array lies as it lies in its buffer, relative to a line of the cache. */
+const LINE = 64;
+
+/** A stretch of some buffer, and where its copy is. */
+interface Region {
+  readonly buffer: ArrayBufferLike;
+  start: number;
+  end: number;
+  address: number;
+  /** What it holds is read. */
+  read: boolean;
+}
+
+/** Does this engine run WebAssembly with 128-bit vectors? `bytes` is the module. */
+export function supported(bytes: Uint8Array): boolean {
+  return WebAssembly?.validate(bytes) ?? false;
+}
+
+/** The functions of the module in `bytes`, as the native addon exports them. Throws an Error where it cannot run. */
+export function instantiate(bytes: Uint8Array): Record<string, unknown> {
+  if (!WebAssembly) throw new Error('Expected WebAssembly for dpm-solver but this JavaScript engine has none');
+  if (!supported(bytes)) {
+    throw new Error('Expected WebAssembly with 128-bit vectors for dpm-solver but this JavaScript engine has none');
+  }
+  const { exports } = new Runtime(new WebAssembly.Module(bytes), WebAssembly);
+  exports.cudaInfo = () => ({
+    available: false,
+    reason: 'the WebAssembly build of dpm-solver has no CUDA: npx cmake-js compile makes the native addon',
+    library: '',
+    code: 0,
+    driver: null,
+    runtime: null,
+    devices: [],
+  });
+  return exports;
+}
+
+class Runtime {
+  readonly exports: Record<string, unknown> = {};
+  readonly #wasm: Exports;
+  readonly #blocks: Blocks;
+  #bytes: Uint8Array;
+  #view: DataView;
+  /** Values by handle; those of a call are forgotten after it. 0 is no value. */
+  readonly #values: unknown[] = [undefined];
+  readonly #references = new Map<number, unknown>();
+  #nextReference = 1;
+  #pending = false;
+  #exception: unknown;
+  #arguments: readonly unknown[] = [];
+  #regions: Region[] = [];
+  /** The block that arguments are copied into: kept, so that equal calls allocate once. */
+  #block = 0;
+  #blockBytes = 0;
+  #lastError = 0;
+
+  constructor(module: object, { Instance }: WebAssemblyInterface) {
+    const dpm = {
+      allocate: (bytes: number) => this.#blocks.allocate(bytes >>> 0),
+      release: (address: number) => this.#blocks.release(address >>> 0),
+    };
+    const imports = { napi: this.#napi(), dpm };
+    this.#wasm = new Instance(module, imports).exports as Exports;
+    this.#blocks = new Blocks(this.#wasm.memory);
+    this.#bytes = new Uint8Array(this.#wasm.memory.buffer);
+    this.#view = new DataView(this.#wasm.memory.buffer);
+    this.#wasm._initialize();
+    this.#wasm.napi_register_wasm_v1(1, this.#handle(this.exports));
+    this.#values.length = 1;
+    this.#throwPending();
+  }
+
+  // ---- calls ---------------------------------------------------------------------------------------------------------
+
+  #makeFunction(name: string, callback: number): AnyFunction {
+    const run = this.#wasm.__indirect_function_table.get(callback);
+    const writes = WRITES[name] ?? [];
+    const whole = new Set(writes.filter((k) => k >= 0));
+    if (name === 'step') whole.add(SCRATCH);
+    const written = writes.map((k) => (k < 0 ? ~k : k));
+    if (!ROWS.includes(name)) return (...args) => this.#call(run, args, whole, written, name === 'step');
+    return (...args) => {
+      const [rows, index] = args;
+      // Of many rows only one is of interest.
+      const count = typedArrayName.call(rows) === 'Float64Array' ? (rows as Float64Array).length / ROW_LENGTH : 0;
+      if (Number.isInteger(count) && Number.isInteger(index) && (index as number) >= 0 && (index as number) < count) {
+        const at = (index as number) * ROW_LENGTH;
+        args[0] = (rows as Float64Array).subarray(at, at + ROW_LENGTH);
+        args[1] = 0;
+      }
+      return this.#call(run, args, whole, [0], false);
+    };
+  }
+
+  #call(
+    run: (env: number, info: number) => number,
+    args: readonly unknown[],
+    whole: ReadonlySet<number>,
+    written: readonly number[],
+    isStep: boolean,
+  ): unknown {
+    this.#arguments = args;
+    try {
+      this.#copyIn(args, whole);
+      const result = this.#values[run(1, 1)];
+      this.#throwPending();
+      // A step that has met a prediction that is not finite leaves its outputs undefined: better as they were.
+      if (!isStep || result === -1) {
+        for (const k of written) this.#copyOut(args[k]);
+      }
+      return result;
+    } finally {
+      this.#values.length = 1;
+      this.#arguments = [];
+      this.#regions = [];
+    }
+  }
+
+  #throwPending(): void {
+    if (!this.#pending) return;
+    const exception = this.#exception;
+    this.#pending = false;
+    this.#exception = undefined;
+    throw exception;
+  }
+
+  #copyIn(args: readonly unknown[], whole: ReadonlySet<number>): void {
+    const regions: Region[] = [];
+    for (let k = 0; k < args.length; k++) {
+      const array = args[k];
+      if (!isTypedArray(array) || array.byteLength === 0) continue;
+      const { buffer, byteOffset: start, byteLength } = array;
+      const end = start + byteLength;
+      let found: Region | undefined;
+      for (let r = regions.length - 1; r >= 0; r--) {
+        const region = regions[r];
+        if (region.buffer !== buffer || region.start >= end || region.end <= start) continue;
+        // What shares bytes is copied once, together.
+        if (found) {
+          found.start = Math.min(found.start, region.start);
+          found.end = Math.max(found.end, region.end);
+          regions.splice(r, 1);
+        } else {
+          found = region;
+          found.start = Math.min(found.start, start);
+          found.end = Math.max(found.end, end);
+        }
+        found.read = true;
+      }
+      if (!found) regions.push({ buffer, start, end, address: 0, read: !whole.has(k) });
+    }
+    let bytes = 0;
+    for (const region of regions) {
+      region.address = bytes + (region.start % LINE);
+      bytes = Math.ceil((region.address + region.end - region.start) / LINE) * LINE;
+    }
+    if (bytes > this.#blockBytes) this.#grow(bytes);
+    const base = Math.ceil(this.#block / LINE) * LINE;
+    for (const region of regions) {
+      region.address += base;
+      if (!region.read) continue;
+      this.#bytes.set(new Uint8Array(region.buffer, region.start, region.end - region.start), region.address);
+    }
+    this.#regions = regions;
+  }
+
+  #grow(bytes: number): void {
+    this.#blocks.release(this.#block);
+    this.#blockBytes = 0;
+    this.#block = this.#blocks.allocate(bytes + LINE);
+    this.#refresh();
+    if (this.#block === 0) {
+      throw new Error(`Out of memory: WebAssembly could not get ${bytes} bytes for the tensors of one call`);
+    }
+    this.#blockBytes = bytes;
+  }
+
+  #copyOut(array: unknown): void {
+    if (!isTypedArray(array) || array.byteLength === 0) return;
+    this.#refresh();
+    const address = this.#addressOf(array);
+    const { buffer, byteOffset, byteLength } = array;
+    new Uint8Array(buffer, byteOffset, byteLength).set(this.#bytes.subarray(address, address + byteLength));
+  }
+
+  #addressOf(array: Uint8Array): number {
+    const { buffer, byteOffset } = array;
+    for (const region of this.#regions) {
+      if (region.buffer === buffer && region.start <= byteOffset && byteOffset < region.end) {
+        return region.address + byteOffset - region.start;
+      }
+    }
+    return 0;
+  }
+
+  // ---- memory and handles --------------------------------------------------------------------------------------------
+
+  /** Memory that has grown is another buffer. */
+  #refresh(): void {
+    const { buffer } = this.#wasm.memory;
+    if (this.#bytes.buffer === buffer) return;
+    this.#bytes = new Uint8Array(buffer);
+    this.#view = new DataView(buffer);
+  }
+
+  #memory(): DataView {
+    this.#refresh();
+    return this.#view;
+  }
+
+  #handle(value: unknown): number {
+    return this.#values.push(value) - 1;
+  }
+
+  #give(result: number, value: unknown): number {
+    this.#memory().setUint32(result, this.#handle(value), true);
+    return OK;
+  }
+
+  /** UTF-8 of a given length, or up to a zero byte; "" at 0. */
+  #text(address: number, length = -1): string {
+    if (address === 0) return '';
+    this.#refresh();
+    const end = length >= 0 ? address + length : this.#bytes.indexOf(0, address);
+    return new TextDecoder().decode(this.#bytes.slice(address, end));
+  }
+
+  #throw(error: unknown): number {
+    // A further error of the same call is dropped, as by the engine.
+    if (this.#pending) return GENERIC_FAILURE;
+    this.#pending = true;
+    this.#exception = error;
+    return OK;
+  }
+
+  // ---- Node-API ------------------------------------------------------------------------------------------------------
+
+  #napi(): Record<string, (...args: number[]) => number> {
+    const values = this.#values;
+    const bool = (result: number, value: boolean) => {
+      this.#memory().setUint8(result, value ? 1 : 0);
+      return OK;
+    };
+    type ErrorClass = new (message: string) => Error;
+    const thrower = (Class: ErrorClass) => (_: number, _code: number, message: number) =>
+      this.#throw(new Class(this.#text(message)));
+    const maker = (Class: ErrorClass) => (_: number, _code: number, message: number, result: number) =>
+      this.#give(result, new Class(String(values[message])));
+    return {
+      napi_typeof: (_, value, result) => {
+        const v = values[value];
+        this.#memory().setInt32(result, v === null ? 1 : VALUE_TYPES.indexOf(typeof v), true);
+        return OK;
+      },
+      napi_is_array: (_, value, result) => bool(result, Array.isArray(values[value])),
+      napi_is_typedarray: (_, value, result) => bool(result, isTypedArray(values[value])),
+      napi_get_value_double: (_, value, result) => {
+        const v = values[value];
+        if (typeof v !== 'number') return NUMBER_EXPECTED;
+        this.#memory().setFloat64(result, v, true);
+        return OK;
+      },
+      napi_get_value_bool: (_, value, result) => {
+        const v = values[value];
+        return typeof v === 'boolean' ? bool(result, v) : BOOLEAN_EXPECTED;
+      },
+      napi_get_value_string_utf8: (_, value, to, size, result) => {
+        const v = values[value];
+        if (typeof v !== 'string') return STRING_EXPECTED;
+        const text = new TextEncoder().encode(v);
+        const memory = this.#memory();
+        let length = text.length;
+        if (to !== 0) {
+          length = size > 0 ? Math.min(length, size - 1) : 0;
+          this.#bytes.set(text.subarray(0, length), to);
+          if (size > 0) memory.setUint8(to + length, 0);
+        }
+        if (result !== 0) memory.setUint32(result, length, true);
+        return OK;
+      },
+      napi_get_typedarray_info: (_, value, type, length, data) => {
+        const v = values[value];
+        const kind = ARRAY_TYPES.indexOf(typedArrayName.call(v));
+        if (kind < 0) return INVALID_ARGUMENT;
+        const array = v as Uint8Array;
+        const memory = this.#memory();
+        if (type !== 0) memory.setInt32(type, kind, true);
+        if (length !== 0) memory.setUint32(length, array.length, true);
+        if (data !== 0) memory.setUint32(data, this.#addressOf(array), true);
+        return OK;
+      },
+      napi_get_cb_info: (_, _info, count, to, receiver, data) => {
+        const args = this.#arguments;
+        const memory = this.#memory();
+        if (count !== 0) {
+          const room = memory.getUint32(count, true);
+          for (let k = 0; to !== 0 && k < room; k++) memory.setUint32(to + 4 * k, this.#handle(args[k]), true);
+          memory.setUint32(count, args.length, true);
+        }
+        if (receiver !== 0) memory.setUint32(receiver, this.#handle(undefined), true);
+        if (data !== 0) memory.setUint32(data, 0, true);
+        return OK;
+      },
+      napi_get_undefined: (_, result) => this.#give(result, undefined),
+      napi_create_double: (_, value, result) => this.#give(result, value),
+      napi_create_uint32: (_, value, result) => this.#give(result, value >>> 0),
+      napi_create_string_utf8: (_, text, length, result) =>
+        this.#give(result, this.#text(text, length >>> 0 === 0xffffffff ? -1 : length)),
+      napi_create_object: (_, result) => this.#give(result, {}),
+      napi_create_array_with_length: (_, length, result) => this.#give(result, new Array(length)),
+      napi_create_function: (_, name, length, callback, _data, result) =>
+        this.#give(result, this.#makeFunction(this.#text(name, length >>> 0 === 0xffffffff ? -1 : length), callback)),
+      napi_coerce_to_string: (_, value, result) => this.#give(result, String(values[value])),
+      napi_set_named_property: (_, object, name, value) => {
+        (values[object] as Record<string, unknown>)[this.#text(name)] = values[value];
+        return OK;
+      },
+      napi_set_element: (_, object, index, value) => {
+        (values[object] as unknown[])[index] = values[value];
+        return OK;
+      },
+      napi_create_reference: (_, value, _count, result) => {
+        this.#references.set(this.#nextReference, values[value]);
+        this.#memory().setUint32(result, this.#nextReference++, true);
+        return OK;
+      },
+      napi_get_reference_value: (_, reference, result) => this.#give(result, this.#references.get(reference)),
+      napi_delete_reference: (_, reference) => {
+        this.#references.delete(reference);
+        return OK;
+      },
+      napi_open_handle_scope: (_, result) => {
+        this.#memory().setUint32(result, 1, true);
+        return OK;
+      },
+      napi_close_handle_scope: () => OK,
+      napi_is_exception_pending: (_, result) => bool(result, this.#pending),
+      napi_get_and_clear_last_exception: (_, result) => {
+        const exception = this.#exception;
+        this.#pending = false;
+        this.#exception = undefined;
+        return this.#give(result, exception);
+      },
+      napi_throw: (_, value) => this.#throw(values[value]),
+      napi_throw_error: thrower(Error),
+      napi_throw_type_error: thrower(TypeError),
+      napi_throw_range_error: thrower(RangeError),
+      napi_create_error: maker(Error),
+      napi_create_type_error: maker(TypeError),
+      napi_create_range_error: maker(RangeError),
+      napi_get_last_error_info: (_, result) => {
+        // Four words: no message, nothing of the engine's, no code, and a status.
+        this.#lastError ||= this.#blocks.allocate(16);
+        const memory = this.#memory();
+        for (let at = 0; at < 12; at += 4) memory.setUint32(this.#lastError + at, 0, true);
+        memory.setUint32(this.#lastError + 12, GENERIC_FAILURE, true);
+        memory.setUint32(result, this.#lastError, true);
+        return OK;
+      },
+      napi_fatal_error: (location, locationLength, message, length) => {
+        throw new Error(`${this.#text(location, locationLength)}: ${this.#text(message, length)}`);
+      },
+      // node-addon-api wraps thrown primitives by these; the addon throws none.
+      napi_define_properties: () => GENERIC_FAILURE,
+      napi_has_property: () => GENERIC_FAILURE,
+      napi_get_property: () => GENERIC_FAILURE,
+    };
+  }
+}

@@ -1,0 +1,3 @@
+#define DPM_ISA "simd128"
+#define DPM_ISA_FUNCTION KernelsSimd128
+#include "kernels.inc"

@@ -1,0 +1,288 @@
+// The packed package, installed in an empty project without running scripts: imported, required, bundled, type-checked
+// and linted, with this Node and those that DPM_SOLVER_NODES lists (paths, separated by the system's delimiter).
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, transformSync } from 'esbuild';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { addonPath } from '../lib/loader.js';
+import * as dpm from '../lib/wasm.js';
+import { PLATFORMS } from '../scripts/platforms.mjs';
+import { type Results, scenario } from './wasm/scenario.js';
+import { assertSameElsewhere, wasmFile } from './wasm/support.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const musl = existsSync('/etc/alpine-release');
+const host = PLATFORMS.find(
+  ({ platform, arch, libc }) =>
+    platform === process.platform && arch === process.arch && (!libc || (libc === 'musl') === musl),
+);
+const tests = suite('install');
+const missing = !existsSync(join(root, 'dist')) ? 'dist is not built' : !host ? 'no release has this platform' : '';
+if (missing) console.log(`skipped: ${missing}`);
+const test = missing ? tests.skip : tests;
+const withWasm = wasmFile && !missing ? tests : tests.skip;
+if (!wasmFile) console.log('skipped in part: prebuilds/wasm/dpm-solver.wasm is not built (npm run build:wasm)');
+
+const nodes = [process.execPath, ...(process.env.DPM_SOLVER_NODES ?? '').split(delimiter).filter(Boolean)];
+let folder: string;
+let project: string;
+let tarball: string;
+let staged: string;
+let expected: Results;
+
+tests.before(async () => {
+  if (missing) return;
+  folder = mkdtempSync(join(tmpdir(), 'dpm-solver-install-'));
+  // What `npm pack` packs, without its scripts, which would build under other tests' feet.
+  staged = join(folder, 'staged');
+  const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] };
+  for (const name of ['package.json', 'README.md', 'LICENSE', ...files.filter((file) => file !== 'prebuilds')]) {
+    cpSync(join(root, name), join(staged, name), { recursive: true });
+  }
+  const addon = join(staged, host!.file);
+  mkdirSync(join(addon, '..'), { recursive: true });
+  copyFileSync(addonPath(), addon);
+  if (wasmFile) cpSync(wasmFile, join(staged, 'prebuilds/wasm/dpm-solver.wasm'));
+  ok(npm(['pack', '--ignore-scripts', '--pack-destination', folder], staged));
+  tarball = join(folder, readdirSync(folder).find((name) => name.endsWith('.tgz'))!);
+  project = join(folder, 'project');
+  mkdirSync(project);
+  writeFileSync(join(project, 'package.json'), '{ "private": true }\n');
+  ok(npm(['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', tarball], project));
+  const source = readFileSync(new URL('./wasm/scenario.ts', import.meta.url), 'utf8');
+  writeFileSync(join(project, 'scenario.mjs'), transformSync(source, { loader: 'ts' }).code);
+  writeFileSync(
+    join(project, 'esm.mjs'),
+    `import * as main from 'dpm-solver';
+     import * as native from 'dpm-solver/native';
+     import * as schedulers from 'dpm-solver/schedulers';
+     import 'dpm-solver/cuda'; import 'dpm-solver/diffusers-js'; import 'dpm-solver/pipelines';
+     import { scenario } from './scenario.mjs';
+     const runs = await scenario({ ...main, ...native, ...schedulers });
+     console.log(JSON.stringify({ info: native.info(), runs }));\n`,
+  );
+  writeFileSync(
+    join(project, 'cjs.cjs'),
+    `const dpm = { ...require('dpm-solver'), ...require('dpm-solver/native'), ...require('dpm-solver/schedulers') };
+     import('./scenario.mjs').then(async ({ scenario }) => {
+       console.log(JSON.stringify({ info: dpm.info(), runs: await scenario(dpm) }));
+     });\n`,
+  );
+  expected = await scenario(dpm);
+});
+
+tests.after(() => {
+  if (folder) rmSync(folder, { recursive: true, force: true });
+});
+
+test('is small: below 6 MB without the model', () => {
+  const { status, stdout, stderr } = npm(['pack', '--dry-run', '--json', '--ignore-scripts'], staged);
+  assert.is(status, 0, stderr);
+  const [{ files }] = JSON.parse(stdout) as [{ files: { path: string; size: number }[] }];
+  const model = files.filter(({ path }) => path.startsWith('models/')).reduce((sum, { size }) => sum + size, 0);
+  // Weights do not compress: what is left of the tarball without them.
+  const rest = statSync(tarball).size - 0.85 * model;
+  assert.ok(rest < 6e6, `${rest} bytes`);
+});
+
+for (const node of nodes) {
+  const { stdout } = missing ? { stdout: '' } : run(node, ['--version'], tmpdir());
+  const version = (stdout as string).trim();
+  const same = (runs: Results) =>
+    version === process.version ? assert.equal(runs, expected) : assertSameElsewhere(runs, expected);
+  for (const file of ['esm.mjs', 'cjs.cjs']) {
+    test(`Node ${version}: ${file === 'esm.mjs' ? 'import' : 'require'} works and gives the same bits`, () => {
+      const result = output(run(node, [file], project, { DPM_SOLVER_BACKEND: 'native' }));
+      assert.is(result.info.backend, 'native');
+      same(result.runs);
+    });
+  }
+  withWasm(`Node ${version}: WebAssembly gives the same bits`, () => {
+    for (const file of ['esm.mjs', 'cjs.cjs']) {
+      const result = output(run(node, [file], project, { DPM_SOLVER_BACKEND: 'wasm' }));
+      assert.is(result.info.backend, 'wasm');
+      same(result.runs);
+    }
+  });
+  withWasm(`Node ${version}: without an addon, WebAssembly and one warning`, () => {
+    const addon = join(project, 'node_modules/dpm-solver', host!.file);
+    const { dir } = { dir: `${addon}.away` };
+    copyFileSync(addon, dir);
+    rmSync(addon);
+    try {
+      const done = run(node, ['esm.mjs'], project);
+      assert.is(output(done).info.backend, 'wasm');
+      same(output(done).runs);
+      assert.is(String(done.stderr).split('[DPM_SOLVER_WASM]').length - 1, 1, String(done.stderr));
+      const insisting = run(node, ['esm.mjs'], project, { DPM_SOLVER_BACKEND: 'native' });
+      assert.is(insisting.status, 1);
+      assert.match(String(insisting.stderr), /npx cmake-js compile/);
+    } finally {
+      copyFileSync(dir, addon);
+      rmSync(dir);
+    }
+  });
+}
+
+test('the command line works', () => {
+  const bin = join(project, 'node_modules/dpm-solver/dist/cli/main.js');
+  const { status, stdout, stderr } = run(process.execPath, [bin, 'info', '--json'], project);
+  assert.is(status, 0, String(stderr));
+  assert.match(JSON.parse(String(stdout)).addon, /prebuilds/);
+});
+
+test('types resolve for every module', () => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    exports: Record<string, unknown>;
+  };
+  const names = Object.keys(exports).filter((name) => name !== './package.json');
+  const imports = names.map((name, i) => `import * as m${i} from '${name.replace('.', 'dpm-solver')}'; void m${i};`);
+  writeFileSync(join(project, 'user.mts'), imports.join('\n'));
+  writeFileSync(join(project, 'bundler.ts'), imports.join('\n'));
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const shared = ['--strict', '--noEmit', '--target', 'es2022', '--ignoreConfig', '--types', 'node'];
+  const roots = ['--typeRoots', join(root, 'node_modules/@types')];
+  ok(run(process.execPath, [tsc, ...shared, ...roots, '--lib', 'es2022', '--module', 'nodenext', 'user.mts'], project));
+  ok(
+    run(
+      process.execPath,
+      [
+        tsc,
+        ...shared,
+        ...roots,
+        '--lib',
+        'es2022,dom',
+        '--module',
+        'esnext',
+        '--moduleResolution',
+        'bundler',
+        'bundler.ts',
+      ],
+      project,
+    ),
+  );
+});
+
+test('publint has nothing to say', async () => {
+  const { messages, pkg } = await publint({ pkgDir: staged, strict: true, pack: 'npm' });
+  assert.equal(
+    messages.map((message) => formatMessage(message, pkg)),
+    [],
+  );
+});
+
+test('attw --profile esm-only has nothing to say', () => {
+  const bin = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js');
+  ok(run(process.execPath, [bin, '--profile', 'esm-only', '--no-emoji', tarball], project));
+});
+
+// ---- bundlers -------------------------------------------------------------------------------------------------------
+
+const FORMATS = {
+  cjs: {},
+  // esbuild's own require() for ES modules refuses what it has not bundled.
+  esm: {
+    banner: { js: "import { createRequire as from } from 'node:module'; const require = from(import.meta.url);" },
+  },
+} as const;
+
+for (const format of ['cjs', 'esm'] as const) {
+  test(`a bundle with dpm-solver/${host?.name} runs where nothing else is, as ${format}`, async () => {
+    const out = mkdtempSync(join(folder, 'bundle-'));
+    const outfile = join(out, format === 'cjs' ? 'main.cjs' : 'main.mjs');
+    await build({
+      stdin: { contents: bundled(`import 'dpm-solver/${host!.name}';`), resolveDir: project },
+      ...{ bundle: true, platform: 'node', format, outfile, logLevel: 'error' },
+      loader: { '.node': 'copy' },
+      logOverride: { 'empty-import-meta': 'silent' },
+      ...FORMATS[format],
+    });
+    const result = output(run(process.execPath, [outfile], out, { DPM_SOLVER_BACKEND: 'native' }));
+    assert.is(result.info.backend, 'native');
+    assert.equal(result.runs, expected);
+  });
+
+  withWasm(`a bundle of dpm-solver/wasm is one file that runs, as ${format}`, async () => {
+    const out = mkdtempSync(join(folder, 'bundle-'));
+    const outfile = join(out, format === 'cjs' ? 'main.cjs' : 'main.mjs');
+    await build({
+      stdin: {
+        contents: `import * as dpm from 'dpm-solver/wasm'; import { scenario } from './scenario.mjs';
+          scenario(dpm).then((runs) => console.log(JSON.stringify({ info: dpm.info(), runs })));`,
+        resolveDir: project,
+      },
+      ...{ bundle: true, platform: 'node', format, outfile, logLevel: 'error' },
+    });
+    assert.equal(readdirSync(out).length, 1);
+    const result = output(run(process.execPath, [outfile], out));
+    assert.is(result.info.backend, 'wasm');
+    assert.equal(result.runs, expected);
+  });
+}
+
+test('a bundle without an addon says what to import', async () => {
+  const out = mkdtempSync(join(folder, 'bundle-'));
+  const outfile = join(out, 'main.cjs');
+  await build({
+    stdin: { contents: bundled(''), resolveDir: project },
+    ...{ bundle: true, platform: 'node', format: 'cjs', outfile, logLevel: 'error' },
+    logOverride: { 'empty-import-meta': 'silent' },
+  });
+  const { status, stderr } = run(process.execPath, [outfile], out);
+  assert.is(status, 1);
+  assert.match(String(stderr), /bundle.*import 'dpm-solver\/linux-x64'/);
+});
+
+function bundled(first: string): string {
+  return `${first}
+    import * as main from 'dpm-solver';
+    import * as native from 'dpm-solver/native';
+    import * as schedulers from 'dpm-solver/schedulers';
+    import { scenario } from './scenario.mjs';
+    scenario({ ...main, ...native, ...schedulers }).then(
+      (runs) => console.log(JSON.stringify({ info: native.info(), runs })),
+      (error) => { console.error(error); process.exitCode = 1; },
+    );`;
+}
+
+// ---- processes ------------------------------------------------------------------------------------------------------
+
+function run(command: string, args: string[], cwd: string, env: Record<string, string> = {}): SpawnSyncReturns<string> {
+  const { DPM_SOLVER_BACKEND: _, DPM_SOLVER_PREBUILD: __, NODE_OPTIONS: ___, ...own } = process.env;
+  return spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...own, ...env } });
+}
+
+function output({ status, stdout, stderr, error }: SpawnSyncReturns<string>): {
+  info: { backend: string };
+  runs: Results;
+} {
+  assert.is(status, 0, `${error ?? ''}${stderr}`);
+  return JSON.parse(stdout);
+}
+
+function ok({ status, stdout, stderr, error }: SpawnSyncReturns<string>): void {
+  assert.is(status, 0, `${error ?? ''}${stdout}${stderr}`);
+}
+
+function npm(args: string[], cwd: string): SpawnSyncReturns<string> {
+  return spawnSync('npm', args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' });
+}
+
+tests.run();
