@@ -19,9 +19,9 @@
 
 // Loops over a row's few terms: the loops around them become vectors only if these are gone.
 #if defined(__clang__) && !defined(__CUDACC__)
-#define DPM_UNROLL _Pragma("clang loop unroll(full)")
+#define DPM_UNROLL_TERMS _Pragma("clang loop unroll(full)")
 #else
-#define DPM_UNROLL
+#define DPM_UNROLL_TERMS
 #endif
 
 namespace dpm {
@@ -31,7 +31,7 @@ namespace {  // internal linkage: objects compiled for different instruction set
 template <int K, class T>
 DPM_INLINE T Affine(const T* c, const T* v) {
   T sum = c[0] * v[0];
-  DPM_UNROLL
+  DPM_UNROLL_TERMS
   for (int k = 1; k < K; ++k) sum = sum + c[k] * v[k];
   return sum;
 }
