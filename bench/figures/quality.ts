@@ -30,8 +30,10 @@ const NONE: Results = {
 export function render(): Rendered {
   const measured = optional<Results>('quality') ?? NONE;
   const cells = new Cells(measured);
-  const pipeline = optional<{ results: { name: string; pictures: number; rows: Cost[] }[] }>('pipeline');
-  const costs = pipeline?.results.find(({ name }) => name === 'shapes')?.rows;
+  const pipeline = optional<{ results: { name: string; pictures: number; evaluations: number; rows: Cost[] }[] }>(
+    'pipeline',
+  );
+  const cost = pipeline?.results.find(({ name }) => name === 'shapes');
   const take: Record<'right' | 'rmse' | 'frechet', Take> = {
     right: (cell) => {
       const { y, low, high } = cells.right(cell);
@@ -158,7 +160,7 @@ export function render(): Rendered {
   }
 
   const answer = (holds: boolean | undefined) => (holds === undefined ? 'not measured yet' : holds ? 'yes' : 'no');
-  const decided = verdicts(measured, optional<PanelResults>('panel'), costs);
+  const decided = verdicts(measured, optional<PanelResults>('panel'), cost?.rows, cost?.evaluations);
   const tables: Record<string, string> = {
     'quality-claims': table(
       ['claim', 'holds here'],

@@ -25,10 +25,11 @@ export function toImages(data: ArrayLike<number>, dims: readonly number[]): Imag
   const plane = width * height;
   return Array.from({ length: batch }, (_, b) => {
     const image = { width, height, data: new Uint8Array(3 * plane) };
+    // It rounds as numpy's rint does, which Python pipelines use: ties go to the even byte. NaN turns into 0.
+    const bytes = new Uint8ClampedArray(image.data.buffer);
     for (let c = 0; c < 3; c++) {
       const offset = (b * channels + (channels === 3 ? c : 0)) * plane;
-      // Ties go to the even byte here as in numpy's rint, which Python pipelines use. NaN turns into 0.
-      for (let i = 0; i < plane; i++) image.data[3 * i + c] = toByte(data[offset + i]);
+      for (let i = 0; i < plane; i++) bytes[3 * i + c] = (data[offset + i] * 0.5 + 0.5) * 255;
     }
     return image;
   });
@@ -42,13 +43,6 @@ export function toPixels({ width, height, data }: Image): Float32Array {
     for (let i = 0; i < plane; i++) pixels[c * plane + i] = data[3 * i + c] / 127.5 - 1;
   }
   return pixels;
-}
-
-function toByte(value: number): number {
-  const scaled = Math.min(Math.max(value * 0.5 + 0.5, 0), 1) * 255;
-  const low = Math.floor(scaled);
-  const rest = scaled - low;
-  return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
 }
 
 /** Every pixel as a square of `factor` times `factor` pixels; a whole number from 1. */
