@@ -33,6 +33,8 @@ void* operator new(size_t bytes) {
   return block;
 }
 void* operator new[](size_t bytes) { return operator new(bytes); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return dpm_allocate(bytes); }
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return dpm_allocate(bytes); }
 void operator delete(void* block) noexcept { dpm_release(block); }
 void operator delete(void* block, size_t) noexcept { dpm_release(block); }
 void operator delete[](void* block) noexcept { dpm_release(block); }
