@@ -93,6 +93,11 @@ const bytes = statSync(options.out).size;
 const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(options.out)));
 const foreign = imports.filter(({ module }) => module !== 'napi' && module !== 'dpm');
 const problems = foreign.map(({ module, name }) => `${module}.${name} is not defined`);
+// A module that asks for a function that is not there cannot be started at all.
+const shim = readFileSync(join(root, 'lib/wasm/napi.ts'), 'utf8');
+for (const { module, name } of imports) {
+  if (module === 'napi' && !shim.includes(`  ${name}: `)) problems.push(`lib/wasm/napi.ts has no ${name}`);
+}
 if (bytes > MOST_BYTES) problems.push(`${bytes} bytes, the limit is ${MOST_BYTES}`);
 for (const problem of problems) console.error(`build-wasm: ${problem}`);
 const seconds = ((Date.now() - started) / 1000).toFixed(1);

@@ -332,6 +332,9 @@ class Runtime {
         return OK;
       },
       napi_is_array: (_, value, result) => bool(result, Array.isArray(values[value])),
+      // Not a SharedArrayBuffer, and of any realm.
+      napi_is_arraybuffer: (_, value, result) =>
+        bool(result, Object.prototype.toString.call(values[value]) === '[object ArrayBuffer]'),
       napi_is_typedarray: (_, value, result) => bool(result, isTypedArray(values[value])),
       napi_get_value_double: (_, value, result) => {
         const v = values[value];
@@ -357,7 +360,7 @@ class Runtime {
         if (result !== 0) memory.setUint32(result, length, true);
         return OK;
       },
-      napi_get_typedarray_info: (_, value, type, length, data) => {
+      napi_get_typedarray_info: (_, value, type, length, data, buffer, offset) => {
         const v = values[value];
         const kind = ARRAY_TYPES.indexOf(typedArrayName.call(v));
         if (kind < 0) return INVALID_ARGUMENT;
@@ -366,6 +369,8 @@ class Runtime {
         if (type !== 0) memory.setInt32(type, kind, true);
         if (length !== 0) memory.setUint32(length, array.length, true);
         if (data !== 0) memory.setUint32(data, this.#addressOf(array), true);
+        if (buffer !== 0) memory.setUint32(buffer, this.#handle(array.buffer), true);
+        if (offset !== 0) memory.setUint32(offset, array.byteOffset, true);
         return OK;
       },
       napi_get_cb_info: (_, _info, count, to, receiver, data) => {
