@@ -353,7 +353,7 @@ export class DiffusionPipeline extends Callable {
       ...plain,
       guidance: scale !== undefined && rescale === 0 ? { type: 'classifier-free', scale } : { type: 'uncond' },
       correctXt: (x, _t, step) => {
-        const data = Float32Array.from(x.data as Float32Array);
+        const data = new Float32Array(x.data as Float32Array);
         keep(data, states[steps - step], small);
         return { type: 'float32', data, dims };
       },
@@ -550,7 +550,7 @@ export class DiffusionPipeline extends Callable {
       if (!image || found.has(image)) continue;
       const pixels = toPixels(image);
       for (let i = 0; i < pixels.length; i++) if (mask.data[i % mask.data.length] === 1) pixels[i] = 0;
-      found.set(image, joined([Float32Array.from(small.data), await this.#encodePixels(pixels, image, clock)]));
+      found.set(image, joined([new Float32Array(small.data), await this.#encodePixels(pixels, image, clock)]));
     }
     return found;
   }
@@ -634,7 +634,7 @@ function contrastMask(
   { maskThreshold, maskMargin = Math.floor(Math.min(width, height) / 10) }: EditRequest,
 ): Mask {
   // A few places may stand out: the largest hundredth counts as one.
-  const sorted = Float64Array.from(data).sort();
+  const sorted = new Float64Array(data).sort();
   const most = sorted[Math.floor(0.99 * (sorted.length - 1))];
   const found = Uint8Array.from(data, (value) => (value > maskThreshold * most ? 1 : 0));
   const mask = dilate({ width, height, data: found }, maskMargin);
@@ -803,7 +803,7 @@ async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ sample: 
   };
   if (begin > 0) scheduler.setBeginIndex?.(begin);
   let x = noise.map((value) => value * (scheduler.initNoiseSigma ?? 1));
-  if (known && !(mask && strength === 1)) x = Float32Array.from(noisy(times[0]));
+  if (known && !(mask && strength === 1)) x = new Float32Array(noisy(times[0]));
   for (const [i, t] of times.entries()) {
     work.signal?.throwIfAborted();
     const start = performance.now();
@@ -818,7 +818,7 @@ async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ sample: 
     const ready = evaluated + performance.now() - looked;
     const made = scheduler.step(tensor(wide), t, tensor(x));
     const next = Array.isArray(made) ? made[0] : 'prevSample' in made ? made.prevSample : made;
-    x = Float32Array.from((next as Tensor).data as Float32Array);
+    x = new Float32Array((next as Tensor).data as Float32Array);
     if (mask && known) keep(x, i + 1 < times.length ? noisy(times[i + 1]) : known, mask);
     work.clock.step.push(performance.now() - ready);
     work.watch?.tell({ step: i + 1, steps: times.length, nfe: i + 1, t, x: tensor(x) });

@@ -96,7 +96,7 @@ export function keepNoisy(
   { alpha, sigma }: { alpha: number; sigma: number },
   mask: Mask,
 ): Tensor {
-  const data = Float32Array.from(x.data as Float32Array);
+  const data = new Float32Array(x.data as Float32Array);
   keep(data, x0.map((value, i) => alpha * value + sigma * noise[i]), mask); // biome-ignore format: one line reads better
   return { type: 'float32', data, dims: x.dims };
 }
