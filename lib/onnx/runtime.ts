@@ -14,9 +14,14 @@ let runtime: Promise<Runtime> | undefined;
 /**
  * onnxruntime-node, loaded once.
  *
+ * From 1.30 on it keeps a device identifier in the user's cache folder and reports sessions to its makers unless
+ * ORT_DISABLE_TELEMETRY says otherwise when it is first loaded. A package that draws pictures has no business with that,
+ * so the variable is set where it is not yet; `ORT_DISABLE_TELEMETRY=0` leaves the reports on.
+ *
  * @throws Error that says what to install where the package is missing, or what failed where it cannot be loaded
  */
 export function loadRuntime(): Promise<Runtime> {
+  process.env.ORT_DISABLE_TELEMETRY ??= '1';
   // A failed load is not kept: a server may install the package and try again.
   runtime ??= importRuntime(() => import('onnxruntime-node')).catch((error) => {
     runtime = undefined;
