@@ -8,6 +8,7 @@ import { type Generator, generator } from '../noise.js';
 import { readJson } from '../onnx/files.js';
 import type { SessionOptions } from '../onnx/graph.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { Scheduler } from '../schedulers/scheduler.js';
 import { DPMSolver } from '../solver/dpm-solver.js';
 import type { SampleOptions, SolverOptions } from '../solver/options.js';
 import type { Run } from '../solver/run.js';
@@ -802,7 +803,11 @@ async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ sample: 
     return scheduler.addNoise(tensor(known as Float32Array), tensor(noise), t).data as Float32Array;
   };
   if (begin > 0) scheduler.setBeginIndex?.(begin);
-  let x = noise.map((value) => value * (scheduler.initNoiseSigma ?? 1));
+  // Another's scheduler may keep what it is given, and give what it keeps.
+  const own = scheduler instanceof Scheduler;
+  const scale = scheduler.initNoiseSigma ?? 1;
+  let x: Float32Array = new Float32Array(noise);
+  if (scale !== 1) for (let i = 0; i < x.length; i++) x[i] *= scale;
   if (known && !(mask && strength === 1)) x = new Float32Array(noisy(times[0]));
   for (const [i, t] of times.entries()) {
     work.signal?.throwIfAborted();
@@ -811,19 +816,24 @@ async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ sample: 
     const output = await work.network(typed(input, job.type), t);
     const evaluated = performance.now();
     work.clock.network.push(evaluated - start);
-    const wide = new Float32Array(x.length);
-    convert(output.data as NetworkArray, wide);
+    let taken = output.data as Float32Array;
+    if (!own || output.type !== 'float32') {
+      taken = new Float32Array(x.length);
+      convert(output.data as NetworkArray, taken);
+    }
     const looked = performance.now();
-    work.watch?.see(input, tensor(wide), work.watch.timeOf(t));
+    work.watch?.see(input, tensor(taken), work.watch.timeOf(t));
     const ready = evaluated + performance.now() - looked;
-    const made = scheduler.step(tensor(wide), t, tensor(x));
+    const made = scheduler.step(tensor(taken), t, tensor(x));
     const next = Array.isArray(made) ? made[0] : 'prevSample' in made ? made.prevSample : made;
-    x = new Float32Array((next as Tensor).data as Float32Array);
+    x = (next as Tensor).data as Float32Array;
+    if (!own) x = new Float32Array(x);
     if (mask && known) keep(x, i + 1 < times.length ? noisy(times[i + 1]) : known, mask);
     work.clock.step.push(performance.now() - ready);
     work.watch?.tell({ step: i + 1, steps: times.length, nfe: i + 1, t, x: tensor(x) });
   }
-  if (x.some((value) => !Number.isFinite(value))) {
+  // Our own have looked.
+  if (!own && x.some((value) => !Number.isFinite(value))) {
     throw new Error('Expected finite numbers from the scheduler but received NaN or Infinity');
   }
   return { sample: x, nfe: times.length };
