@@ -74,14 +74,17 @@ constexpr size_t kLanePad = 64;
 template <class T>
 void Shrink(Candidates<T>& candidates);
 
+constexpr size_t kSampleBlock = 16, kSampleBlocks = 64;
+
 template <class T>
 struct TypedKernels {
   // Runs the step on elements [begin, end); false if some prediction is not finite.
   bool (*step)(const SampleStep<T>&, size_t begin, size_t end);
   // Makes the predictions of [begin, end) (before T) and collects the keys of the largest; false as above.
   bool (*filter)(const SampleStep<T>&, size_t begin, size_t end, Candidates<T>&);
-  // The keys of the predictions of [begin, end), all of them.
-  void (*keys)(const SampleStep<T>&, size_t begin, size_t end, typename KeyOf<T>::type* out);
+  // The keys of the predictions of kSampleBlock elements from 0, stride, 2 stride and so on: `blocks` of them, at most
+  // kSampleBlocks.
+  void (*sample)(const SampleStep<T>&, size_t stride, size_t blocks, typename KeyOf<T>::type* out);
   // Sum of ((high - low) / max(atol, rtol max(|low|, |previous|)))^2 over [0, n), in double, in a fixed order.
   double (*error)(const T* low, const T* high, const T* previous, size_t n, double atol, double rtol);
   // Sum of (x - centre)^power for power 1 or 2, in double, in a fixed order.

@@ -210,13 +210,13 @@ uint64_t SelectLargest(uint64_t* keys, size_t count, size_t keep, uint64_t* next
 // guess costs time only.
 template <class T>
 typename KeyOf<T>::type Guess(const TypedKernels<T>& kernels, const SampleStep<T>& step, size_t n, size_t keep) {
-  constexpr size_t kBlock = 16;
-  const size_t blocks = n >= 131072 ? 64 : 40;
+  const size_t blocks = n >= 131072 ? kSampleBlocks : 40;
   if (n < kGuessFrom || keep > n / 8) return 1;
-  typename KeyOf<T>::type sample[64 * kBlock];
-  const size_t stride = n / blocks;
-  for (size_t i = 0; i < blocks; ++i) kernels.keys(step, i * stride, i * stride + kBlock, sample + i * kBlock);
-  const size_t size = blocks * kBlock;
+  typename KeyOf<T>::type sample[kSampleBlocks * kSampleBlock];
+  // Where samples begin at a line of the cache, so does a block.
+  const size_t stride = n / blocks / kSampleBlock * kSampleBlock;
+  kernels.sample(step, stride, blocks, sample);
+  const size_t size = blocks * kSampleBlock;
   const double expected = static_cast<double>(keep) * static_cast<double>(size) / static_cast<double>(n);
   const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected) + 3);
   if (rank >= size) return 1;
