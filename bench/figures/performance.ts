@@ -8,7 +8,13 @@ interface Row {
   threads: number;
   cold: boolean;
   microseconds: { step: number; thresholded: number; typescript?: number; typescriptThresholded?: number };
-  ratios: { ofLimit: number; typescript?: number; typescriptThresholded?: number };
+  ratios: {
+    ofLimit: number;
+    typescript?: number;
+    typescriptThresholded?: number;
+    ofTwoPasses?: number;
+    typescriptTwoPasses?: number;
+  };
 }
 interface Steps {
   date: string;
@@ -46,6 +52,7 @@ export function render(): Rendered {
   const times = (value: number) => figure(value);
   const compared = plain.filter(({ ratios }) => ratios.typescript !== undefined);
   const [small] = pipelines.results;
+  const twice = plain.filter(({ ratios }) => ratios.ofTwoPasses !== undefined);
   const sd = of('1x4x64x64', false);
   return {
     svgs: {},
@@ -80,6 +87,13 @@ export function render(): Rendered {
           compared.map(({ ratios }) => ratios.typescriptThresholded!),
           times,
         )}.`,
+        `- With thresholding, of the speed of two passes of the limit: ${range(
+          twice.map(({ ratios }) => ratios.ofTwoPasses!),
+          percent,
+        )}. Those two passes would be ${range(
+          twice.map(({ ratios }) => ratios.typescriptTwoPasses!),
+          times,
+        )} times as fast as the loop in TypeScript.`,
         `- An empty call from JavaScript takes ${(1000 * steps.call.empty).toFixed(0)} ns, a step of one element ${(1000 * steps.call.step).toFixed(0)} ns.`,
       ].join('\n'),
       'step-targets': table(

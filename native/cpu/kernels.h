@@ -101,6 +101,8 @@ struct Kernels {
   void (*convert)(const void* from, int from_type, void* to, int to_type, size_t n);
   // What memory allows: reads `reads` (3 or 4) arrays and writes two, with one addition an array; for benchmarks.
   void (*limit)(const float* const* in, int reads, float* const* out, size_t n, bool nontemporal);
+  // What memory allows a pass before that one which only looks: adds `reads` (2 or 3) arrays up.
+  float (*limit_read)(const float* const* in, int reads, size_t n);
 };
 
 const Kernels* KernelsSse2();
