@@ -58,8 +58,16 @@ const flags = [
   `-I${dirname(require.resolve('node-addon-api/package.json'))}`,
   `-I${join(dirname(require.resolve('node-api-headers/package.json')), 'include')}`,
 ];
-/** What runs over tensors is compiled to vectors, all else for size alone. */
-const FAST = /^native\/(cpu\/isa_|noise\/)/;
+/**
+ * What runs over tensors is compiled to vectors, all else for size alone. Small code has no remainders of loops: clang
+ * masks every lane of them instead, so that the kernels have their vectors written out (pieces_simd128.inc).
+ */
+const FLAGS = [
+  [/^native\/cpu\/isa_/, ['-Os', '-fno-vectorize']],
+  [/^native\/noise\//, ['-Os']],
+  [/^/, ['-Oz']],
+];
+const flagsOf = (source) => FLAGS.find(([files]) => files.test(source))[1];
 const sources = [
   ...cpp('native/addon').filter((file) => !['cuda.cpp', 'limit.cpp'].includes(basename(file))),
   ...cpp('native/coefficients'),
@@ -70,7 +78,7 @@ const sources = [
   ...cpp('native/wasm'),
 ];
 const objects = sources.map((source) => join(folder, `${source.replaceAll('/', '_')}.o`));
-const waiting = sources.map((source, i) => ['-c', FAST.test(source) ? '-Os' : '-Oz', source, '-o', objects[i]]);
+const waiting = sources.map((source, i) => ['-c', ...flagsOf(source), source, '-o', objects[i]]);
 await Promise.all(
   Array.from({ length: Math.min(8, availableParallelism()) }, async () => {
     for (let task = waiting.shift(); task; task = waiting.shift()) await run([...flags, ...task]);
