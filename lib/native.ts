@@ -62,7 +62,7 @@ interface Addon {
   convert(from: NetworkArray, to: NetworkArray): void;
   scratchBytes(wide: 0 | 1, batch: number, n: number, ratio: number, threads: number): number;
   info(): { simd: string; simdAvailable: string[]; threads: number };
-  [name: string]: unknown;
+  [name: string | symbol]: unknown;
 }
 
 /**
@@ -73,7 +73,7 @@ export const addon: Addon = Object.create(
   new Proxy(Object.prototype, {
     get(_, name) {
       Object.assign(addon, open().exports);
-      return Object.hasOwn(addon, name) ? addon[name as string] : undefined;
+      return Object.hasOwn(addon, name) ? addon[name] : undefined;
     },
   }),
 );

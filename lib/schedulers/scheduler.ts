@@ -1,5 +1,6 @@
 // What the schedulers share: the loop that a pipeline drives with setTimesteps and step, its place in the schedule, its
 // history, and the native step over them. A scheduler says what its rows are.
+import { Arena, BYTES } from '../arena.js';
 import { finiteNumber, knownOptions, numbers, outOfRange, positiveNumber, wholeNumber } from '../check.js';
 import { type Node, ROW, SUM, TRANSFORM } from '../coefficients.js';
 import { combine } from '../combine.js';
@@ -105,6 +106,7 @@ interface Buffers {
   readonly batch: number;
   readonly length: number;
   readonly stateType: 'float32' | 'float64';
+  readonly arena: Arena;
   readonly rows: Float64Array;
   readonly history: (StateArray | undefined)[];
   readonly kept: [StateArray | undefined, StateArray | undefined];
@@ -264,7 +266,7 @@ export abstract class Scheduler {
     const narrow = sample.type === 'float16';
     const result = allocate(sample.type, buffers.length, sample.data);
     const earlier = (i: number) => (plan.history[i] ? (buffers.history[plan.history[i].slot] ?? null) : null);
-    if (narrow) buffers.out ??= allocate('float32', buffers.length) as StateArray;
+    if (narrow) buffers.out ??= buffers.arena.state('float32', buffers.length);
 
     const bad = addon.step(
       buffers.rows,
@@ -423,12 +425,23 @@ export abstract class Scheduler {
             `Expected type '${old!.stateType}', as at the run's first step, for the sample but received '${sample.type}'`,
           );
     }
+    const state = BYTES[stateType] * sample.length;
+    const arena = new Arena(
+      [
+        // Of history one more than is kept, two of `kept`, and three that are made where needed.
+        [state, this.historyLength + 6],
+        [8 * sample.batch * ROW.length, 1],
+      ],
+      // The sample and the next one, and the network's output, of a doubled batch and with variances.
+      6 * state,
+    );
     this.buffers = {
+      arena,
       dims: sample.dims,
       batch: sample.batch,
       length: sample.length,
       stateType,
-      rows: new Float64Array(sample.batch * ROW.length),
+      rows: arena.doubles(sample.batch * ROW.length),
       history: [],
       kept: [undefined, undefined],
       which: 0,
@@ -438,14 +451,14 @@ export abstract class Scheduler {
   }
 
   private stateBuffer(buffers: Buffers, from: (StateArray | undefined)[], i: number): StateArray {
-    from[i] ??= allocate(buffers.stateType, buffers.length) as StateArray;
+    from[i] ??= buffers.arena.state(buffers.stateType, buffers.length);
     return from[i];
   }
 
   private scratchFor(buffers: Buffers): Uint8Array | null {
     const { batch, length, stateType } = buffers;
     if (this.row[ROW.transform] !== TRANSFORM.quantile) return null;
-    buffers.scratch ??= new Uint8Array(
+    buffers.scratch ??= buffers.arena.bytes(
       addon.scratchBytes(stateType === 'float64' ? 1 : 0, batch, length / batch, this.row[ROW.ratio], 0),
     );
     return buffers.scratch;
@@ -454,7 +467,7 @@ export abstract class Scheduler {
   /** A float16 sample is worked on in float32. */
   private widened(sample: TensorView, buffers: Buffers): StateArray {
     if (sample.type !== 'float16') return sample.data as StateArray;
-    buffers.sample ??= allocate('float32', buffers.length) as StateArray;
+    buffers.sample ??= buffers.arena.state('float32', buffers.length);
     addon.convert(sample.data, buffers.sample);
     return buffers.sample;
   }
@@ -481,7 +494,7 @@ export abstract class Scheduler {
       const given = readTensor(options.noise, 'the noise');
       if (!sameDims(given.dims, buffers.dims)) throw dimsError(buffers.dims, 'the noise', given.dims);
       if (given.type === buffers.stateType) return given.data as StateArray;
-      buffers.noise ??= allocate(buffers.stateType, buffers.length) as StateArray;
+      buffers.noise ??= buffers.arena.state(buffers.stateType, buffers.length);
       addon.convert(given.data, buffers.noise);
       return buffers.noise;
     }
@@ -492,7 +505,7 @@ export abstract class Scheduler {
       source.skip(buffers.length, buffers.batch, buffers.stateType);
       this.noiseSource = { key, source };
     }
-    buffers.noise ??= allocate(buffers.stateType, buffers.length) as StateArray;
+    buffers.noise ??= buffers.arena.state(buffers.stateType, buffers.length);
     this.noiseSource.source.fill(buffers.noise, buffers.batch);
     return buffers.noise;
   }

@@ -1,4 +1,5 @@
 // The tensors of a run: states, history and noise, made once, and the native step over them.
+import { Arena, BYTES } from '../arena.js';
 import { outOfRange } from '../check.js';
 import { ROW, TRANSFORM } from '../coefficients.js';
 import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../native.js';
@@ -115,6 +116,7 @@ export class Engine implements RunEngine {
   readonly #solver: Solver;
   readonly #xT: TensorView;
   readonly #inputDims: readonly number[];
+  readonly #arena: Arena;
   readonly #slots: Slot[] = [];
   readonly #history: StateArray[] = [];
   readonly #flags: number;
@@ -140,20 +142,31 @@ export class Engine implements RunEngine {
     const doubled = solver.guidance.type === 'classifier-free' && solver.guidance.scale !== 1;
     this.#inputDims = doubled ? [2 * view.batch, ...view.dims.slice(1)] : view.dims;
     this.#flags = (solver.checkFinite ? CHECK_FINITE : 0) | (doubled ? DOUBLED : 0);
+    const { thresholding, threads } = solver;
+    const n = view.length / view.batch;
+    const scratch = thresholding
+      ? addon.scratchBytes(this.stateType === 'float64' ? 1 : 0, view.batch, n, thresholding.ratio, threads)
+      : 0;
+    const [state, outputs] = [BYTES[this.stateType] * view.length, doubled ? 2 : 1];
+    this.#arena = new Arena(
+      [
+        [state, states + history + 2], // z and x0 as well
+        [BYTES[inputType] * view.length * outputs, states],
+        [BYTES[view.type] * view.length, states],
+        [8 * view.batch * (ROW.length + 1), 1],
+        [scratch, 1],
+      ],
+      // The network's output and a gradient; xT, and what callbacks give.
+      (outputs + 1) * state,
+    );
     for (let i = 0; i < states; i++) this.#slots.push(this.#makeSlot(inputType, doubled));
     for (let i = 0; i < history; i++) this.#history.push(this.#stateArray());
-    this.#rows = new Float64Array(view.batch * ROW.length);
+    this.#rows = this.#arena.doubles(view.batch * ROW.length);
     this.#norms = new Float64Array(view.batch);
     if (typeof sampler.seed === 'object' && sampler.seed.length !== view.batch) {
       throw outOfRange(`one seed per sample (${view.batch})`, 'seed', sampler.seed.length);
     }
-    const { thresholding, threads } = solver;
-    const n = view.length / view.batch;
-    this.#scratch = thresholding
-      ? new Uint8Array(
-          addon.scratchBytes(this.stateType === 'float64' ? 1 : 0, view.batch, n, thresholding.ratio, threads),
-        )
-      : null;
+    this.#scratch = thresholding ? this.#arena.bytes(scratch) : null;
     if (solver.tau2 > 0) {
       this.seed = sampler.seed ?? Math.floor(Math.random() * 2 ** 32);
       this.#noise = sampler.noise === 'philox' ? new PhiloxNoise(this.seed) : new TorchNoise(this.seed);
@@ -182,16 +195,16 @@ export class Engine implements RunEngine {
   }
 
   #stateArray(): StateArray {
-    return allocate(this.stateType, this.#xT.length) as StateArray;
+    return this.#arena.state(this.stateType, this.#xT.length);
   }
 
   #makeSlot(inputType: TensorType, doubled: boolean): Slot {
     const { source, dims, length, type, data } = this.#xT;
-    const inputData = allocate(inputType, doubled ? 2 * length : length, data);
+    const inputData = this.#arena.allocate(inputType, doubled ? 2 * length : length, data);
     const shared = inputType === this.stateType;
     const state = (shared ? inputData.subarray(0, length) : this.#stateArray()) as StateArray;
     const input = makeTensor(source, inputType, inputData, this.#inputDims);
-    const viewData = type === this.stateType ? state : allocate(type, length, data);
+    const viewData = type === this.stateType ? state : this.#arena.allocate(type, length, data);
     const view = shared && !doubled && viewData === state ? input : makeTensor(source, type, viewData, dims);
     const own = type === this.stateType ? view : makeTensor(source, this.stateType, state, dims);
     const next = shared ? (doubled ? inputData.subarray(length) : null) : inputData;

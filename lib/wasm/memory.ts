@@ -2,7 +2,8 @@
 // powers of two and are kept for the next of that size; large ones (tensors) are whole pages, and neighbours that are
 // free become one. Lengths are kept outside, so that nothing that is written can damage them.
 
-const PAGE = 65536;
+/** Bytes by which a memory grows. */
+export const PAGE = 65536;
 const SMALLEST = 16;
 /** From here on a block is whole pages. */
 const LARGE = PAGE / 2;
@@ -21,9 +22,21 @@ export class Blocks {
   readonly #small = new Map<number, number[]>();
   /** Free pages, by address: [address, bytes]. */
   readonly #free: [number, number][] = [];
+  #sealed = false;
+  /** A block was asked for that sealed memory does not have. */
+  refused = false;
 
   constructor(memory: Memory) {
     this.#memory = memory;
+  }
+
+  /** Gets this much at once, and never more: arrays on a memory are lost when it grows. Throws where there is not so much. */
+  seal(bytes: number): void {
+    const pages = Math.ceil(bytes / PAGE);
+    const at = this.#memory.buffer.byteLength;
+    this.#memory.grow(pages);
+    this.#put(at, pages * PAGE);
+    this.#sealed = true;
   }
 
   /** The address of a block, a multiple of 16; 0 where there is no memory left. */
@@ -66,6 +79,10 @@ export class Blocks {
       if (block[1] === 0) this.#free.splice(at, 1);
       this.#sizes.set(address, bytes);
       return address;
+    }
+    if (this.#sealed) {
+      this.refused = true;
+      return 0;
     }
     // The last free block is completed where it reaches to the end.
     const end = this.#memory.buffer.byteLength;

@@ -4,8 +4,14 @@
 // WebAssembly sees its own memory only. Before a call every typed array among the arguments is copied in, afterwards
 // those that the function writes are copied back; arrays that share bytes share them inside, too. A call that throws
 // writes nothing back.
+//
+// Arrays that a run makes for itself need no copies: they lie in the memory of an instance of the module that is made
+// for this run, and calls that get one of them go there. That memory has its size from the start, as growing would take
+// the arrays away from those who hold them; what does not fit into it is done by the first instance, whose memory grows.
+// An instance is gone when nobody holds an array of it any more, as with every other array.
 
-import { Blocks, type Memory } from './memory.js';
+import { ARENA, type ArrayClass, type Take } from './arena.js';
+import { Blocks, type Memory, PAGE } from './memory.js';
 
 /** The WebAssembly interface, as far as it is used here: neither Node's types nor ES2023's have it. */
 interface WebAssemblyInterface {
@@ -79,6 +85,14 @@ const isTypedArray = (value: unknown): value is Uint8Array => typedArrayName.cal
 
 /** Alignment of what is copied in: an array lies as it lies in its buffer, relative to a line of the cache. */
 const LINE = 64;
+/** Between the arrays of a run: such as are read and written together should not meet in the same sets of a cache. */
+const STAGGER = 5 * LINE;
+/** A run's memory has this much for the text of errors and the like. */
+const SPARE = 1 << 20;
+/** Instead of a result: the call has to be made by the first instance. */
+const ELSEWHERE = Symbol('elsewhere');
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
 
 /** A stretch of some buffer, and where its copy is. */
 interface Region {
@@ -101,7 +115,9 @@ export function instantiate(bytes: Uint8Array): Record<string, unknown> {
   if (!supported(bytes)) {
     throw new Error('Expected WebAssembly with 128-bit vectors for dpm-solver but this JavaScript engine has none');
   }
-  const { exports } = new Runtime(new WebAssembly.Module(bytes), WebAssembly);
+  const runtime = new Runtime(new WebAssembly.Module(bytes), WebAssembly);
+  const { exports } = runtime;
+  (exports as Record<symbol, unknown>)[ARENA] = (tensors: number, room: number) => runtime.arena(tensors, room);
   exports.cudaInfo = () => ({
     available: false,
     reason: 'the WebAssembly build of dpm-solver has no CUDA: npx cmake-js compile makes the native addon',
@@ -116,6 +132,19 @@ export function instantiate(bytes: Uint8Array): Record<string, unknown> {
 
 class Runtime {
   readonly exports: Record<string, unknown> = {};
+  readonly #module: object;
+  readonly #interface: WebAssemblyInterface;
+  /** The first instance, in that of a run. */
+  readonly #first: Runtime | null;
+  /** Where each function is in the table, which is the same in all instances. */
+  readonly #callbacks = new Map<string, number>();
+  /** A run's own: made when first called. */
+  readonly #functions = new Map<string, AnyFunction>();
+  /** Whose memory a buffer is. */
+  readonly #homes = new WeakMap<ArrayBufferLike, Runtime>();
+  #hasHomes = false;
+  /** Ended by a trap: its stack is not what it was. */
+  #broken = false;
   readonly #wasm: Exports;
   readonly #blocks: Blocks;
   #bytes: Uint8Array;
@@ -133,31 +162,99 @@ class Runtime {
   #blockBytes = 0;
   #lastError = 0;
 
-  constructor(module: object, { Instance }: WebAssemblyInterface) {
+  constructor(module: object, wasm: WebAssemblyInterface, first: Runtime | null = null) {
+    this.#module = module;
+    this.#interface = wasm;
+    this.#first = first;
     const dpm = {
       allocate: (bytes: number) => this.#blocks.allocate(bytes >>> 0),
       release: (address: number) => this.#blocks.release(address >>> 0),
     };
     const imports = { napi: this.#napi(), dpm };
-    this.#wasm = new Instance(module, imports).exports as Exports;
+    this.#wasm = new wasm.Instance(module, imports).exports as Exports;
     this.#blocks = new Blocks(this.#wasm.memory);
     this.#bytes = new Uint8Array(this.#wasm.memory.buffer);
     this.#view = new DataView(this.#wasm.memory.buffer);
     this.#wasm._initialize();
+    if (first) return;
     this.#wasm.napi_register_wasm_v1(1, this.#handle(this.exports));
     this.#values.length = 1;
     this.#throwPending();
   }
 
+  // ---- the memory of a run -------------------------------------------------------------------------------------------
+
+  /** See MakeArena. */
+  arena(tensors: number, room: number): Take | null {
+    let home: Runtime;
+    let block: number;
+    try {
+      home = new Runtime(this.#module, this.#interface, this);
+      block = home.#seal(tensors, room);
+    } catch (error) {
+      if (error instanceof RangeError) return null;
+      throw error;
+    }
+    const { buffer } = home.#bytes;
+    this.#homes.set(buffer, home);
+    this.#hasHomes = true;
+    const end = block + tensors;
+    let at = Math.ceil(block / LINE) * LINE;
+    return <T extends ArrayBufferView>(Class: ArrayClass<T>, length: number): T | null => {
+      const bytes = length * Class.BYTES_PER_ELEMENT;
+      if (at + bytes > end) return null;
+      const array = new Class(buffer as ArrayBuffer, at, length);
+      at = Math.ceil((at + bytes) / LINE) * LINE + STAGGER;
+      return array;
+    };
+  }
+
+  /** Takes all of the memory that a run will need; where its tensors go. */
+  #seal(tensors: number, room: number): number {
+    const pages = (bytes: number) => Math.ceil((bytes + LINE) / PAGE) * PAGE;
+    this.#blocks.seal(pages(tensors) + pages(room) + SPARE);
+    this.#refresh();
+    this.#block = this.#blocks.allocate(pages(room));
+    this.#blockBytes = pages(room) - LINE;
+    return this.#blocks.allocate(pages(tensors));
+  }
+
+  #homeOf(args: readonly unknown[]): Runtime | undefined {
+    for (const array of args) {
+      if (!ArrayBuffer.isView(array)) continue;
+      const home = this.#homes.get(array.buffer);
+      if (home) return home;
+    }
+    return undefined;
+  }
+
+  #function(name: string): AnyFunction {
+    let made = this.#functions.get(name);
+    if (!made) {
+      made = this.#makeFunction(name, this.#first!.#callbacks.get(name)!);
+      this.#functions.set(name, made);
+    }
+    return made;
+  }
+
   // ---- calls ---------------------------------------------------------------------------------------------------------
 
   #makeFunction(name: string, callback: number): AnyFunction {
+    this.#callbacks.set(name, callback);
     const run = this.#wasm.__indirect_function_table.get(callback);
     const writes = WRITES[name] ?? [];
     const whole = new Set(writes.filter((k) => k >= 0));
     if (name === 'step') whole.add(SCRATCH);
-    const written = writes.map((k) => (k < 0 ? ~k : k));
-    if (!ROWS.includes(name)) return (...args) => this.#call(run, args, whole, written, name === 'step');
+    const written = ROWS.includes(name) ? [0] : writes.map((k) => (k < 0 ? ~k : k));
+    const here: AnyFunction = (...args) => this.#call(run, args, whole, written, name === 'step');
+    const call: AnyFunction = this.#first
+      ? here
+      : (...args) => {
+          const home = this.#hasHomes ? this.#homeOf(args) : undefined;
+          const result = home ? home.#function(name)(...args) : ELSEWHERE;
+          return result === ELSEWHERE ? here(...args) : result;
+        };
+    if (!ROWS.includes(name)) return call;
     return (...args) => {
       const [rows, index] = args;
       // Of many rows only one is of interest.
@@ -167,7 +264,7 @@ class Runtime {
         args[0] = (rows as Float64Array).subarray(at, at + ROW_LENGTH);
         args[1] = 0;
       }
-      return this.#call(run, args, whole, [0], false);
+      return call(...args);
     };
   }
 
@@ -178,16 +275,29 @@ class Runtime {
     written: readonly number[],
     isStep: boolean,
   ): unknown {
+    const ofRun = this.#first !== null;
+    if (this.#broken) return ELSEWHERE;
     this.#arguments = args;
+    this.#blocks.refused = false;
     try {
-      this.#copyIn(args, whole);
+      if (!this.#copyIn(args, whole)) return ELSEWHERE;
       const result = this.#values[run(1, 1)];
+      if (ofRun && this.#blocks.refused) {
+        // Such a call has written nothing: it is made again where there is more memory.
+        this.#pending = false;
+        this.#exception = undefined;
+        return ELSEWHERE;
+      }
       this.#throwPending();
       // A step that has met a prediction that is not finite leaves its outputs undefined: better as they were.
       if (!isStep || result === -1) {
         for (const k of written) this.#copyOut(args[k]);
       }
       return result;
+    } catch (error) {
+      if (!ofRun || !this.#blocks.refused) throw error;
+      this.#broken = true;
+      return ELSEWHERE;
     } finally {
       this.#values.length = 1;
       this.#arguments = [];
@@ -203,12 +313,14 @@ class Runtime {
     throw exception;
   }
 
-  #copyIn(args: readonly unknown[], whole: ReadonlySet<number>): void {
+  #copyIn(args: readonly unknown[], whole: ReadonlySet<number>): boolean {
+    const own = this.#bytes.buffer;
     const regions: Region[] = [];
     for (let k = 0; k < args.length; k++) {
       const array = args[k];
       if (!isTypedArray(array) || array.byteLength === 0) continue;
       const { buffer, byteOffset: start, byteLength } = array;
+      if (buffer === own) continue;
       const end = start + byteLength;
       let found: Region | undefined;
       for (let r = regions.length - 1; r >= 0; r--) {
@@ -233,7 +345,10 @@ class Runtime {
       region.address = bytes + (region.start % LINE);
       bytes = Math.ceil((region.address + region.end - region.start) / LINE) * LINE;
     }
-    if (bytes > this.#blockBytes) this.#grow(bytes);
+    if (bytes > this.#blockBytes) {
+      if (this.#first) return false;
+      this.#grow(bytes);
+    }
     const base = Math.ceil(this.#block / LINE) * LINE;
     for (const region of regions) {
       region.address += base;
@@ -241,6 +356,7 @@ class Runtime {
       this.#bytes.set(new Uint8Array(region.buffer, region.start, region.end - region.start), region.address);
     }
     this.#regions = regions;
+    return true;
   }
 
   #grow(bytes: number): void {
@@ -257,13 +373,15 @@ class Runtime {
   #copyOut(array: unknown): void {
     if (!isTypedArray(array) || array.byteLength === 0) return;
     this.#refresh();
-    const address = this.#addressOf(array);
     const { buffer, byteOffset, byteLength } = array;
+    if (buffer === this.#bytes.buffer) return;
+    const address = this.#addressOf(array);
     new Uint8Array(buffer, byteOffset, byteLength).set(this.#bytes.subarray(address, address + byteLength));
   }
 
   #addressOf(array: Uint8Array): number {
     const { buffer, byteOffset } = array;
+    if (buffer === this.#bytes.buffer) return byteOffset;
     for (const region of this.#regions) {
       if (region.buffer === buffer && region.start <= byteOffset && byteOffset < region.end) {
         return region.address + byteOffset - region.start;
@@ -301,7 +419,7 @@ class Runtime {
     if (address === 0) return '';
     this.#refresh();
     const end = length >= 0 ? address + length : this.#bytes.indexOf(0, address);
-    return new TextDecoder().decode(this.#bytes.slice(address, end));
+    return decoder.decode(this.#bytes.slice(address, end));
   }
 
   #throw(error: unknown): number {
@@ -349,7 +467,7 @@ class Runtime {
       napi_get_value_string_utf8: (_, value, to, size, result) => {
         const v = values[value];
         if (typeof v !== 'string') return STRING_EXPECTED;
-        const text = new TextEncoder().encode(v);
+        const text = encoder.encode(v);
         const memory = this.#memory();
         let length = text.length;
         if (to !== 0) {
