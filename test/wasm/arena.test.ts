@@ -91,7 +91,7 @@ test('an arena gives as much as was asked for, aligned, zeroed and apart', () =>
     assert.ok(array.every((value) => value === 0));
     array.fill(k + 1);
   });
-  arrays.forEach((array, k) => assert.ok(array.every((value) => value === k + 1)));
+  for (const [k, array] of arrays.entries()) assert.ok(array.every((value) => value === k + 1));
   assert.is(take(Float32Array as ArrayClass<Float32Array>, 1000), null);
 });
 
