@@ -21,10 +21,10 @@ export class Arena {
    * @param room bytes of what one call gets besides: network outputs
    */
   constructor(arrays: readonly (readonly [bytes: number, count: number])[], room: number) {
-    const make = addon[ARENA] as MakeArena | undefined;
     const largest = arrays.reduce((most, [bytes]) => Math.max(most, bytes), 0);
+    const make = largest >= WORTH ? (addon[ARENA] as MakeArena | undefined) : undefined;
     const all = arrays.reduce((sum, [bytes, count]) => sum + count * (bytes + PER_ARRAY), 0);
-    this.#take = make && largest >= WORTH ? make(all, room) : null;
+    this.#take = make ? make(all, room) : null;
   }
 
   /** As `allocate` of tensor.ts. */

@@ -65,20 +65,22 @@ const GENERIC_FAILURE = 9;
 /** napi_valuetype */
 const VALUE_TYPES = ['undefined', 'null', 'boolean', 'number', 'string', 'symbol', 'object', 'function', '', 'bigint'];
 /** napi_typedarray_type */
-const ARRAY_TYPES = [
-  'Int8Array',
-  'Uint8Array',
-  'Uint8ClampedArray',
-  'Int16Array',
-  'Uint16Array',
-  'Int32Array',
-  'Uint32Array',
-  'Float32Array',
-  'Float64Array',
-  'BigInt64Array',
-  'BigUint64Array',
-  'Float16Array',
-];
+const ARRAY_TYPES: ReadonlyMap<string, number> = new Map(
+  [
+    'Int8Array',
+    'Uint8Array',
+    'Uint8ClampedArray',
+    'Int16Array',
+    'Uint16Array',
+    'Int32Array',
+    'Uint32Array',
+    'Float32Array',
+    'Float64Array',
+    'BigInt64Array',
+    'BigUint64Array',
+    'Float16Array',
+  ].map((name, k) => [name, k]),
+);
 const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
   .get!;
 const isTypedArray = (value: unknown): value is Uint8Array => typedArrayName.call(value) !== undefined;
@@ -167,7 +169,7 @@ class Runtime {
     this.#interface = wasm;
     this.#first = first;
     const dpm = {
-      allocate: (bytes: number) => this.#blocks.allocate(bytes >>> 0),
+      allocate: (bytes: number) => this.#allocate(bytes >>> 0),
       release: (address: number) => this.#blocks.release(address >>> 0),
     };
     const imports = { napi: this.#napi(), dpm };
@@ -362,8 +364,7 @@ class Runtime {
   #grow(bytes: number): void {
     this.#blocks.release(this.#block);
     this.#blockBytes = 0;
-    this.#block = this.#blocks.allocate(bytes + LINE);
-    this.#refresh();
+    this.#block = this.#allocate(bytes + LINE);
     if (this.#block === 0) {
       throw new Error(`Out of memory: WebAssembly could not get ${bytes} bytes for the tensors of one call`);
     }
@@ -372,7 +373,6 @@ class Runtime {
 
   #copyOut(array: unknown): void {
     if (!isTypedArray(array) || array.byteLength === 0) return;
-    this.#refresh();
     const { buffer, byteOffset, byteLength } = array;
     if (buffer === this.#bytes.buffer) return;
     const address = this.#addressOf(array);
@@ -392,7 +392,13 @@ class Runtime {
 
   // ---- memory and handles --------------------------------------------------------------------------------------------
 
-  /** Memory that has grown is another buffer. */
+  #allocate(bytes: number): number {
+    const address = this.#blocks.allocate(bytes);
+    this.#refresh();
+    return address;
+  }
+
+  /** Memory that has grown is another buffer. Nothing grows it but the blocks: to look each time would take longer. */
   #refresh(): void {
     const { buffer } = this.#wasm.memory;
     if (this.#bytes.buffer === buffer) return;
@@ -401,7 +407,6 @@ class Runtime {
   }
 
   #memory(): DataView {
-    this.#refresh();
     return this.#view;
   }
 
@@ -417,7 +422,6 @@ class Runtime {
   /** UTF-8 of a given length, or up to a zero byte; "" at 0. */
   #text(address: number, length = -1): string {
     if (address === 0) return '';
-    this.#refresh();
     const end = length >= 0 ? address + length : this.#bytes.indexOf(0, address);
     return decoder.decode(this.#bytes.slice(address, end));
   }
@@ -480,8 +484,8 @@ class Runtime {
       },
       napi_get_typedarray_info: (_, value, type, length, data, buffer, offset) => {
         const v = values[value];
-        const kind = ARRAY_TYPES.indexOf(typedArrayName.call(v));
-        if (kind < 0) return INVALID_ARGUMENT;
+        const kind = ARRAY_TYPES.get(typedArrayName.call(v));
+        if (kind === undefined) return INVALID_ARGUMENT;
         const array = v as Uint8Array;
         const memory = this.#memory();
         if (type !== 0) memory.setInt32(type, kind, true);
@@ -552,7 +556,7 @@ class Runtime {
       napi_create_range_error: maker(RangeError),
       napi_get_last_error_info: (_, result) => {
         // Four words: no message, nothing of the engine's, no code, and a status.
-        this.#lastError ||= this.#blocks.allocate(16);
+        this.#lastError ||= this.#allocate(16);
         const memory = this.#memory();
         for (let at = 0; at < 12; at += 4) memory.setUint32(this.#lastError + at, 0, true);
         memory.setUint32(this.#lastError + 12, GENERIC_FAILURE, true);
