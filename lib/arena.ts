@@ -7,9 +7,9 @@ import { ARENA, type ArrayClass, type MakeArena } from './wasm/arena.js';
 /** Bytes of one number. @internal */
 export const BYTES: Readonly<Record<TensorType, number>> = { float16: 2, float32: 4, float64: 8 };
 
-/** From here on an array is worth a place of its own in WebAssembly's memory: to make one takes as long as 1 MB of copies. */
+/** From here on an array is worth a place in WebAssembly's memory: an instance takes longer to make than small copies. */
 const WORTH = 32768;
-/** An array does not begin where the one before it ends, see below. */
+/** An array begins some lines of the cache after the one before it (lib/wasm/napi.ts). */
 const PER_ARRAY = 1024;
 
 /** What one run's arrays are made with. @internal */
