@@ -63,6 +63,21 @@ export async function scenario(dpm: Package): Promise<Results> {
       results[`${name}, ${type}`] = hash([sample, ...intermediates!].map(({ data }) => data as Floats));
     }
   }
+  // Large enough that WebAssembly has its tensors in a memory of their own.
+  for (const type of ['float32', 'float64'] as const) {
+    const options = {
+      thresholding: true,
+      guidance: { type: 'classifier-free', scale: 5 },
+      algorithmType: 'sde-dpmsolver++',
+    };
+    const solver = new dpm.DPMSolver(network as never, schedule, options as never);
+    const { sample } = await solver.sample(dpm.randn([2, 3, 64, 64], { seed: 1, type }), {
+      steps: 6,
+      seed: 3,
+    } as never);
+    numbers[`large, ${type}`] = first(sample.data as Floats);
+    results[`large, ${type}`] = hash([sample.data as Floats]);
+  }
   const half = { data: new Uint16Array(600), dims: [1, 600], type: 'float16' as const };
   dpm.convert(dpm.randn([1, 600], { seed: 2 }).data as Float32Array, half.data);
   const steady = (x: typeof half) => ({ ...x, data: x.data.slice() });
