@@ -287,7 +287,7 @@ Result<T> Reference(const StepCall& c) {
     } else if (transform == Transform::quantile) {
       const T floor = static_cast<T>(row[kFloor]), cap = static_cast<T>(row[kCap]);
       T s = cap;
-      if (floor < cap) {  // otherwise the quantile does not matter
+      if (row[kFloor] < row[kCap]) {  // otherwise the quantile does not matter, nor whether there is NaN
         s = static_cast<T>(QuantileOf(p, c.n, row[kRatio]));
         if (s < floor) s = floor;
         if (s > cap) s = cap;
