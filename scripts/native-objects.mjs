@@ -8,19 +8,25 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
-const x86 = process.arch === 'x64';
-const ISA_FLAGS = {
-  sse2: [],
-  avx2: ['-mavx2', '-mf16c', '-mfma'],
-  avx512: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mf16c', '-mfma'],
-  neon: [],
-};
+/** The instruction sets that the addon has for this processor, as CMakeLists.txt lists them, and their flags. */
+export const ISA_FLAGS =
+  process.arch === 'x64'
+    ? {
+        sse2: [],
+        avx2: ['-mavx2', '-mf16c', '-mfma'],
+        avx512: [
+          ...['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mf16c', '-mfma'],
+          '-mprefer-vector-width=512',
+        ],
+      }
+    : { neon: [] };
+const isaOf = (file) => /^isa_(\w+)\.cpp$/.exec(basename(file))?.[1];
 
 /** The addon's sources in these folders of native/, those for this processor. */
 export function sources(folders) {
   return folders.flatMap((folder) =>
     readdirSync(join(root, 'native', folder))
-      .filter((file) => file.endsWith('.cpp') && (/^isa_neon/.test(file) ? !x86 : !/^isa_/.test(file) || x86))
+      .filter((file) => file.endsWith('.cpp') && (!isaOf(file) || isaOf(file) in ISA_FLAGS))
       .sort()
       .map((file) => join('native', folder, file)),
   );
@@ -69,7 +75,7 @@ export async function compile(compiler, flags, files, out) {
     objects.push(object);
     const at = existsSync(object) ? statSync(object).mtimeMs : 0;
     if (at > sourcesAt && at > statSync(join(root, file)).mtimeMs) continue;
-    const isa = /^isa_(\w+)\.cpp$/.exec(basename(file))?.[1];
+    const isa = isaOf(file);
     waiting.push([...flags, ...(isa ? ISA_FLAGS[isa] : []), '-c', file, '-o', object]);
   }
   const launcher = process.env.CMAKE_CXX_COMPILER_LAUNCHER;

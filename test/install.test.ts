@@ -1,11 +1,9 @@
 // The packed package, installed in an empty project without running scripts: imported, required, bundled, type-checked
 // and linted, with this Node and those that DPM_SOLVER_NODES lists (paths, separated by the system's delimiter).
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import type { SpawnSyncReturns } from 'node:child_process';
 import {
   copyFileSync,
-  cpSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -21,18 +19,12 @@ import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addonPath } from '../lib/loader.js';
 import * as dpm from '../lib/wasm.js';
-import { PLATFORMS } from '../scripts/platforms.mjs';
+import { host, install, npm, ok, pack, run } from './packed.js';
 import { type Results, scenario } from './wasm/scenario.js';
 import { assertSameElsewhere, wasmFile } from './wasm/support.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const musl = existsSync('/etc/alpine-release');
-const host = PLATFORMS.find(
-  ({ platform, arch, libc }) =>
-    platform === process.platform && arch === process.arch && (!libc || (libc === 'musl') === musl),
-);
 const tests = suite('install');
 const missing = !existsSync(join(root, 'dist')) ? 'dist is not built' : !host ? 'no release has this platform' : '';
 if (missing) console.log(`skipped: ${missing}`);
@@ -50,22 +42,8 @@ let expected: Results;
 tests.before(async () => {
   if (missing) return;
   folder = mkdtempSync(join(tmpdir(), 'dpm-solver-install-'));
-  // What `npm pack` packs, without its scripts, which would build under other tests' feet.
-  staged = join(folder, 'staged');
-  const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] };
-  for (const name of ['package.json', 'README.md', 'LICENSE', ...files.filter((file) => file !== 'prebuilds')]) {
-    cpSync(join(root, name), join(staged, name), { recursive: true });
-  }
-  const addon = join(staged, host!.file);
-  mkdirSync(join(addon, '..'), { recursive: true });
-  copyFileSync(addonPath(), addon);
-  if (wasmFile) cpSync(wasmFile, join(staged, 'prebuilds/wasm/dpm-solver.wasm'));
-  ok(npm(['pack', '--ignore-scripts', '--pack-destination', folder], staged));
-  tarball = join(folder, readdirSync(folder).find((name) => name.endsWith('.tgz'))!);
-  project = join(folder, 'project');
-  mkdirSync(project);
-  writeFileSync(join(project, 'package.json'), '{ "private": true }\n');
-  ok(npm(['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', tarball], project));
+  ({ staged, tarball } = pack(folder, { file: host!.file, wasm: wasmFile }));
+  project = install(folder, tarball);
   const source = readFileSync(new URL('./wasm/scenario.ts', import.meta.url), 'utf8');
   writeFileSync(join(project, 'scenario.mjs'), transformSync(source, { loader: 'ts' }).code);
   writeFileSync(
@@ -265,25 +243,12 @@ function bundled(first: string): string {
 
 // ---- processes ------------------------------------------------------------------------------------------------------
 
-function run(command: string, args: string[], cwd: string, env: Record<string, string> = {}): SpawnSyncReturns<string> {
-  const { DPM_SOLVER_BACKEND: _, DPM_SOLVER_PREBUILD: __, NODE_OPTIONS: ___, ...own } = process.env;
-  return spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...own, ...env } });
-}
-
 function output({ status, stdout, stderr, error }: SpawnSyncReturns<string>): {
   info: { backend: string };
   runs: Results;
 } {
   assert.is(status, 0, `${error ?? ''}${stderr}`);
   return JSON.parse(stdout);
-}
-
-function ok({ status, stdout, stderr, error }: SpawnSyncReturns<string>): void {
-  assert.is(status, 0, `${error ?? ''}${stdout}${stderr}`);
-}
-
-function npm(args: string[], cwd: string): SpawnSyncReturns<string> {
-  return spawnSync('npm', args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' });
 }
 
 tests.run();

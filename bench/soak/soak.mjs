@@ -2,7 +2,7 @@
 // and half in workers that come and go, every fifth of those ended in the middle of what it does. Handles, threads and
 // memory are looked at all along, after a garbage collection, and must not grow: exits with 1 if they do. Prints the
 // figures as JSON. Needs a build (npm run build).
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -19,13 +19,31 @@ const dpm = await import(library);
 const { info } = await import(new URL('../../dist/native.js', import.meta.url).href);
 const all = kinds(dpm);
 
-const count = (folder) => {
+const list = (folder) => {
   try {
-    return readdirSync(folder).length;
+    return readdirSync(folder);
   } catch {
     return null; // not Linux
   }
 };
+
+/**
+ * What the process holds open. Node leaves the file of an ES module open for good where a worker is ended while it reads
+ * it, whatever module that is; so those are counted apart, and are nothing that a run has left.
+ */
+function opened() {
+  const names = list('/proc/self/fd');
+  if (!names) return { files: null, modulesLeftOpen: null };
+  const paths = names.flatMap((name) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${name}`)];
+    } catch {
+      return []; // the folder itself, while it was read
+    }
+  });
+  const modules = paths.filter((path) => /\.m?js$/.test(path)).length;
+  return { files: paths.length - modules, modulesLeftOpen: modules };
+}
 
 async function look(runs) {
   // Twice, and a moment in between: what finalizers and ended workers give back.
@@ -36,7 +54,7 @@ async function look(runs) {
   const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage();
   return {
     ...{ runs, rss, heapUsed, external, arrayBuffers, handles: process.getActiveResourcesInfo().length },
-    ...{ files: count('/proc/self/fd'), threads: count('/proc/self/task') },
+    ...{ ...opened(), threads: list('/proc/self/task')?.length ?? null },
   };
 }
 
@@ -46,13 +64,15 @@ function inWorker(first, runs, kill) {
     const url = new URL('./worker.mjs', import.meta.url);
     const worker = new Worker(url, { workerData: { library, first, runs }, execArgv: [] });
     let done = false;
-    worker.once('message', () => {
-      done = true;
+    worker.on('message', (message) => {
+      done = message === 'done';
     });
     worker.once('error', reject);
     worker.once('exit', () => (done || kill ? resolve() : reject(new Error('a worker left early'))));
-    // While it loads, while it runs, or when it is through.
-    if (kill) worker.once('online', () => setTimeout(() => worker.terminate(), (killed++ * 7) % 90));
+    if (!kill) return;
+    // Every other one while it loads, those between them while it steps.
+    const end = () => setTimeout(() => worker.terminate(), (killed * 7) % 90);
+    worker.once(killed++ % 2 === 0 ? 'online' : 'message', end);
   });
 }
 
@@ -82,6 +102,14 @@ const growth = Object.fromEntries(
     .slice(1)
     .map((name) => [name, Math.round(grown(name) * 10) / 10]),
 );
+/** The steady growth of a figure, for each run. */
+function slope(name) {
+  const some = looks.slice(Math.floor(looks.length / 4));
+  const mean = (of) => some.reduce((sum, at) => sum + of(at), 0) / some.length;
+  const [x, y] = [mean((at) => at.runs), mean((at) => at[name])];
+  const value = mean((at) => (at.runs - x) * (at[name] - y)) / mean((at) => (at.runs - x) ** 2);
+  return Math.round(value * 1000) / 1000;
+}
 const MIB = 2 ** 20;
 const allowed = {
   rss: 8 * MIB,
@@ -104,6 +132,11 @@ const result = {
   simd: info().simd,
   runs: { mainThread: inMain, workers: inWorkers, workersStarted: workers, workersEndedInTheMiddle: killed },
   growth: { what: 'mean of the last quarter less mean of the second', ...growth, bytesPerRun: growth.rss / (RUNS / 2) },
+  slope: {
+    what: 'bytes a run, by least squares from the first quarter on',
+    rss: slope('rss'),
+    heapUsed: slope('heapUsed'),
+  },
   allowed,
   flat: leaks.length === 0,
   looks,

@@ -1,5 +1,7 @@
 // What the server answers: the page, and the interface beneath it.
+import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
@@ -20,13 +22,17 @@ export interface AppOptions {
   /** Names, besides localhost and addresses, that the server may be called by. */
   hosts: readonly string[];
   version: string;
+  /** Keeps the connection of a request, however many others there are, until what it returns is called. */
+  keep: (request: IncomingMessage) => () => void;
 }
+
+type App = Hono<{ Bindings: HttpBindings }>;
 
 /** Seconds between signs of life on a stream where nothing happens. */
 const PULSE = 10;
 
-export function createApp({ engine, queue, limits, hosts, version }: AppOptions): Hono {
-  const app = new Hono();
+export function createApp({ engine, queue, limits, hosts, version, keep }: AppOptions): App {
+  const app: App = new Hono();
   const schema = settingsSchema(limits);
 
   app.use(
@@ -103,14 +109,19 @@ export function createApp({ engine, queue, limits, hosts, version }: AppOptions)
 
     const outbox = new Outbox(limits.backlog);
     const { signal } = c.req.raw;
+    // Until the run is over: what is then left to read is the reader's affair.
+    const release = keep(c.env.incoming);
     const tell = ({ event, data }: RunEvent): void => {
       outbox.push({ event, data: encode(data) });
-      if (event === 'done' || event === 'cancelled' || event === 'failed') outbox.end();
+      if (event !== 'done' && event !== 'cancelled' && event !== 'failed') return;
+      outbox.end();
+      release();
     };
     let id: string;
     try {
       id = await queue.enter(read.settings, tell, signal);
     } catch (error) {
+      release();
       if (error instanceof Refused) return refuse(c, 400, error.message);
       if (error instanceof Unavailable) return unavailable(c, error.message);
       if (!(error instanceof Full)) throw error;
@@ -161,10 +172,10 @@ function isTrusted(host: string, names: readonly string[]): boolean {
   return isIP(name) === 4 || name === 'localhost' || name.endsWith('.localhost') || names.includes(name);
 }
 
-/** JSON without a character that could begin markup, wherever it may end up. */
+/** JSON without a character that could begin markup, or a terminal's commands, wherever it may end up. */
 function encode(value: unknown): string {
   return JSON.stringify(value).replace(
-    /[<>&\u2028\u2029]/g,
+    /[<>&\u007f-\u009f\u2028\u2029]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

@@ -17,7 +17,7 @@ export interface Limits {
   waiting: number;
   /** Seconds that a run may take once it has begun. */
   seconds: number;
-  /** Open connections; the one that has been idle longest makes room for a new one. */
+  /** Open connections besides those that a run is told over; the one that was of use longest ago makes room. */
   connections: number;
   /** Seconds for a request's head, and for the whole of it. */
   headSeconds: number;

@@ -1,9 +1,10 @@
 // The server: sockets and their limits around what app.ts answers.
 import { readFileSync } from 'node:fs';
-import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { createApp } from './app.js';
+import { Connections } from './connections.js';
 import { Engine } from './engine.js';
 import { defaultLimits, type Limits } from './limits.js';
 import type { Model, Place } from './messages.js';
@@ -40,8 +41,10 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
   const engine = new Engine({ folder, device, dtype });
   const queue = new Queue(engine, limits);
   const names = hosts.map((name) => name.toLowerCase());
-  const app = createApp({ engine, queue, limits, hosts: names, version });
-  const server = listener(app.fetch, limits);
+  const connections = new Connections(limits.connections);
+  const keep = ({ socket }: IncomingMessage) => connections.keep(socket);
+  const app = createApp({ engine, queue, limits, hosts: names, version, keep });
+  const server = listener(app.fetch as Fetch, limits, connections);
   // A port that is taken is told before a model is loaded.
   await listen(server, port, host);
   let model: Model;
@@ -70,12 +73,12 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
   };
 }
 
-function listener(fetch: Parameters<typeof getRequestListener>[0], limits: Limits): Server {
+type Fetch = Parameters<typeof getRequestListener>[0];
+
+function listener(fetch: Fetch, limits: Limits, connections: Connections): Server {
   const answer = getRequestListener(fetch, {
     errorHandler: () => json(400, 'Expected a request with a Host header and an address that can be parsed'),
   });
-  /** Connections in the order in which they were last of use. */
-  const idle = new Set<Socket>();
   const server = createHttpServer(
     {
       headersTimeout: limits.headSeconds * 1000,
@@ -89,28 +92,14 @@ function listener(fetch: Parameters<typeof getRequestListener>[0], limits: Limit
       noDelay: true,
     },
     (request, response) => {
-      const { socket } = request;
-      // While it is answered a connection is not in anybody's way: there are no more runs than the queue has places.
-      idle.delete(socket);
-      response.on('close', () => {
-        if (!socket.destroyed) idle.add(socket);
-      });
+      connections.used(request.socket);
       answer(request, response);
     },
   );
   server.timeout = limits.idleSeconds * 1000;
   server.maxRequestsPerSocket = 1000;
   server.maxHeadersCount = 100;
-  server.on('connection', (socket) => {
-    // Who comes and says nothing must not keep out those who come after.
-    if (idle.size >= limits.connections) {
-      const [oldest] = idle;
-      idle.delete(oldest);
-      oldest.destroy();
-    }
-    idle.add(socket);
-    socket.on('close', () => idle.delete(socket));
-  });
+  server.on('connection', (socket) => connections.opened(socket));
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();

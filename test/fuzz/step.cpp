@@ -287,7 +287,7 @@ Result<T> Reference(const StepCall& c) {
     } else if (transform == Transform::quantile) {
       const T floor = static_cast<T>(row[kFloor]), cap = static_cast<T>(row[kCap]);
       T s = cap;
-      if (floor < cap) {  // otherwise the quantile does not matter
+      if (row[kFloor] < row[kCap]) {  // otherwise the quantile does not matter, nor whether there is NaN
         s = static_cast<T>(QuantileOf(p, c.n, row[kRatio]));
         if (s < floor) s = floor;
         if (s > cap) s = cap;
@@ -596,12 +596,18 @@ void FuzzReductions(Reader& in, const std::vector<const Kernels*>& tables) {
   }
   active = chosen;
   long double sum = 0, squares = 0, ratios = 0, largest = 0;
+  bool unknown = false, unknown_before = false;
   for (size_t i = 0; i < n; ++i) {
     const long double l = arrays[0][i], h = arrays[1][i], p = arrays[2][i];
     const long double scale = std::max<long double>(atol, rtol * std::max(std::fabs(l), std::fabs(p)));
     sum += l, squares += l * l, ratios += (h - l) / scale * ((h - l) / scale);
-    largest = std::max({largest, std::fabs(l), std::fabs(h), std::fabs(p)});
+    largest = std::max({largest, std::fabs(l), std::fabs(h), std::fabs(p)});  // NaN is passed over
+    unknown |= l != l || h != h;
+    unknown_before |= p != p;
   }
+  if (unknown) CHECK(error != error, "error norm %.17g of what is NaN", error);
+  if (sum != sum) CHECK(deviation != deviation, "standard deviation %.17g of what is NaN", deviation);
+  if (unknown || unknown_before) return;
   const bool near = largest < 1e6L && atol > 1e-6 && atol < 1e6 && rtol < 1e6;
   if (!near) return;
   const double expected = static_cast<double>(std::sqrt(ratios / static_cast<long double>(n)));

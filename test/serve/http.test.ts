@@ -242,6 +242,103 @@ test('answers only to its own names, and only its own page', async () => {
   assert.match(await ask('localhost:1', 'Origin: http://localhost:1\r\n'), /^HTTP\/1\.1 200 /);
 });
 
+test('lets no page elsewhere start, end or ask about a run', async () => {
+  const stream = events(await post(url, endless));
+  const { data } = await until(stream, 'started');
+  const json = 'Content-Type: application/json\r\nContent-Length: 16\r\n';
+  for (const origin of ['http://example.com', 'null', 'http://localhost.example.com', 'http://localhost:1', '']) {
+    for (const [line, head, body] of [
+      ['POST /api/runs', json, '{"prompt":"red"}'],
+      // What a form of another page could send without being asked first.
+      ['POST /api/runs', json.replace('application/json', 'text/plain'), '{"prompt":"red"}'],
+      [`DELETE /api/runs/${data.id}`, '', ''],
+      ['OPTIONS /api/runs', 'Access-Control-Request-Method: POST\r\n', ''],
+      ['GET /api/status', '', ''],
+    ]) {
+      const answer = await raw(
+        `${line} HTTP/1.1\r\nHost: localhost\r\nOrigin: ${origin}\r\n${head}Connection: close\r\n\r\n${body}`,
+      );
+      assert.match(answer, /^HTTP\/1\.1 403 /, `${line} from ${origin}`);
+      assert.not.match(answer, /access-control-allow/i);
+      // Not even as a picture or a script: nothing of it reaches the page that asked.
+      assert.match(answer, /cross-origin-resource-policy: same-origin/i);
+    }
+  }
+  await until(stream, 'step');
+  assert.equal(await status(url), { ready: true, running: 1, waiting: 0 });
+  assert.is((await get(`/api/runs/${data.id}`, { method: 'DELETE' })).status, 204);
+});
+
+test('is not led astray by other spellings of a host', async () => {
+  const ask = (line: string, ...hosts: string[]) =>
+    raw(`${line} HTTP/1.1\r\n${hosts.map((host) => `Host: ${host}\r\n`).join('')}Connection: close\r\n\r\n`);
+  for (const answer of [
+    await ask('GET http://example.com/api/status', 'example.com'),
+    await ask('GET /api/status', 'localhost', 'example.com'),
+    await ask('GET /api/status', 'example.com', 'localhost'),
+    await ask('GET /api/status', 'localhost:99999999'),
+    await ask('GET /api/status', 'localhost.'),
+    await ask('GET /api/status', '127.0.0.1.'),
+    await ask('GET /api/status', '0x7f.1'),
+    await ask('GET /api/status', '[::1].example.com'),
+    await ask('GET /api/status', 'example.com:80#localhost'),
+    await ask('GET /api/status', ''),
+    await ask('OPTIONS *', 'localhost'),
+  ]) {
+    assert.match(answer, /^HTTP\/1\.1 40[03] .*\{"error":"Expected [^"]+"\}$/s);
+  }
+  // A tunnel is not made, and a protocol not changed.
+  assert.is(await raw('CONNECT example.com:80 HTTP/1.1\r\nHost: localhost\r\n\r\n'), '');
+  const same = 'Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n';
+  assert.match(await raw(`GET /api/status HTTP/1.1\r\nHost: localhost\r\n${same}`), /^HTTP\/1\.1 200 /);
+});
+
+test('takes any characters in a prompt, and gives none back that could do anything', async () => {
+  // A tokenizer that knows every byte.
+  const own = await startServer({ folder: layout('sd'), port: 0 });
+  try {
+    for (const prompt of [
+      ...[
+        '\u0000\u0001\u001b[2J\u007f\u0085\u009b',
+        'data: x\n\nevent: done\ndata: {}\n\n',
+        '\r\nSet-Cookie: a=b\r\n\r\n',
+      ],
+      ...[
+        '</script><img src=x onerror=alert(1)>&lt;',
+        '\u2028\u2029\u202e\ufeff',
+        '\ud800',
+        '\udc00\ud800 x',
+        '😀 é 漢',
+      ],
+    ]) {
+      const response = await post(own.url, { prompt, steps: 1, guidance: 1, seed: 1 });
+      const text = await response.text();
+      // One line of data for every event, whatever is in it.
+      if (response.status === 200) {
+        const blocks = text.split('\n\n').filter(Boolean);
+        assert.ok(blocks.length >= 3);
+        for (const block of blocks) assert.match(block, /^event: \w+\ndata: [\x20-\u2027\u202a-\uffff]*$/);
+        const last = blocks[blocks.length - 1].split('\n');
+        assert.is(last[0], 'event: done', text);
+        const png = decode(Buffer.from(JSON.parse(last[1].slice(6)).images[0], 'base64'));
+        assert.match(png.text['dpm-solver'], /^[\x20-\x7e]+$/);
+        assert.is(JSON.parse(png.text['dpm-solver']).prompt, prompt);
+      } else {
+        assert.is(response.status, 400, text);
+        assert.match(text, /^\{"error":"(?:[^"\\\n]|\\.)+"\}$/);
+      }
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+      assert.not.match(text, /[<>&\u2028\u2029\x00-\x09\x0b-\x1f\x7f-\x9f]/, JSON.stringify(prompt));
+    }
+    for (const id of ['%00', '%0d%0aX:1', '%E0%A4%A', '..%2f..', '<b>', '%F0']) {
+      const answer = await raw(`DELETE /api/runs/${id} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
+      assert.match(answer, /^HTTP\/1\.1 40[04] .*\{"error":"[^"<>\n]+"\}$/s, id);
+    }
+  } finally {
+    await own.close();
+  }
+});
+
 test('cancels a run that goes on, within a step', async () => {
   const stream = events(await post(url, endless));
   const { data } = await until(stream, 'started');
@@ -319,6 +416,71 @@ test('cuts off those who begin a request and do not go on', async () => {
   const answer = await raw('GET / HTTP/1.1\r\nHost: loc');
   assert.match(answer, /^HTTP\/1\.1 408 .*\{"error":"Expected the whole request sooner"\}$/s);
   assert.ok(performance.now() - started < 10_000);
+});
+
+test('cuts off those who go on byte by byte, in the head or in the body', async () => {
+  const own = await startServer({ folder: constant, port: 0, limits: { headSeconds: 1, requestSeconds: 2 } });
+  try {
+    const drip = async (start: string, byte: string) => {
+      const socket = connect(Number(new URL(own.url).port), '127.0.0.1');
+      let [answer, ended, sent] = ['', false, 0];
+      socket.on('data', (chunk) => {
+        answer += chunk;
+      });
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        ended = true;
+      });
+      socket.write(start);
+      for (; !ended && sent < 300; sent++) {
+        await sleep(50);
+        if (!socket.destroyed) socket.write(byte);
+      }
+      socket.destroy();
+      assert.ok(ended, 'it was never cut off');
+      assert.ok(sent > 5, 'a byte now and then is no reason to be cut off at once');
+      return answer;
+    };
+    const answers = await Promise.all([
+      drip('GET / HTTP/1.1\r\nHost: localhost\r\nX: ', 'x'),
+      drip(
+        'POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n{',
+        ' ',
+      ),
+    ]);
+    for (const answer of answers) assert.match(answer, /^(HTTP\/1\.1 408 .*sooner"\})?$/s);
+  } finally {
+    await own.close();
+  }
+});
+
+test('makes room for others where many ask and do not read, but not at the cost of a run', async () => {
+  const own = await startServer({ folder: constant, port: 0, limits: { steps: 20_000, connections: 8 } });
+  const sockets: Socket[] = [];
+  try {
+    const run = events(await post(own.url, endless));
+    await until(run, 'step');
+    // Answers for more than the system holds for a reader, so that they are never all sent.
+    const ask = 'GET /page.css HTTP/1.1\r\nHost: localhost\r\n\r\n';
+    let closed = 0;
+    for (let i = 0; i < 24; i++) {
+      const socket = connect(Number(new URL(own.url).port), '127.0.0.1');
+      sockets.push(socket.pause());
+      socket.on('error', () => undefined);
+      socket.on('close', () => closed++);
+      socket.write(ask.repeat(900));
+    }
+    // Who does not read learns that it was cut off when it writes again.
+    await eventually(() => {
+      for (const socket of sockets) if (!socket.destroyed) socket.write(ask);
+      return closed >= 16;
+    }, 'the connections were all kept');
+    assert.is((await fetch(new URL('/api/status', own.url))).status, 200);
+    await until(run, 'step');
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await own.close();
+  }
 });
 
 test('answers what is no HTTP with 400 and one sentence', async () => {

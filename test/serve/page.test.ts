@@ -78,7 +78,7 @@ async function open(hash = ''): Promise<void> {
 
 const state = (side: 'a' | 'b') => page.getAttribute(`.pane[data-side=${side}]`, 'data-state');
 const reaches = (side: 'a' | 'b', what: string) => page.waitForSelector(`.pane[data-side=${side}][data-state=${what}]`);
-const shot = (name: string) => page.screenshot({ path: join(artefacts, `${name}.png`) });
+const shot = (name: string) => page.screenshot({ path: join(artefacts, `${name}.png`), animations: 'disabled' });
 const said = () => page.textContent('#live');
 /** Bytes of the pictures that a pane shows. */
 const pictures = (side: 'a' | 'b') =>

@@ -29,6 +29,8 @@ function main(): string {
   } catch {
     return 'skipped: there is no prlimit here';
   }
+  // The addon itself has room: it is loaded when something of it is first asked for.
+  addon.info();
   const threads = field('Threads');
   // Less than a thread's stack, or than the keys of a selection.
   limit(field('VmSize') * 1024 + (1 << 20));
