@@ -168,6 +168,23 @@ void MakeRow(double* row, bool quantile, bool given) {
   if (Chance(0.1)) row[kCap] = row[kFloor] * (1 + Uniform(0, 1e-5));
 }
 
+// In double precision: x itself is the result, and lies so close to the middle between two float16 or bfloat16 that a
+// rounding to float32 on the way would move it there.
+void MakeTies(Case& c) {
+  for (size_t b = 0; b < c.batch; ++b) {
+    double* const row = c.rows.data() + b * kRowLength;
+    for (int k = 0; k < kRowLength; ++k) row[k] = 0;
+    row[kCx] = row[kEp] = row[kFirst + kBp] = 1;
+  }
+  const int bits = c.next_type == NetType::bf16 ? 8 : 11;  // of the significand
+  double* const x = c.memory.own[kX].As<double>();
+  for (size_t i = 0; i < c.memory.own[kX].count; ++i) {
+    const double half = (2.0 * Below(1u << (bits - 1)) + 1) / (1u << bits);  // of units in the last place
+    const double middle = 1 + half;
+    x[i] = std::ldexp(Chance(0.5) ? middle : -middle, static_cast<int>(Below(8)) - 4) * (1 + Pick({-0x1p-40, 0x1p-40}));
+  }
+}
+
 Case MakeCase(int only) {
   Case c;
   c.kernel = only >= 0 ? static_cast<Kernel>(only)
@@ -271,6 +288,7 @@ Case MakeCase(int only) {
     }
   }
   for (uint32_t& word : c.keys) word = static_cast<uint32_t>(random_());
+  if (wide && m.own[kX].Present() && Chance(0.2)) MakeTies(c);
 
   Launch& l = c.launch;
   l.blocks = Pick({Order::ascending, Order::descending, Order::random});

@@ -398,12 +398,6 @@ export const faults: Fault[] = [
     find: 'terms[ThreadIndex() + width];\n        BlockSync();',
     replace: 'terms[ThreadIndex() + width];',
   },
-  {
-    name: 'the next sample’s terms come while the sum is read',
-    file: 'reduce.h',
-    find: '      if (sample + GridY() < a.batch) BlockSync();',
-    replace: '',
-  },
   { name: 'thirty-two running sums', file: 'args.h', find: 'kReduceLanes = 16;', replace: 'kReduceLanes = 32;' },
   {
     name: 'the smaller of the two magnitudes',
@@ -442,12 +436,6 @@ export const faults: Fault[] = [
     replace: 'for (size_t i = ThreadIndex(); i + 1 < count; i += kReduceLanes)',
   },
   // ---- double precision --------------------------------------------------------------------------------------------
-  {
-    name: 'bins are cleared while they are read',
-    file: 'wide.h',
-    find: "      BlockSync();  // the last digit's counts have been read\n",
-    replace: '',
-  },
   {
     name: 'digits are counted while bins are cleared',
     file: 'wide.h',
