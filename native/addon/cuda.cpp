@@ -95,8 +95,7 @@ Library OpenLibrary() {
   const auto function = reinterpret_cast<cuda::ApiFunction>(Symbol(handle));
   const Api* const api = function ? function() : nullptr;
   if (!api || api->version != cuda::kApiVersion) {
-    library.reason = "the CUDA library " + library.path +
-                     " does not belong to this version of the addon";
+    library.reason = "the CUDA library " + library.path + " does not belong to this version of the addon";
     return library;  // stays open: what it has started may still run
   }
   library.api = api;
@@ -541,7 +540,7 @@ struct Transfer {
   napi_deferred deferred = nullptr;
   napi_ref array = nullptr;
   void *stream = nullptr, *stage = nullptr, *event = nullptr;
-  void* to = nullptr;  // a download's array
+  void* to = nullptr;                     // a download's array
   bool queued = false, recorded = false;  // the copy, and the event behind it
   Taken* taken = nullptr;
   uint64_t bytes = 0;

@@ -29,6 +29,7 @@ export async function card(): Promise<TestCard> {
     copyFileSync(addonPath(), join(release, 'dpm-solver.node'));
     await buildFakeLibrary(join(release, 'dpm-solver-cuda.so'));
     process.env.DPM_SOLVER_PREBUILD = folder;
+    process.env.DPM_EMULATED_CARDS = '2';
   }
   return { real, able, folder };
 }

@@ -2,7 +2,7 @@
 // nothing can notice.
 export interface Fault {
   name: string;
-  file: 'args.h' | 'body.h' | 'reduce.h' | 'step.h' | 'threshold.h' | 'wide.h';
+  file: 'args.h' | 'body.h' | 'noise.h' | 'reduce.h' | 'step.h' | 'threshold.h' | 'wide.h';
   find: string;
   replace: string;
   equivalent?: string;
@@ -434,6 +434,37 @@ export const faults: Fault[] = [
     file: 'reduce.h',
     find: 'for (size_t i = ThreadIndex(); i < count; i += kReduceLanes)',
     replace: 'for (size_t i = ThreadIndex(); i + 1 < count; i += kReduceLanes)',
+  },
+  // ---- noise by itself ---------------------------------------------------------------------------------------------
+  {
+    name: 'noise goes on past the end',
+    file: 'noise.h',
+    find: 'if (4 * j + k < a.n) Store1',
+    replace: 'if (4 * j < a.n) Store1',
+  },
+  {
+    name: 'the last numbers of noise are left out',
+    file: 'noise.h',
+    find: '4 * j < a.n; j += stride',
+    replace: '4 * j + 3 < a.n; j += stride',
+  },
+  {
+    name: 'every block draws the same noise',
+    file: 'noise.h',
+    find: 'static_cast<uint64_t>(BlockX()) * BlockThreads() + ThreadIndex();',
+    replace: 'ThreadIndex();',
+  },
+  {
+    name: 'noise counts elements, not blocks of four',
+    file: 'noise.h',
+    find: 'PhiloxNormal4(a.seed, j, ',
+    replace: 'PhiloxNormal4(a.seed, 4 * j, ',
+  },
+  {
+    name: 'noise of the next evaluation',
+    file: 'noise.h',
+    find: 'a.step, a.stream, four',
+    replace: 'a.step + 1, a.stream, four',
   },
   // ---- double precision --------------------------------------------------------------------------------------------
   {

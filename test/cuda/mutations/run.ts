@@ -26,10 +26,12 @@ const SUITES = {
   cluster: ['--only', 'cluster', '--cases', '270', '--seed', '5000'],
   team: ['--only', 'team', '--cases', '270', '--seed', '9000'],
   wide: ['--only', 'wide', '--cases', '400', '--seed', '12000'],
+  noise: ['--only', 'noise', '--cases', '300', '--seed', '18000'],
   error: ['--only', 'error', '--cases', '360', '--seed', '15000'],
 };
 /** Which of them a file's faults can show in; all where it is not said. */
 const OF_FILE: Partial<Record<string, (keyof typeof SUITES)[]>> = {
+  'noise.h': ['noise'],
   'reduce.h': ['error'],
   'step.h': ['step'],
   'threshold.h': ['cluster', 'team', 'wide'],
