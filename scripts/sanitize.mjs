@@ -29,6 +29,7 @@ const LEFT_OUT = {
   'test/loader.test.ts': "tests where the addon is looked for, with addons of its own making in a checkout's layout",
   'test/cuda/loader.test.ts': 'tests where the CUDA library is looked for, with libraries of its own making',
   'test/cuda/emulation.test.ts': 'compiles the CUDA kernels for the processor with sanitizers of its own',
+  'test/cuda/sanitized.test.ts': 'runs under sanitizers what is run here with the emulated card under them, too',
   'test/package.test.ts': 'packs and installs the package, whose addon is the release build',
   'test/pipelines/diffusion-pipeline.test.ts': 'onnxruntime-node, not built with sanitizers, throws C++ exceptions',
 };
@@ -106,6 +107,8 @@ async function address() {
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
     NODE_OPTIONS: '--preserve-symlinks --preserve-symlinks-main',
     DPM_SOLVER_TEST_TIMEOUT: '1200',
+    // The emulated CUDA card of test/cuda as well, fibers and all.
+    DPM_EMULATED_SANITIZE: '-fsanitize=address',
   };
   await run(process.execPath, ['--import', 'tsx', 'test/run.ts', ...testsWithAddon()], { cwd: shadow, env });
   if (filters.length > 0) return;

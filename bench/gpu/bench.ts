@@ -6,9 +6,9 @@
 // runs of DPMSolver with a network that costs next to nothing, eager and as one graph. Last, the targets, and whether
 // they were met.
 // Inputs rotate among as many sets as exceed the second-level cache several times, and are random. --tiny is a rehearsal:
-// shapes and counts of no meaning, nothing written.
+// shapes and counts of no meaning, nothing written, nothing checked first, and on an emulated card where there is none.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -23,7 +23,9 @@ const { values: options } = parseArgs({
 });
 const { tiny } = options;
 const root = fileURLToPath(new URL('../..', import.meta.url));
-if (!options['no-check']) {
+const rehearsal = tiny ? await (await import('../../test/cuda/card.js')).card() : null;
+process.on('exit', () => rehearsal && rmSync(rehearsal.folder, { recursive: true, force: true }));
+if (!options['no-check'] && !tiny) {
   const args = ['scripts/test-gpu.mjs', ...(options.sanitize ? ['--sanitize'] : [])];
   const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
   if (status !== 0) process.exit(1);

@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -79,17 +78,18 @@ linux('all of it is one sentence, wherever it is thrown', () => {
   folders.push(folder);
   mkdirSync(join(folder, 'build/Release'), { recursive: true });
   copyFileSync(addonPath(), join(folder, 'build/Release/dpm-solver.node'));
-  const file = fileURLToPath(new URL('../../lib/cuda/index.ts', import.meta.url));
-  const code = `const { cudaInfo, Stream } = await import(${JSON.stringify(`file://${file}`)});
+  // As JavaScript where this is JavaScript (scripts/pack-gpu.mjs).
+  const file = new URL(`../../lib/cuda/index.${import.meta.url.split('.').at(-1)}`, import.meta.url);
+  const code = `const { cudaInfo, Stream } = await import(${JSON.stringify(file)});
     let message; try { new Stream(); } catch (error) { message = error.message; }
     console.log(JSON.stringify([cudaInfo().reason, message]));`;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ['--import', 'tsx', '--input-type=module', '-e', code],
+    [...process.execArgv, '--input-type=module', '-e', code],
     { encoding: 'utf8', env: { ...process.env, DPM_SOLVER_PREBUILD: folder } },
   );
   assert.is(status, 0, stderr);
-  const reason = `there is no CUDA library at ${join(folder, 'build/Release', name)} (npm run build:cuda makes it, with nvcc)`;
+  const reason = `there is no CUDA library at ${join(folder, 'build/Release', name)} (${cudaAdvice()})`;
   assert.equal(JSON.parse(stdout), [reason, `Expected a CUDA card for a Stream but ${reason}`]);
 });
 
