@@ -121,16 +121,14 @@ export class Stream {
     native.cudaCaptureBegin(this.handle);
     const captured = new Set<Captured>();
     this.#captured = captured;
-    let handle: bigint | null = null;
     try {
       queue();
     } catch (error) {
       try {
-        handle = native.cudaCaptureEnd(this.handle);
+        native.cudaGraphDestroy(native.cudaCaptureEnd(this.handle));
       } catch {
         // What went wrong in `queue` has ended the capture as well.
       }
-      if (handle !== null) native.cudaGraphDestroy(handle);
       throw error;
     } finally {
       this.#captured = null;
