@@ -40,6 +40,7 @@ for (const name of ['device', 'solver']) {
     assert.is(status, 0, stdout + stderr);
     assert.not.match(stderr, /AddressSanitizer/);
     assert.match(stdout, /\((\d+) \/ \1\)/);
+    assert.ok(Number(/Passed: +(\d+)/.exec(stdout)![1]) > 10);
   });
 }
 
