@@ -1,4 +1,6 @@
 import { rmSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeviceTensor as CardTensor, Stream as CardStream } from '../../lib/cuda/index.js';
@@ -268,7 +270,18 @@ test('launches of one graph may overlap, and other shapes have their own', async
   captured.dispose();
 });
 
+/** What earlier tests have left is freed now, and not while somebody counts. */
+async function collectGarbage(): Promise<void> {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  for (let k = 0; k < 5; k++) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 test('what a run has taken it gives back', async () => {
+  await collectGarbage();
   const free = () => cudaInfo().devices[0]!.free;
   const one = new DPMSolver(hostNetwork(), schedule, { device: 'cuda', stream });
   const big: Tensor = { data: new Float32Array(2 ** 20).fill(0.5), dims: [2, 2 ** 19] };
@@ -282,12 +295,13 @@ test('what a run has taken it gives back', async () => {
     /^no$/,
   );
   if (real) await broken.sample(big, { steps: 2 });
-  assert.is(free(), before);
+  assert.ok(free() >= before, `${before - free()} bytes are still held`);
 });
 
 test('a run that does not fit the card is a rejection that names call and size, and gives back what it took', async () => {
   const small = DeviceTensor.alloc([4]);
   const huge = DeviceTensor.wrap(small.pointer, [1, 2 ** 38], 'float32', { owner: small });
+  await collectGarbage();
   const before = cudaInfo().devices[0]!.free;
   for (const graph of [false, true]) {
     const one = make({ modelDevice: 'cuda', stream });
@@ -298,7 +312,7 @@ test('a run that does not fit the card is a rejection that names call and size, 
     );
     assert.is((error as NodeJS.ErrnoException).code, 'cudaErrorMemoryAllocation');
   }
-  assert.is(cudaInfo().devices[0]!.free, before);
+  assert.ok(cudaInfo().devices[0]!.free >= before);
   small.dispose();
 });
 
