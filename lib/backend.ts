@@ -18,6 +18,19 @@ export interface Opened {
   readonly exports: object;
 }
 
+/**
+ * Where a CUDA library comes from, which differs between a checkout, an installed package and a bundle.
+ * @internal
+ */
+export function cudaAdvice(root: string = packageRoot()): string {
+  if (process.platform === 'darwin') return 'CUDA has no version for macOS';
+  if (existsSync(join(root, 'binding.gyp'))) return 'npm run build:cuda makes it, with nvcc';
+  const script = join(root, 'scripts', 'build-cuda.mjs');
+  if (existsSync(script)) return `node ${JSON.stringify(script)} makes it, with nvcc`;
+  const folder = `prebuilds/${process.platform}-${process.arch}`;
+  return `the package dpm-solver has it in ${folder}, or makes it by its scripts/build-cuda.mjs`;
+}
+
 let provided: object | undefined;
 let opened: Opened | undefined;
 

@@ -1,11 +1,13 @@
-// Builds the CUDA library beside the addon (build/Release/dpm-solver-cuda.so), or says that there is no nvcc.
+// Builds the CUDA library beside the addon (in a checkout build/Release/dpm-solver-cuda.so), or says that there is no
+// nvcc. The package carries this file, so it needs nothing but what the package has.
 // Usage: node scripts/build-cuda.mjs [--arch native | 90[,100...]] [--out FILE or FOLDER] [--check] [--if-possible]
 //   --arch         architectures; the default is all of them and PTX for the newest; native: those of this machine's cards
-//   --out          where to: a file, or a folder (one that exists, or with a slash at its end)
+//   --out          where to, if not beside the addon: a file, or a folder (one that exists, or with a slash at its end)
 //   --check        fails on what the kernels may not have: warnings, spills, too many registers, fused multiply-adds
 //   --if-possible  no nvcc is not an error
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,7 +26,7 @@ const MOST_BYTES = 2_000_000;
 const { values: options } = parseArgs({
   options: {
     arch: { type: 'string' },
-    out: { type: 'string', default: join(root, 'build/Release/') },
+    out: { type: 'string', default: folderOfAddon() },
     check: { type: 'boolean', default: false },
     'if-possible': { type: 'boolean', default: false },
   },
@@ -32,6 +34,13 @@ const { values: options } = parseArgs({
 const name = `dpm-solver-cuda.${windows ? 'dll' : 'so'}`;
 const isFolder = /[/\\]$/.test(options.out) || statSync(options.out, { throwIfNoEntry: false })?.isDirectory();
 const target = isFolder ? join(options.out, name) : options.out;
+try {
+  mkdirSync(dirname(target), { recursive: true });
+  accessSync(dirname(target), constants.W_OK);
+} catch (error) {
+  console.error(`build-cuda: ${dirname(target)} cannot be written to (${error.code}): --out FOLDER/ takes another one`);
+  process.exit(1);
+}
 const nvcc = findNvcc();
 if (!nvcc) {
   console.log('build-cuda: no nvcc found (in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda): no CUDA library is built');
@@ -77,7 +86,6 @@ for (const source of sources) {
     join(folder, `${source}.o`),
   ]);
 }
-mkdirSync(dirname(target), { recursive: true });
 await run(nvcc, [
   '-shared',
   '-cudart=static',
@@ -168,6 +176,17 @@ function compression() {
   const { stdout } = spawnSync(nvcc, ['--version'], { encoding: 'utf8' });
   const [, major, minor] = /release (\d+)\.(\d+)/.exec(stdout) ?? [];
   return major * 100 + Number(minor) >= 1208 ? ['--compress-mode=size'] : ['-Xfatbin=-compress-all'];
+}
+
+/** Where the addon is that will look for the library: an installed package has it among its prebuilds. */
+function folderOfAddon() {
+  const build = join(root, 'build/Release/');
+  if (existsSync(join(root, 'binding.gyp'))) return build;
+  try {
+    return join(dirname(createRequire(import.meta.url)('node-gyp-build').path(root)), '/');
+  } catch {
+    return build;
+  }
 }
 
 /** Architectures of this machine's cards, the newest last. */

@@ -51,9 +51,7 @@ await build({
     {
       name: 'backend',
       setup({ onResolve }) {
-        onResolve({ filter: /^\.\/backend\.js$/ }, ({ importer }) =>
-          importer.endsWith('native.js') ? { path: `${dist}/wasm/backend.js` } : undefined,
-        );
+        onResolve({ filter: /^\.\.?\/backend\.js$/ }, () => ({ path: `${dist}/wasm/backend.js` }));
       },
     },
   ],

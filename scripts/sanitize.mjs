@@ -38,6 +38,8 @@ const LEFT_OUT = {
   'test/loader.test.ts': "tests where the addon is looked for, with addons of its own making in a checkout's layout",
   'test/cuda/loader.test.ts': 'tests where the CUDA library is looked for, with libraries of its own making',
   'test/install.test.ts': 'packs and installs the package, whose addon is the release build',
+  'test/cuda/emulation.test.ts': 'compiles the CUDA kernels for the processor with sanitizers of its own',
+  'test/cuda/sanitized.test.ts': 'runs under sanitizers what is run here with the emulated card under them, too',
   'test/pipelines/diffusion-pipeline.test.ts': 'onnxruntime-node, not built with sanitizers, throws C++ exceptions',
   'test/wasm/browser.test.ts': 'starts a browser, which does not bear the sanitizer in its processes',
 };
@@ -141,6 +143,8 @@ async function address() {
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
     NODE_OPTIONS: '--preserve-symlinks --preserve-symlinks-main',
     DPM_SOLVER_TEST_TIMEOUT: '1200',
+    // The emulated CUDA card of test/cuda as well, fibers and all.
+    DPM_EMULATED_SANITIZE: '-fsanitize=address',
   };
   const crimes = { overflow: /AddressSanitizer: heap-buffer-overflow/, undefined: /runtime error: shift exponent 40/ };
   await canary('address', flags, crimes, { command: process.execPath, env });

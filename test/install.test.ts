@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transformSync } from 'esbuild';
 import { publint } from 'publint';
@@ -124,6 +124,43 @@ test('the command line works', () => {
   const { status, stdout, stderr } = run(process.execPath, [bin, 'info', '--json'], project);
   assert.is(status, 0, String(stderr));
   assert.match(JSON.parse(String(stdout)).addon, /prebuilds/);
+});
+
+/** What cudaInfo() says in the project, in a process of its own. */
+function cudaReason(): string {
+  const code = "import { cudaInfo } from 'dpm-solver/cuda'; console.log(cudaInfo().reason)";
+  const result = run(process.execPath, ['--input-type=module', '-e', code], project);
+  ok(result);
+  return result.stdout.trim();
+}
+
+const withCuda = missing || process.platform === 'darwin' ? tests.skip : tests;
+withCuda('without a CUDA library it says what makes one here, and that does', () => {
+  const reason = cudaReason();
+  const script = join(project, 'node_modules/dpm-solver/scripts/build-cuda.mjs');
+  const library = join(project, 'node_modules/dpm-solver', dirname(host!.file), 'dpm-solver-cuda');
+  assert.ok(reason.startsWith(`there is no CUDA library at ${library}.`), reason);
+  assert.ok(reason.endsWith(` (node ${JSON.stringify(script)} makes it, with nvcc)`), reason);
+  // Without nvcc it says so; /usr/local/cuda may well have one.
+  if (!existsSync('/usr/local/cuda/bin/nvcc')) {
+    const env = { ...process.env, PATH: folder, CUDA_HOME: folder, CUDA_PATH: folder };
+    const { status, stdout } = spawnSync(process.execPath, [script], { encoding: 'utf8', env });
+    assert.equal([status, /no nvcc found/.test(stdout)], [1, true], stdout);
+  }
+  if (process.platform === 'win32') return;
+  // A compiler that writes what it is told to: the library gets to where the addon looks for it.
+  const bin = join(folder, 'cuda/bin');
+  mkdirSync(bin, { recursive: true });
+  const stub =
+    '#!/bin/sh\n[ "$1" = --version ] && echo "release 13.0"\nwhile [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done\n:\n';
+  writeFileSync(join(bin, 'nvcc'), stub, { mode: 0o755 });
+  ok(run(process.execPath, [script, '--arch', '90'], project, { CUDA_HOME: join(folder, 'cuda') }));
+  assert.ok(existsSync(`${library}.so`));
+  assert.match(
+    cudaReason(),
+    /^the CUDA library .* could not be loaded: .* \(node ".*build-cuda\.mjs" makes it, with nvcc\)$/,
+  );
+  rmSync(`${library}.so`);
 });
 
 test('types resolve for every module', () => {

@@ -118,7 +118,7 @@ built('carries all that it needs and nothing else', () => {
 
   assert.not.ok(packed.has('binding.gyp'), 'npm would run node-gyp where it finds binding.gyp');
   for (const path of packed) {
-    assert.match(path, /^(dist|lib|native|prebuilds|models\/shapes)\/|^[^/]+$/, path);
+    assert.match(path, /^(dist|lib|native|prebuilds|models\/shapes)\/|^scripts\/build-cuda\.mjs$|^[^/]+$/, path);
     assert.not.match(path, /\.test\.|\.log$|^\.|^out\.png$|^test|^build\//, path);
   }
   // What `npx cmake-js compile` takes.
@@ -128,6 +128,8 @@ built('carries all that it needs and nothing else', () => {
     'LICENSE',
     'README.md',
     'CHANGELOG.md',
+    // What `cudaInfo().reason` names.
+    'scripts/build-cuda.mjs',
     ...files('native'),
     ...files('dist'),
   ];

@@ -1,4 +1,5 @@
 // What the machine has in CUDA cards. Asking never throws and needs neither card nor driver nor the CUDA library.
+import { cudaAdvice } from '../backend.js';
 import { addon } from '../native.js';
 
 /** An NVIDIA card. */
@@ -43,7 +44,10 @@ export interface CudaInfo {
 
 /** The cards, or why there is none. The CUDA library is opened on the first call. */
 export function cudaInfo(): CudaInfo {
-  return (addon as unknown as { cudaInfo(): CudaInfo }).cudaInfo();
+  const info = (addon as unknown as { cudaInfo(): CudaInfo }).cudaInfo();
+  // The addon is native, and there is no library beside it, or none that belongs to it.
+  if (info.library !== '' && info.runtime === null && info.reason !== null) info.reason += ` (${cudaAdvice()})`;
+  return info;
 }
 
 let found: CudaInfo | undefined;

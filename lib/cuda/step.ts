@@ -122,9 +122,7 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
   for (const name of ORDER) {
     const tensor = b[name];
     if (!tensor) continue;
-    if (tensor.device !== stream.device) {
-      throw new RangeError(`Expected ${name} on card ${stream.device} but received one on card ${tensor.device}`);
-    }
+    stream.uses(name, tensor);
     addresses[AT[name]!] = tensor.pointer;
     if (name === 'm' || name === 'u' || name === 'g') {
       if (state === 'float64' ? tensor.type !== state : !(tensor.type in NETWORK) || tensor.type === 'float64') {
@@ -172,6 +170,8 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
     addresses[AT.next!] = b.next.pointer;
     if (b.next.length !== total) addresses[AT.next2!] = b.next.pointer + BigInt(b.next.bytes / 2);
   }
+  stream.uses('rows', rows);
+  if (b.next) stream.uses('next', b.next);
   checkMemory(b, doubled || stride !== n);
   const codes = [NETWORK[type]!, NETWORK[nextType]!] as const;
   const used = [rows, ...Object.values(b)].filter((tensor): tensor is DeviceTensor => !!tensor);
@@ -179,6 +179,7 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
     for (const tensor of used) {
       if (tensor.disposed) throw new Error('Expected living tensors for a step but received one that was disposed');
     }
+    if (stream.capturing) stream.uses('step', ...used);
     return native.cudaStep(stream.handle, addresses, batch, n, stride, codes[0], codes[1], quantile ? 1 : 0);
   };
 }
@@ -247,6 +248,7 @@ export function deviceErrorNorm(
   if (partial.type !== 'float64' || partial.length < space)
     throw wrongLength('partial', `${space} or more float64`, partial);
   if (out.type !== 'float64') throw new TypeError(`Expected float64 for out but received ${out.type}`);
+  for (const [name, tensor] of Object.entries({ low, high, previous, out, partial })) stream.uses(name, tensor);
   native.cudaErrorNorm(
     stream.handle,
     low.pointer,
@@ -286,6 +288,7 @@ export function deviceNoise(
       `Expected ${keys.length} equal samples of float32 or float64 but received ${to.length} of ${to.type}`,
     );
   }
+  stream.uses('to', to);
   for (const [i, key] of keys.entries()) {
     const address = to.pointer + BigInt((i * to.bytes) / keys.length);
     native.cudaNoise(stream.handle, key.seedLow, key.seedHigh, evaluation, key.stream, address, n, wide ? 1 : 0);

@@ -42,13 +42,25 @@ export function checkDevice(device: number | undefined, what: string): number {
   return wholeNumber(device, 'device', 0, devices[devices.length - 1]!.index);
 }
 
+function otherCard(what: string, expected: number, found: number): RangeError {
+  return new RangeError(`Expected ${what} card ${expected} but received one on card ${found}`);
+}
+
+/** A tensor, as far as streams and graphs have to know it. @internal */
+export interface Captured {
+  readonly device: number;
+  readonly disposed: boolean;
+}
+
 /** A queue of work on a card: what is queued runs in order, beside the host and other streams. */
 export class Stream {
   /** Index of its card. */
   readonly device: number;
   readonly #handle: bigint;
   readonly #disposer: Disposer;
-  readonly #pending = new Set<Promise<void>>();
+  /** Copies that have not ended, and what they need until then. */
+  readonly #pending = new Map<Promise<void>, unknown>();
+  #captured: Set<Captured> | null = null;
 
   /**
    * @param options.device index of the card, as in `cudaInfo().devices`; the first one
@@ -63,8 +75,14 @@ export class Stream {
     this.#handle = handle;
     // Copies hold page-locked memory of the stream until they are done.
     this.#disposer = new Disposer(this, () => {
+      // Not before: otherwise the memory would go to somebody else while the card still reads or writes it.
       if (pending.size === 0) native.cudaStreamDestroy(handle);
-      else void Promise.allSettled([...pending]).then(() => native.cudaStreamDestroy(handle));
+      else {
+        Promise.allSettled([...pending.keys()])
+          .then(() => native.cudaStreamDestroy(handle))
+          // As in dispose().
+          .catch(() => {});
+      }
     });
   }
 
@@ -95,10 +113,14 @@ export class Stream {
   }
   /**
    * Records what `queue` queues on this stream, without running it, as one unit that is launched again and again with
-   * the same addresses. Run the same once before: working space may have to grow.
+   * the same addresses: `queue` returns before anything runs, allocates nothing and copies nothing from or to the host.
+   * The graph keeps the tensors alive that deviceStep and the like were given; those that are somebody else's have to
+   * stay where they are.
    */
   capture(queue: () => void): Graph {
     native.cudaCaptureBegin(this.handle);
+    const captured = new Set<Captured>();
+    this.#captured = captured;
     try {
       queue();
     } catch (error) {
@@ -108,16 +130,34 @@ export class Stream {
         // What went wrong in `queue` has ended the capture as well.
       }
       throw error;
+    } finally {
+      this.#captured = null;
     }
-    return new Graph(native.cudaCaptureEnd(this.handle));
+    return new Graph(native.cudaCaptureEnd(this.handle), this.device, [...captured]);
   }
-  /** @internal */
-  track<T>(promise: Promise<T>): Promise<T> {
+  /** Is `capture` recording? @internal */
+  get capturing(): boolean {
+    return this.#captured !== null;
+  }
+  /** What is queued uses these tensors: they have to be of its card, and a graph that is being recorded keeps them. @internal */
+  uses(name: string, ...tensors: Captured[]): void {
+    for (const tensor of tensors) {
+      if (tensor.device !== this.device) throw otherCard(`${name} on`, this.device, tensor.device);
+      this.#captured?.add(tensor);
+    }
+  }
+  /** The same for a copy from or to the host, which a graph cannot repeat: the host's memory is used again. @internal */
+  copies(name: string, tensor: Captured): void {
+    if (this.#captured) throw new Error('Expected no copy between host and card during a capture but received one');
+    this.uses(name, tensor);
+  }
+  /** Keeps the stream and `needed` until the promise is settled. @internal */
+  track<T>(promise: Promise<T>, needed: unknown = null): Promise<T> {
     const settled = promise.then(
       () => {},
       () => {},
     );
-    this.#pending.add(settled);
+    this.#pending.set(settled, needed);
     void settled.then(() => this.#pending.delete(settled));
     return promise;
   }
@@ -133,11 +173,14 @@ export class Stream {
 
 /** A mark in a stream. */
 export class StreamEvent {
+  /** Index of its card. */
+  readonly device: number;
   readonly #handle: bigint;
   readonly #disposer: Disposer;
   /** @param options.device index of the card; the first one */
   constructor(options: { device?: number } = {}) {
-    const handle = native.cudaEventCreate(checkDevice(options.device, 'a StreamEvent'));
+    this.device = checkDevice(options.device, 'a StreamEvent');
+    const handle = native.cudaEventCreate(this.device);
     this.#handle = handle;
     this.#disposer = new Disposer(this, () => native.cudaEventDestroy(handle));
   }
@@ -148,6 +191,7 @@ export class StreamEvent {
   }
   /** Marks this place in the stream. */
   record(stream: Stream): void {
+    if (stream.device !== this.device) throw otherCard('a stream of', this.device, stream.device);
     native.cudaEventRecord(this.handle, stream.handle);
   }
   /** Blocks this thread until the stream has come to the mark. */
@@ -168,22 +212,32 @@ export class StreamEvent {
   }
 }
 
-/** What {@link Stream.capture} recorded. The tensors that it uses have to live as long as it is launched. */
+/** What {@link Stream.capture} recorded. The tensors that it uses must not be disposed as long as it is launched. */
 export class Graph {
+  /** Index of its card. */
+  readonly device: number;
   readonly #handle: bigint;
+  #tensors: readonly Captured[];
   readonly #disposer: Disposer;
   /** @internal */
-  constructor(handle: bigint) {
+  constructor(handle: bigint, device: number, tensors: readonly Captured[]) {
+    this.device = device;
     this.#handle = handle;
+    this.#tensors = tensors;
     this.#disposer = new Disposer(this, () => native.cudaGraphDestroy(handle));
   }
   /** Queues all of it. Errors of the card come to light when the stream is waited for. */
   launch(stream: Stream): void {
     if (this.#disposer.done) throw new Error('Expected a living graph but received one that was disposed');
+    if (stream.device !== this.device) throw otherCard('a stream of', this.device, stream.device);
+    for (const tensor of this.#tensors) {
+      if (tensor.disposed) throw new Error('Expected living tensors for a graph but received one that was disposed');
+    }
     native.cudaGraphLaunch(this.#handle, stream.handle);
   }
   /** Frees it at once; a second call does nothing. */
   dispose(): void {
+    this.#tensors = [];
     this.#disposer.dispose();
   }
   /** As `dispose`, for `using`. */

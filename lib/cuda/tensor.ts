@@ -108,12 +108,12 @@ export class DeviceTensor {
 
   /** The address, for other addons. */
   get pointer(): bigint {
-    if (this.#disposer.done) throw new Error('Expected a living tensor but received one that was disposed');
+    if (this.disposed) throw new Error('Expected a living tensor but received one that was disposed');
     return this.#pointer;
   }
-  /** Has it been freed? */
+  /** Has it been freed, or the tensor that it is a part of? */
   get disposed(): boolean {
-    return this.#disposer.done;
+    return this.#disposer.done || (this.#owner instanceof DeviceTensor && this.#owner.disposed);
   }
   /** What `wrap` was told. */
   get owner(): unknown {
@@ -123,17 +123,20 @@ export class DeviceTensor {
   /** Copies to the card. The array is read before this returns; the promise is kept when the card has it. */
   copyFrom(data: HostArray, stream: Stream): Promise<void> {
     this.#checkArray(data);
-    return stream.track(native.cudaTransfer(stream.handle, this.device, this.pointer, data, 0));
+    stream.copies('copyFrom', this);
+    return stream.track(native.cudaTransfer(stream.handle, this.device, this.pointer, data, 0), this);
   }
   /** Copies from the card, what was queued before included. The array is written when the promise is kept. */
   async copyTo<A extends HostArray>(data: A, stream: Stream): Promise<A> {
     this.#checkArray(data);
-    await stream.track(native.cudaTransfer(stream.handle, this.device, this.pointer, data, 1));
+    stream.copies('copyTo', this);
+    await stream.track(native.cudaTransfer(stream.handle, this.device, this.pointer, data, 1), this);
     return data;
   }
   /** The same two while this thread waits, with all that was queued before. @internal */
   transferNow(data: HostArray, stream: Stream, direction: 'up' | 'down'): void {
     this.#checkArray(data);
+    stream.copies('a copy', this);
     native.cudaTransferNow(stream.handle, this.device, this.pointer, data, direction === 'up' ? 0 : 1);
   }
   /** `length` elements from `first` on, in the same memory, which is kept alive. */
@@ -154,10 +157,13 @@ export class DeviceTensor {
         `Expected ${this.length} elements of ${this.type} but received ${from.length} of ${from.type}`,
       );
     }
+    stream.uses('copy', this);
+    if (stream.capturing) stream.uses('copy', from);
     native.cudaCopy(stream.handle, this.pointer, from.pointer, this.bytes);
   }
   /** Queues that all is set to zero. */
   zero(stream: Stream): void {
+    stream.uses('zero', this);
     native.cudaZero(stream.handle, this.pointer, this.bytes);
   }
 

@@ -5,6 +5,9 @@ import { instantiate } from './napi.js';
 
 export type { Backend } from '../backend.js';
 
+/** Cards are out of its reach. */
+export const cudaAdvice = (): string => '';
+
 let opened: Opened | undefined;
 
 /** Compiled at the first call: synchronously, which engines allow for modules of this size. */

@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <unordered_map>
 
 #include "arguments.h"
 
@@ -82,7 +83,7 @@ Library OpenLibrary() {
   Library library;
   library.path = PathBeside();
   if (!Exists(library.path)) {
-    library.reason = "there is no CUDA library at " + library.path + " (npm run build:cuda builds it)";
+    library.reason = "there is no CUDA library at " + library.path;
     return library;
   }
   std::string reason;
@@ -94,8 +95,7 @@ Library OpenLibrary() {
   const auto function = reinterpret_cast<cuda::ApiFunction>(Symbol(handle));
   const Api* const api = function ? function() : nullptr;
   if (!api || api->version != cuda::kApiVersion) {
-    library.reason = "the CUDA library " + library.path +
-                     " does not belong to this version of the addon (npm run build:cuda builds it anew)";
+    library.reason = "the CUDA library " + library.path + " does not belong to this version of the addon";
     return library;  // stays open: what it has started may still run
   }
   library.api = api;
@@ -250,17 +250,61 @@ napi_value CudaError(napi_env env, const std::string& what, int code) {
   return error;
 }
 
+// ---- what is left when a thread ends --------------------------------------------------------------------------------
+// A worker that ends collects no garbage: what its JavaScript had taken and not given back is freed then. One for every
+// environment, used on its thread alone.
+
+enum class Kind { graph, memory, event, stream };  // in the order in which they are freed
+
+struct Taken {
+  struct One {
+    Kind kind;
+    int device;
+  };
+  std::unordered_map<void*, One> all;
+  int transfers = 0;  // that have not ended
+};
+
+void FreeTaken(void* data) {
+  Taken* const taken = static_cast<Taken*>(data);
+  const Api* const api = TheLibrary().api;
+  // Node lets copies end before it comes here. If it did not, their streams would have to stay.
+  if (api && taken->transfers == 0) {
+    for (const Kind kind : {Kind::graph, Kind::memory, Kind::event, Kind::stream}) {
+      for (const auto& [handle, one] : taken->all) {
+        if (one.kind != kind) continue;
+        if (kind == Kind::graph) api->graph_destroy(handle);
+        if (kind == Kind::memory) api->free(one.device, handle);
+        if (kind == Kind::event) api->event_destroy(handle);
+        if (kind == Kind::stream) api->stream_destroy(handle);
+      }
+    }
+  }
+  delete taken;
+}
+
 // The arguments of a call, read one after the other; after the first wrong one an exception is pending and all else is
 // zero.
 class Arguments {
  public:
   Arguments(napi_env env, napi_callback_info info) : env_(env) {
     size_t count = kMost;
-    napi_get_cb_info(env, info, &count, values_, nullptr, nullptr);
+    void* data = nullptr;
+    napi_get_cb_info(env, info, &count, values_, nullptr, &data);
+    taken_ = static_cast<Taken*>(data);
     api_ = TheLibrary().api;
     if (!api_) Fail("Expected the CUDA library but " + TheLibrary().reason);
   }
   const Api& api() const { return *api_; }
+  Taken& taken() const { return *taken_; }
+  // A handle that is freed with the environment unless it is given back before.
+  napi_value Take(void* handle, Kind kind, int64_t device) {
+    taken_->all[handle] = {kind, static_cast<int>(device)};
+    napi_value value = nullptr;
+    napi_create_bigint_uint64(env_, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(handle)), &value);
+    return value;
+  }
+  void GiveBack(void* handle) { taken_->all.erase(handle); }
   bool ok() const { return ok_; }
   napi_value Value() { return values_[next_++]; }
   void* Pointer(const char* name, bool optional = false) {
@@ -325,6 +369,7 @@ class Arguments {
   napi_value values_[kMost] = {};
   size_t next_ = 0;
   const Api* api_ = nullptr;
+  Taken* taken_ = nullptr;
   bool ok_ = true;
 };
 
@@ -347,7 +392,7 @@ napi_value AllocFunction(napi_env env, napi_callback_info info) {
   // So that the garbage collector knows what hangs on a small object.
   int64_t all = 0;
   napi_adjust_external_memory(env, bytes, &all);
-  return BigInt(env, memory);
+  return a.Take(memory, Kind::memory, device);
 }
 
 // (device, memory, bytes)
@@ -359,6 +404,7 @@ napi_value FreeFunction(napi_env env, napi_callback_info info) {
   if (!a.ok()) return nullptr;
   int64_t all = 0;
   napi_adjust_external_memory(env, -bytes, &all);
+  a.GiveBack(memory);
   return a.Done("Freeing " + std::to_string(bytes) + " bytes" + OnCard(device),
                 a.api().free(static_cast<int>(device), memory));
 }
@@ -381,24 +427,26 @@ napi_value StreamCreateFunction(napi_env env, napi_callback_info info) {
   if (!a.ok()) return nullptr;
   void* stream = nullptr;
   const int code = a.api().stream_create(static_cast<int>(device), existing, wrap, &stream);
-  return code ? a.Done("Making a stream" + OnCard(device), code) : BigInt(env, stream);
+  return code ? a.Done("Making a stream" + OnCard(device), code) : a.Take(stream, Kind::stream, device);
 }
 
-// One handle, one call without a result.
-template <int (*Api::*kFunction)(void*)>
+// One handle, one call without a result. kLast: there is no handle afterwards.
+template <int (*Api::*kFunction)(void*), bool kLast = false>
 napi_value HandleFunction(napi_env env, napi_callback_info info, const char* name, const char* what) {
   Arguments a(env, info);
   void* const handle = a.Handle(name);
-  return a.ok() ? a.Done(what, (a.api().*kFunction)(handle)) : nullptr;
+  if (!a.ok()) return nullptr;
+  if (kLast) a.GiveBack(handle);
+  return a.Done(what, (a.api().*kFunction)(handle));
 }
 napi_value StreamDestroyFunction(napi_env env, napi_callback_info info) {
-  return HandleFunction<&Api::stream_destroy>(env, info, "stream", "Destroying a stream");
+  return HandleFunction<&Api::stream_destroy, true>(env, info, "stream", "Destroying a stream");
 }
 napi_value StreamWaitFunction(napi_env env, napi_callback_info info) {
   return HandleFunction<&Api::stream_wait>(env, info, "stream", "Waiting for a stream");
 }
 napi_value EventDestroyFunction(napi_env env, napi_callback_info info) {
-  return HandleFunction<&Api::event_destroy>(env, info, "event", "Destroying an event");
+  return HandleFunction<&Api::event_destroy, true>(env, info, "event", "Destroying an event");
 }
 napi_value EventWaitFunction(napi_env env, napi_callback_info info) {
   return HandleFunction<&Api::event_wait>(env, info, "event", "Waiting for an event");
@@ -407,7 +455,7 @@ napi_value CaptureBeginFunction(napi_env env, napi_callback_info info) {
   return HandleFunction<&Api::capture_begin>(env, info, "stream", "Beginning a capture");
 }
 napi_value GraphDestroyFunction(napi_env env, napi_callback_info info) {
-  return HandleFunction<&Api::graph_destroy>(env, info, "graph", "Destroying a graph");
+  return HandleFunction<&Api::graph_destroy, true>(env, info, "graph", "Destroying a graph");
 }
 
 // (stream): boolean, whether all is done
@@ -441,7 +489,7 @@ napi_value EventCreateFunction(napi_env env, napi_callback_info info) {
   if (!a.ok()) return nullptr;
   void* event = nullptr;
   const int code = a.api().event_create(static_cast<int>(device), &event);
-  return code ? a.Done("Making an event" + OnCard(device), code) : BigInt(env, event);
+  return code ? a.Done("Making an event" + OnCard(device), code) : a.Take(event, Kind::event, device);
 }
 // (event, stream)
 napi_value EventRecordFunction(napi_env env, napi_callback_info info) {
@@ -492,7 +540,9 @@ struct Transfer {
   napi_deferred deferred = nullptr;
   napi_ref array = nullptr;
   void *stream = nullptr, *stage = nullptr, *event = nullptr;
-  void* to = nullptr;  // a download's array
+  void* to = nullptr;                     // a download's array
+  bool queued = false, recorded = false;  // the copy, and the event behind it
+  Taken* taken = nullptr;
   uint64_t bytes = 0;
   int code = 0;
   std::string what;
@@ -524,12 +574,18 @@ void FinishTransfer(napi_env env, napi_status, void* data) {
     napi_resolve_deferred(env, t->deferred, nothing);
   }
   napi_delete_async_work(env, t->work);
+  --t->taken->transfers;
   delete t;
 }
 
 void WaitForTransfer(napi_env, void* data) {
   Transfer* const t = static_cast<Transfer*>(data);
-  if (!t->code) t->code = t->api->event_wait(t->event);
+  if (t->recorded) {
+    t->code = t->api->event_wait(t->event);
+  } else if (t->queued) {
+    // Nothing marks its end, and its memory must not go to another copy before.
+    t->api->stream_wait(t->stream);
+  }
 }
 
 // (stream, device, memory, array, direction): promise. Direction 0 uploads, 1 downloads, 2 only waits for the stream.
@@ -559,6 +615,7 @@ napi_value TransferFunction(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   t->api = &api;
+  t->taken = &a.taken();
   t->stream = stream;
   t->bytes = view.length;
   t->what = direction == 2 ? "Waiting for a stream"
@@ -573,9 +630,12 @@ napi_value TransferFunction(napi_env env, napi_callback_info info) {
       t->to = view.data;
       t->code = api.copy(stream, t->stage, memory, t->bytes);
     }
+    t->queued = t->code == 0;
   }
   if (!t->code) t->code = api.event_create(static_cast<int>(device), &t->event);
   if (!t->code) t->code = api.event_record(t->event, stream);
+  t->recorded = t->code == 0;
+  ++t->taken->transfers;
   napi_value promise = nullptr, name = nullptr;
   napi_create_string_utf8(env, "dpm-solver cuda", NAPI_AUTO_LENGTH, &name);
   if (direction == 1) napi_create_reference(env, array, 1, &t->array);
@@ -723,7 +783,7 @@ napi_value CaptureEndFunction(napi_env env, napi_callback_info info) {
   if (!a.ok()) return nullptr;
   void* graph = nullptr;
   const int code = a.api().capture_end(stream, &graph);
-  return code ? a.Done("Ending a capture", code) : BigInt(env, graph);
+  return code ? a.Done("Ending a capture", code) : a.Take(graph, Kind::graph, 0);
 }
 // (graph, stream)
 napi_value GraphLaunchFunction(napi_env env, napi_callback_info info) {
@@ -767,9 +827,14 @@ void InitCuda(Napi::Env env, Napi::Object exports) {
       {"cudaGraphLaunch", GraphLaunchFunction},
       {"cudaGraphDestroy", GraphDestroyFunction},
   };
+  Taken* const taken = new (std::nothrow) Taken;
+  if (!taken || napi_add_env_cleanup_hook(env, FreeTaken, taken) != napi_ok) {
+    delete taken;
+    return;
+  }
   for (const auto& f : functions) {
     napi_value value;
-    if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, nullptr, &value) == napi_ok) {
+    if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, taken, &value) == napi_ok) {
       exports.Set(f.name, Napi::Value(env, value));
     }
   }

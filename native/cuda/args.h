@@ -60,6 +60,14 @@ struct ErrorArgs {
 constexpr uint32_t kReduceBlock = 65536, kReduceLanes = 16;
 constexpr uint32_t kReduceTile = 2048;  // terms in shared memory at a time
 
+// Noise into a buffer: n elements of one sample, float32 or float64.
+struct NoiseArgs {
+  uint64_t seed = 0;
+  void* to = nullptr;
+  uint64_t n = 0;
+  uint32_t step = 0, stream = 0;
+};
+
 // ---- the thresholded kernels' shared memory, in words ---------------------------------------------------------------
 
 constexpr uint32_t kLevelBits = 11, kBins = 1u << kLevelBits, kLevels = 3;

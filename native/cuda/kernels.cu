@@ -1,5 +1,6 @@
 // The kernels by name, and which of them serves a call.
 #include "kernels.h"
+#include "noise.h"
 #include "reduce.h"
 #include "step.h"
 #include "threshold.h"
@@ -41,6 +42,11 @@ __global__ void __launch_bounds__(kReduceThreads, 1) End(const __grid_constant__
   ErrorEnd::Run(a, stretches);
 }
 
+template <class T>
+__global__ void __launch_bounds__(kNoiseThreads) Noise(const __grid_constant__ NoiseArgs a) {
+  NoiseKernel<T>::Run(a);
+}
+
 template <NetType kType, bool kGeneral>
 const void* Pick(Kernel kernel) {
   switch (kernel) {
@@ -77,5 +83,8 @@ const void* ErrorKernelFor(bool wide) {
   return wide ? reinterpret_cast<const void*>(Error<double>) : reinterpret_cast<const void*>(Error<float>);
 }
 const void* ErrorEndKernel() { return reinterpret_cast<const void*>(End); }
+const void* NoiseKernelFor(bool wide) {
+  return wide ? reinterpret_cast<const void*>(Noise<double>) : reinterpret_cast<const void*>(Noise<float>);
+}
 
 }  // namespace dpm::cuda

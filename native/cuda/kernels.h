@@ -9,5 +9,6 @@ const void* KernelFor(Kernel kernel, NetType type, bool general);
 // Of the adaptive error: the sums of the stretches, and what makes the errors of them.
 const void* ErrorKernelFor(bool wide);
 const void* ErrorEndKernel();
+const void* NoiseKernelFor(bool wide);
 
 }  // namespace dpm::cuda

@@ -1,27 +1,32 @@
 // The shared library: cards, memory, streams, events, graphs, and the launch of a step.
 #include <cuda_runtime.h>
 
-#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <new>
 
-#include "../noise/philox.h"
 #include "api.h"
 #include "kernels.h"
+#include "stages.h"
 
 namespace dpm::cuda {
 namespace {
+
+// The error of a call, and none left behind for somebody else to find.
+int Result(cudaError_t error) {
+  if (error != cudaSuccess) cudaGetLastError();
+  return error;
+}
 
 // The caller's device comes back at the end of the scope.
 class OnDevice {
  public:
   explicit OnDevice(int device) {
-    if (cudaGetDevice(&before_) != cudaSuccess) before_ = -1;
-    error_ = cudaSetDevice(device);
+    if (Result(cudaGetDevice(&before_))) before_ = -1;
+    error_ = Result(cudaSetDevice(device));
   }
   ~OnDevice() {
-    if (before_ >= 0) cudaSetDevice(before_);
+    if (before_ >= 0) Result(cudaSetDevice(before_));
   }
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
@@ -32,12 +37,6 @@ class OnDevice {
   int error_ = 0;
 };
 
-// The error of a call, and none left behind for somebody else to find.
-int Result(cudaError_t error) {
-  if (error != cudaSuccess) cudaGetLastError();
-  return error;
-}
-
 #define DPM_TRY(call)                                     \
   do {                                                    \
     if (const int error_ = (call); error_) return error_; \
@@ -47,12 +46,13 @@ int Result(cudaError_t error) {
 
 constexpr int kMostDevices = 64;
 constexpr Kernel kKernels[] = {Kernel::step, Kernel::cluster, Kernel::team};
+constexpr Kernel kWideKernels[] = {Kernel::wide, Kernel::wide_select};
 constexpr NetType kTypes[] = {NetType::f32, NetType::f16, NetType::bf16};
 
-// Found out once a card and never changed.
+// Found out once a card and never changed; what fails (a card that is full, say) is tried again.
 struct Prepared {
-  std::once_flag once;
-  int error = 0;
+  std::mutex mutex;
+  bool done = false, loaded = false;
   Card card;
 };
 Prepared prepared_[kMostDevices];
@@ -76,49 +76,83 @@ bool ClustersFit(const void* kernel, uint32_t size, uint32_t threads, uint32_t s
   return Result(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config)) == 0 && clusters > 0;
 }
 
+// Kernels compiled for cards without clusters have none, even where the driver has translated them for a card that
+// does.
+int CompiledFor(int* architecture) {
+  cudaFuncAttributes attributes;
+  DPM_TRY(Result(cudaFuncGetAttributes(&attributes, KernelFor(Kernel::cluster, NetType::f32, false))));
+  *architecture = attributes.ptxVersion;
+  return 0;
+}
+
+int Examine(int device, Card* out) {
+  int multiprocessors = 0, shared = 0, cooperative = 0, clusters = 0, architecture = 0;
+  DPM_TRY(Attribute(device, cudaDevAttrMultiProcessorCount, &multiprocessors));
+  DPM_TRY(Attribute(device, cudaDevAttrMaxSharedMemoryPerBlockOptin, &shared));
+  DPM_TRY(Attribute(device, cudaDevAttrCooperativeLaunch, &cooperative));
+  DPM_TRY(Attribute(device, cudaDevAttrClusterLaunch, &clusters));
+  DPM_TRY(CompiledFor(&architecture));
+  if (architecture < 90) clusters = 0;
+  Card card;
+  card.multiprocessors = static_cast<uint32_t>(multiprocessors);
+  card.shared_bytes = static_cast<uint32_t>(shared);
+  card.cooperative = cooperative != 0;
+  bool sixteen = clusters != 0, eight = clusters != 0;
+  for (const Kernel kernel : kKernels) {
+    if (kernel == Kernel::step || (kernel == Kernel::cluster && !clusters)) continue;
+    for (const NetType type : kTypes) {
+      for (const bool general : {false, true}) {
+        const void* const f = KernelFor(kernel, type, general);
+        DPM_TRY(Result(cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize, shared)));
+        if (kernel != Kernel::cluster) continue;
+        const bool allowed = Result(cudaFuncSetAttribute(f, cudaFuncAttributeNonPortableClusterSizeAllowed, 1)) == 0;
+        const uint32_t threads = TeamThreads(general);
+        sixteen = sixteen && allowed && ClustersFit(f, 16, threads, card.shared_bytes);
+        eight = eight && ClustersFit(f, 8, threads, card.shared_bytes);
+      }
+    }
+  }
+  card.max_cluster = sixteen ? 16 : eight ? 8 : 0;
+  *out = card;
+  return 0;
+}
+
 int Prepare(int device, Card* out) {
   if (device < 0 || device >= kMostDevices) return kErrorArgument;
   Prepared& p = prepared_[device];
-  std::call_once(p.once, [&] {
-    p.error = [&]() -> int {
-      int multiprocessors = 0, shared = 0, cooperative = 0, clusters = 0;
-      DPM_TRY(Attribute(device, cudaDevAttrMultiProcessorCount, &multiprocessors));
-      DPM_TRY(Attribute(device, cudaDevAttrMaxSharedMemoryPerBlockOptin, &shared));
-      DPM_TRY(Attribute(device, cudaDevAttrCooperativeLaunch, &cooperative));
-      DPM_TRY(Attribute(device, cudaDevAttrClusterLaunch, &clusters));
-      Card card;
-      card.multiprocessors = static_cast<uint32_t>(multiprocessors);
-      card.shared_bytes = static_cast<uint32_t>(shared);
-      card.cooperative = cooperative != 0;
-      bool sixteen = clusters != 0, eight = clusters != 0;
-      for (const Kernel kernel : kKernels) {
-        if (kernel == Kernel::step || (kernel == Kernel::cluster && !clusters)) continue;
-        for (const NetType type : kTypes) {
-          for (const bool general : {false, true}) {
-            const void* const f = KernelFor(kernel, type, general);
-            DPM_TRY(Result(cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize, shared)));
-            if (kernel != Kernel::cluster) continue;
-            const bool allowed =
-                Result(cudaFuncSetAttribute(f, cudaFuncAttributeNonPortableClusterSizeAllowed, 1)) == 0;
-            const uint32_t threads = TeamThreads(general);
-            sixteen = sixteen && allowed && ClustersFit(f, 16, threads, card.shared_bytes);
-            eight = eight && ClustersFit(f, 8, threads, card.shared_bytes);
-          }
-        }
-      }
-      card.max_cluster = sixteen ? 16 : eight ? 8 : 0;
-      p.card = card;
-      return 0;
-    }();
-  });
+  const std::lock_guard<std::mutex> lock(p.mutex);
+  if (!p.done) DPM_TRY(Examine(device, &p.card));
+  p.done = true;
   *out = p.card;
-  return p.error;
+  return 0;
+}
+
+// The driver loads a kernel when it is first asked for, which may wait for the card: not to happen during a capture.
+int LoadKernels(int device) {
+  Prepared& p = prepared_[device];
+  const std::lock_guard<std::mutex> lock(p.mutex);
+  if (p.loaded) return 0;
+  cudaFuncAttributes attributes;
+  const auto load = [&](const void* kernel) { return Result(cudaFuncGetAttributes(&attributes, kernel)); };
+  for (const Kernel kernel : kKernels) {
+    for (const NetType type : kTypes) {
+      for (const bool general : {false, true}) DPM_TRY(load(KernelFor(kernel, type, general)));
+    }
+  }
+  for (const Kernel kernel : kWideKernels) DPM_TRY(load(KernelFor(kernel, NetType::f64, true)));
+  for (const bool wide : {false, true}) {
+    DPM_TRY(load(ErrorKernelFor(wide)));
+    DPM_TRY(load(NoiseKernelFor(wide)));
+  }
+  DPM_TRY(load(ErrorEndKernel()));
+  p.loaded = true;
+  return 0;
 }
 
 int Count(int* devices, int* driver) {
   *devices = 0;
   *driver = 0;
-  cudaDriverGetVersion(driver);
+  if (Result(cudaDriverGetVersion(driver))) *driver = 0;
   return Result(cudaGetDeviceCount(devices));
 }
 
@@ -166,21 +200,21 @@ int Free(int device, void* memory) {
 }
 // ---- streams --------------------------------------------------------------------------------------------------------
 
+struct PageLocked {
+  static int Alloc(void** out, uint64_t bytes) { return Result(cudaHostAlloc(out, bytes, cudaHostAllocPortable)); }
+  static int Free(void* memory) { return Result(cudaFreeHost(memory)); }
+};
+
 struct Stream {
   int device;
   cudaStream_t stream;
   bool own;
-  // For teams that meet in global memory; launches on one stream follow each other, so that one is enough. As large as
-  // any call may need: it never moves, and what a graph has captured it keeps (see CaptureEnd).
-  uint32_t* workspace;
+  // For teams that meet in global memory; launches on one stream follow each other, so that one is enough, as large as
+  // any call may need. A graph has one of its own, as it may run beside its stream: it is made before the capture, and
+  // goes over to the graph that has used it.
+  uint32_t *workspace, *graph_workspace;
   bool capturing, workspace_captured;
-  // Page-locked memory for copies, kept for the next one: making and freeing it takes longer than most copies. A run
-  // begins with five of them, and ends with two.
-  struct Stage {
-    void* data;
-    uint64_t bytes;
-    bool busy;
-  } stages[8];
+  Stages<PageLocked> stages;
 };
 Stream& Of(void* stream) { return *static_cast<Stream*>(stream); }
 
@@ -190,9 +224,9 @@ int StreamCreate(int device, void* existing, bool wrap, void** out) {
   DPM_TRY(scope.error());
   cudaStream_t stream = static_cast<cudaStream_t>(existing);
   if (!wrap) DPM_TRY(Result(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)));
-  Stream* const made = new (std::nothrow) Stream{device, stream, !wrap, nullptr, false, false, {}};
+  Stream* const made = new (std::nothrow) Stream{device, stream, !wrap, nullptr, nullptr, false, false, {}};
   if (!made) {
-    if (!wrap) cudaStreamDestroy(stream);
+    if (!wrap) Result(cudaStreamDestroy(stream));
     return kErrorMemory;
   }
   *out = made;
@@ -202,58 +236,35 @@ int StreamDestroy(void* stream) {
   Stream& s = Of(stream);
   const OnDevice scope(s.device);
   int error = scope.error();
-  if (!error && s.workspace) error = Result(cudaFree(s.workspace));
-  for (Stream::Stage& stage : s.stages) {
-    if (stage.data) cudaFreeHost(stage.data);
+  const auto keep = [&](int other) { error = error ? error : other; };
+  for (uint32_t* const workspace : {s.workspace, s.graph_workspace}) {
+    if (workspace) keep(Result(cudaFree(workspace)));
   }
-  if (s.own) {
-    const int second = Result(cudaStreamDestroy(s.stream));
-    error = error ? error : second;
-  }
+  keep(s.stages.Clear());
+  if (s.own) keep(Result(cudaStreamDestroy(s.stream)));
   delete &s;
   return error;
 }
-int StreamWait(void* stream) { return Result(cudaStreamSynchronize(Of(stream).stream)); }
-int StreamQuery(void* stream) { return Result(cudaStreamQuery(Of(stream).stream)); }
+// Somebody else's stream may be a default stream, whose handle means another one on every card.
+int StreamWait(void* stream) {
+  const OnDevice scope(Of(stream).device);
+  DPM_TRY(scope.error());
+  return Result(cudaStreamSynchronize(Of(stream).stream));
+}
+int StreamQuery(void* stream) {
+  const OnDevice scope(Of(stream).device);
+  DPM_TRY(scope.error());
+  return Result(cudaStreamQuery(Of(stream).stream));
+}
 void* StreamPointer(void* stream) { return Of(stream).stream; }
 
 int StageTake(void* stream, uint64_t bytes, void** out) {
-  *out = nullptr;
   Stream& s = Of(stream);
   const OnDevice scope(s.device);
   DPM_TRY(scope.error());
-  // The smallest that is large enough; otherwise one that has none yet, or the first, grows.
-  Stream::Stage* best = nullptr;
-  for (Stream::Stage& stage : s.stages) {
-    if (stage.busy) continue;
-    const bool fits = stage.bytes >= bytes;
-    if (!best || (fits != (best->bytes >= bytes) ? fits : fits ? stage.bytes < best->bytes : stage.bytes == 0)) {
-      best = &stage;
-    }
-  }
-  if (!best) return Result(cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocPortable));
-  if (best->bytes < bytes || !best->data) {
-    if (best->data) cudaFreeHost(best->data);
-    *best = {};
-    // So that it does not grow a little each time; what is large is as large as it has to be.
-    uint64_t rounded = 4096;
-    while (rounded < bytes && rounded < uint64_t{1} << 26) rounded *= 2;
-    if (rounded < bytes) rounded = bytes;
-    DPM_TRY(Result(cudaHostAlloc(&best->data, rounded, cudaHostAllocPortable)));
-    best->bytes = rounded;
-  }
-  best->busy = true;
-  *out = best->data;
-  return 0;
+  return s.stages.Take(bytes, out);
 }
-int StageReturn(void* stream, void* memory) {
-  for (Stream::Stage& stage : Of(stream).stages) {
-    if (stage.data != memory) continue;
-    stage.busy = false;
-    return 0;
-  }
-  return Result(cudaFreeHost(memory));
-}
+int StageReturn(void* stream, void* memory) { return Of(stream).stages.Return(memory); }
 
 int Copy(void* stream, void* to, const void* from, uint64_t bytes) {
   const OnDevice scope(Of(stream).device);
@@ -279,10 +290,14 @@ int EventCreate(int device, void** out) {
 }
 int EventDestroy(void* event) { return Result(cudaEventDestroy(static_cast<cudaEvent_t>(event))); }
 int EventRecord(void* event, void* stream) {
+  const OnDevice scope(Of(stream).device);
+  DPM_TRY(scope.error());
   return Result(cudaEventRecord(static_cast<cudaEvent_t>(event), Of(stream).stream));
 }
 int EventWait(void* event) { return Result(cudaEventSynchronize(static_cast<cudaEvent_t>(event))); }
 int StreamAfter(void* stream, void* event) {
+  const OnDevice scope(Of(stream).device);
+  DPM_TRY(scope.error());
   return Result(cudaStreamWaitEvent(Of(stream).stream, static_cast<cudaEvent_t>(event), 0));
 }
 int EventMilliseconds(void* from, void* to, float* out) {
@@ -291,18 +306,38 @@ int EventMilliseconds(void* from, void* to, float* out) {
 
 // ---- a step ---------------------------------------------------------------------------------------------------------
 
-// Zero to begin with; every launch leaves it so. Not during a capture, which allows no allocation: CaptureBegin does
-// it.
-int EnsureWorkspace(Stream& s, const Card& card) {
-  const size_t words = MostWorkspaceWords(card);
-  if (s.workspace || words == 0) return 0;
+// Not cleared: that is queued, and belongs to the stream or to the graph whose workspace it is.
+int MakeWorkspace(const Card& card, uint32_t** to) {
+  const size_t bytes = MostWorkspaceWords(card) * 4;
+  if (*to || bytes == 0) return 0;
   void* made = nullptr;
-  DPM_TRY(Result(cudaMalloc(&made, words * 4)));
-  if (const int error = Result(cudaMemsetAsync(made, 0, words * 4, s.stream)); error) {
-    cudaFree(made);
-    return error;
+  DPM_TRY(Result(cudaMalloc(&made, bytes)));
+  *to = static_cast<uint32_t*>(made);
+  return 0;
+}
+int ClearWorkspace(const Stream& s, const Card& card, uint32_t* workspace) {
+  return Result(cudaMemsetAsync(workspace, 0, MostWorkspaceWords(card) * 4, s.stream));
+}
+
+// Zero before the first launch; every launch leaves it so. A graph clears its own at the beginning of every run, as
+// there is no telling which stream it will be launched on.
+int TakeWorkspace(Stream& s, const Card& card, uint32_t** out) {
+  if (s.capturing) {
+    if (!s.workspace_captured) DPM_TRY(ClearWorkspace(s, card, s.graph_workspace));
+    s.workspace_captured = true;
+    *out = s.graph_workspace;
+    return 0;
   }
-  s.workspace = static_cast<uint32_t*>(made);
+  if (!s.workspace) {
+    uint32_t* made = nullptr;
+    DPM_TRY(MakeWorkspace(card, &made));
+    if (const int error = ClearWorkspace(s, card, made); error) {
+      Result(cudaFree(made));
+      return error;
+    }
+    s.workspace = made;
+  }
+  *out = s.workspace;
   return 0;
 }
 
@@ -325,9 +360,7 @@ int LaunchStep(void* stream, const StepArgs* args, NetType type, bool quantile, 
   TeamArgs team = plan.team;
   if (plan.workspace_words) {
     if (plan.workspace_words > MostWorkspaceWords(card)) return kErrorArgument;
-    if (!s.capturing) DPM_TRY(EnsureWorkspace(s, card));
-    team.workspace = s.workspace;
-    s.workspace_captured = s.workspace_captured || s.capturing;
+    DPM_TRY(TakeWorkspace(s, card, &team.workspace));
   }
   cudaLaunchAttribute attribute;
   cudaLaunchConfig_t config = {};
@@ -370,27 +403,18 @@ int LaunchErrorNorm(void* stream, const ErrorArgs* args) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(256) Randn(uint64_t seed, uint32_t step, uint32_t number, T* to, uint64_t n) {
-  const uint64_t stride = static_cast<uint64_t>(gridDim.x) * blockDim.x;
-  for (uint64_t block = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x; 4 * block < n; block += stride) {
-    T four[4];
-    noise::PhiloxNormal4(seed, block, step, number, four);
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      if (4 * block + k < n) to[4 * block + k] = four[k];
-    }
-  }
-}
-
-template <class T>
 int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, T* to, uint64_t n) {
   if (n == 0) return 0;
   const OnDevice scope(Of(stream).device);
   DPM_TRY(scope.error());
-  const uint64_t blocks = DivideUp(DivideUp(n, 4), 256);
-  Randn<<<static_cast<uint32_t>(blocks < 65535 ? blocks : 65535), 256, 0, Of(stream).stream>>>(seed, step, number, to,
-                                                                                               n);
-  return Result(cudaGetLastError());
+  NoiseArgs a;
+  a.seed = seed, a.to = to, a.n = n, a.step = step, a.stream = number;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(NoiseBlocks(n));
+  config.blockDim = dim3(kNoiseThreads);
+  config.stream = Of(stream).stream;
+  void* parameters[] = {&a};
+  return Result(cudaLaunchKernelExC(&config, NoiseKernelFor(sizeof(T) == 8), parameters));
 }
 
 // ---- graphs ---------------------------------------------------------------------------------------------------------
@@ -398,7 +422,8 @@ int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, T* to, ui
 struct Graph {
   int device;
   cudaGraphExec_t ready;
-  uint32_t* workspace;  // of its launches alone: they follow each other, but not what runs on streams meanwhile
+  cudaEvent_t launched;  // the last launch: it has to be over before anything of this is freed
+  uint32_t* workspace;   // of its launches alone: they follow each other, but not what runs on streams meanwhile
 };
 
 int CaptureBegin(void* stream) {
@@ -407,11 +432,17 @@ int CaptureBegin(void* stream) {
   DPM_TRY(scope.error());
   Card card;
   DPM_TRY(Prepare(s.device, &card));
-  DPM_TRY(EnsureWorkspace(s, card));
+  DPM_TRY(LoadKernels(s.device));
+  DPM_TRY(MakeWorkspace(card, &s.graph_workspace));
   DPM_TRY(Result(cudaStreamBeginCapture(s.stream, cudaStreamCaptureModeThreadLocal)));
   s.capturing = true;
   s.workspace_captured = false;
   return 0;
+}
+
+int Instantiate(Graph& made, cudaGraph_t graph) {
+  DPM_TRY(Result(cudaGraphInstantiate(&made.ready, graph, 0)));
+  return Result(cudaEventCreateWithFlags(&made.launched, cudaEventDisableTiming));
 }
 int CaptureEnd(void* stream, void** out) {
   *out = nullptr;
@@ -421,36 +452,40 @@ int CaptureEnd(void* stream, void** out) {
   DPM_TRY(scope.error());
   cudaGraph_t graph = nullptr;
   DPM_TRY(Result(cudaStreamEndCapture(s.stream, &graph)));
-  Graph* const made = new (std::nothrow) Graph{s.device, nullptr, nullptr};
-  int error = made ? Result(cudaGraphInstantiate(&made->ready, graph, 0)) : kErrorMemory;
-  cudaGraphDestroy(graph);
+  Graph* const made = new (std::nothrow) Graph{s.device, nullptr, nullptr, nullptr};
+  const int error = made ? Instantiate(*made, graph) : kErrorMemory;
+  Result(cudaGraphDestroy(graph));
   if (error) {
+    if (made && made->ready) Result(cudaGraphExecDestroy(made->ready));
     delete made;
     return error;
   }
-  // The stream makes itself another one when it needs it.
+  // The next capture makes itself another one.
   if (s.workspace_captured) {
-    made->workspace = s.workspace;
-    s.workspace = nullptr;
+    made->workspace = s.graph_workspace;
+    s.graph_workspace = nullptr;
   }
   *out = made;
   return 0;
 }
 int GraphLaunch(void* graph, void* stream) {
+  const Graph& g = *static_cast<Graph*>(graph);
+  // Inside another graph it would live on without its workspace.
+  if (Of(stream).capturing) return cudaErrorStreamCaptureUnsupported;
   const OnDevice scope(Of(stream).device);
   DPM_TRY(scope.error());
-  return Result(cudaGraphLaunch(static_cast<Graph*>(graph)->ready, Of(stream).stream));
+  DPM_TRY(Result(cudaGraphLaunch(g.ready, Of(stream).stream)));
+  return Result(cudaEventRecord(g.launched, Of(stream).stream));
 }
 int GraphDestroy(void* graph) {
   Graph* const g = static_cast<Graph*>(graph);
   const OnDevice scope(g->device);
   int error = scope.error();
-  if (!error) error = Result(cudaGraphExecDestroy(g->ready));
-  // Waits for launches that still run.
-  if (g->workspace) {
-    const int second = Result(cudaFree(g->workspace));
-    error = error ? error : second;
-  }
+  const auto keep = [&](int other) { error = error ? error : other; };
+  keep(Result(cudaEventSynchronize(g->launched)));
+  keep(Result(cudaEventDestroy(g->launched)));
+  keep(Result(cudaGraphExecDestroy(g->ready)));
+  if (g->workspace) keep(Result(cudaFree(g->workspace)));
   delete g;
   return error;
 }

@@ -44,8 +44,9 @@ constexpr int kVector = VectorOf(kKernel, kType, kGeneral);
 
 constexpr uint32_t kStepThreads = 256;
 constexpr uint32_t TeamThreads(bool general) { return general ? 256 : 512; }
-constexpr uint32_t kWideThreads = 256, kReduceThreads = 256;
+constexpr uint32_t kWideThreads = 256, kReduceThreads = 256, kNoiseThreads = 256;
 constexpr uint32_t kBlocksPerMultiprocessor = 16;  // of the plain step: more would only resolve more rows
+constexpr uint32_t kMostBlocks = 0x7fffffff;       // of a grid in x
 constexpr uint32_t kLeastSlice = 2048;             // of a team's block: less is not worth another one
 
 constexpr uint64_t DivideUp(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
@@ -81,6 +82,12 @@ inline void Share(Plan& plan, const Card& card, uint64_t n, uint32_t size) {
 // Teams share no more than this many words of workspace on any card and for any call, so that one allocation serves.
 inline size_t MostWorkspaceWords(const Card& card) {
   return card.cooperative ? static_cast<size_t>(card.multiprocessors / 2) * kWorkspaceWords : 0;
+}
+
+// Blocks that draw n numbers: four a thread, and at most so many, which go on from where they stand.
+inline uint32_t NoiseBlocks(uint64_t n) {
+  const uint64_t blocks = DivideUp(DivideUp(n, 4), kNoiseThreads);
+  return static_cast<uint32_t>(blocks < 65535 ? blocks : 65535);
 }
 
 // Batch and n are at least 1; n is below 2^32, batch below 2^31.
@@ -122,7 +129,8 @@ inline Plan MakePlan(const Card& card, const Wish& wish) {
     }
     plan.kernel = Kernel::cluster;
     Share(plan, card, wish.n, size);
-    plan.team.teams = static_cast<uint32_t>(wish.batch);
+    const uint64_t most = kMostBlocks / size;
+    plan.team.teams = static_cast<uint32_t>(wish.batch < most ? wish.batch : most);
     plan.grid_x = size * plan.team.teams;
     return plan;
   }

@@ -139,7 +139,7 @@ struct WideKernel {
     uint32_t above = 64;  // bits from here on are found
     DPM_ROLLED
     for (uint32_t shift = 53; above > 0; shift = shift > kLevelBits ? shift - kLevelBits : 0) {
-      BlockSync();  // the last digit's counts have been read
+      // The last digit's counts have been read before the last barrier of FindBin.
       DPM_ROLLED
       for (uint32_t i = ThreadIndex(); i < kLevelWords; i += BlockThreads()) bins[i] = 0;
       BlockSync();

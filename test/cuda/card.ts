@@ -27,8 +27,13 @@ export async function card(): Promise<TestCard> {
     const release = join(folder, 'build/Release');
     mkdirSync(release, { recursive: true });
     copyFileSync(addonPath(), join(release, 'dpm-solver.node'));
-    await buildFakeLibrary(join(release, 'dpm-solver-cuda.so'));
+    const library = join(release, 'dpm-solver-cuda.so');
+    // One that has been built with sanitizers, say (test/cuda/sanitized.test.ts).
+    const built = process.env.DPM_EMULATED_LIBRARY;
+    if (built) copyFileSync(built, library);
+    else await buildFakeLibrary(library, process.env.DPM_EMULATED_SANITIZE?.split(' '));
     process.env.DPM_SOLVER_PREBUILD = folder;
+    process.env.DPM_EMULATED_CARDS = '2';
   }
   return { real, able, folder };
 }

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeviceTensor as Tensor } from '../../lib/cuda/index.js';
@@ -27,6 +28,7 @@ const { devices } = await import('../../lib/devices.js');
 const { DPMSolver, NoiseSchedule } = await import('../../lib/index.js');
 const { PhiloxNoise } = await import('../../lib/noise.js');
 const { addon, convert, step } = await import('../../lib/native.js');
+const { addonPath } = await import('../../lib/loader.js');
 
 const ROW = 32;
 const device = suite(real ? 'the CUDA card' : 'an emulated CUDA card');
@@ -97,7 +99,11 @@ test('the array given to copyFrom may change once it returns', async () => {
   tensor.dispose();
 });
 
-for (const type of ['float32', 'float16', 'bfloat16'] as const) {
+// Under sanitizers, in every `npm test`: without what takes long and asks nothing else of the card.
+const few = !!process.env.DPM_SOLVER_FEW_CASES;
+const long = few ? device.skip : test;
+
+for (const type of few ? (['float32', 'float16'] as const) : (['float32', 'float16', 'bfloat16'] as const)) {
   for (const [quantile, batch, n] of [
     [false, 3, 1024],
     [false, 2, 333],
@@ -105,6 +111,7 @@ for (const type of ['float32', 'float16', 'bfloat16'] as const) {
     [true, 1, 3001],
     [true, 1, 50000],
   ] as const) {
+    if (few && type !== 'float32' && n > 10000) continue;
     test(`a step of ${batch} x ${n} in ${type}${quantile ? ' with a quantile' : ''} is the CPU's`, async () => {
       const total = batch * n;
       const rows = Float64Array.from(
@@ -206,6 +213,28 @@ test('the error of an adaptive step is the CPU’s', async () => {
   }
 });
 
+test('many copies at once, and a stream that is disposed before they end', async () => {
+  const own = new Stream();
+  const sent = Array.from({ length: 20 }, (_, k) => floats(100 * (k + 1)));
+  const tensors = sent.map((data) => DeviceTensor.alloc([data.length]));
+  const copies = sent.map((data, k) => tensors[k]!.copyFrom(data, own));
+  const back = tensors.map((tensor) => tensor.copyTo(new Float32Array(tensor.length), own));
+  own.dispose();
+  await Promise.all(copies);
+  for (const [k, data] of sent.entries()) assertBitsEqual(await back[k]!, data);
+  for (const tensor of tensors) tensor.dispose();
+});
+
+test('a tensor that is freed while copies of it are queued is freed after them', async () => {
+  const data = floats(3000);
+  const tensor = await up(data);
+  const back = tensor.copyTo(new Float32Array(3000), stream);
+  tensor.dispose();
+  const others = [up(floats(3000)), up(floats(3000))];
+  assertBitsEqual(await back, data);
+  for (const other of others) (await other).dispose();
+});
+
 test('a part of a tensor is the same memory', async () => {
   const data = floats(12);
   const all = await up(data);
@@ -215,6 +244,9 @@ test('a part of a tensor is the same memory', async () => {
   part.zero(stream);
   assertBitsEqual(await all.copyTo(new Float32Array(12), stream), data.fill(0, 4, 8));
   all.dispose();
+  // And has none any more.
+  assert.is(part.disposed, true);
+  assertThrows(() => part.pointer, Error, /living tensor but received one that was disposed/);
 });
 
 test('a capture that fails leaves the stream as it was', async () => {
@@ -231,6 +263,77 @@ test('a capture that fails leaves the stream as it was', async () => {
   tensor.zero(stream);
   assertBitsEqual(await tensor.copyTo(new Float32Array(8), stream), new Float32Array(8));
   tensor.dispose();
+});
+
+test('a capture refuses copies from and to the host, whose memory is used again', async () => {
+  const tensor = await up(floats(8));
+  const host = new Float32Array(8);
+  const cases = [() => tensor.copyFrom(host, stream), () => tensor.transferNow(host, stream, 'down')];
+  for (const copy of cases) {
+    assertThrows(
+      () => stream.capture(() => void copy()),
+      Error,
+      /^Expected no copy between host and card during a capture but received one$/,
+    );
+  }
+  await assertRejects(
+    () => {
+      let promise: Promise<unknown> | undefined;
+      stream
+        .capture(() => {
+          promise = tensor.copyTo(host, stream);
+        })
+        .dispose();
+      return promise!;
+    },
+    Error,
+    /^Expected no copy between host and card during a capture/,
+  );
+  assertThrows(
+    () => stream.capture(() => void stream.capture(() => {})),
+    Error,
+    /^Beginning a capture failed: cudaError/,
+  );
+  tensor.dispose();
+});
+
+test('a graph keeps its tensors, and is not launched without them', async () => {
+  const n = 512;
+  const x = floats(n);
+  const out = DeviceTensor.alloc([n]);
+  const graph = await (async () => {
+    const rows = await up(Float64Array.from(row()));
+    const dx = await up(x);
+    return stream.capture(
+      () => void deviceStep(rows, { x: dx, base: dx, out: out.part(0, [n]) }, { stream, batch: 1 }),
+    );
+  })();
+  await collect(() => false, 5);
+  const others = Array.from({ length: 20 }, () => up(floats(n)));
+  for (const one of others) (await one).dispose();
+  graph.launch(stream);
+  const expected = new Float32Array(n);
+  step(Float64Array.from(row()), { x, base: x, out: expected }, { batch: 1 });
+  assertBitsEqual(await out.copyTo(new Float32Array(n), stream), expected);
+  out.dispose();
+  assertThrows(() => graph.launch(stream), Error, /^Expected living tensors for a graph but received one that was dis/);
+  graph.dispose();
+});
+
+test('launches of one graph follow each other on whatever stream, and end before it is freed', async () => {
+  const n = 64;
+  const x = floats(n);
+  const rows = await up(Float64Array.from(row()));
+  const dx = await up(x);
+  const graph = stream.capture(() => void deviceStep(rows, { x: dx, base: dx, out: dx }, { stream, batch: 1 }));
+  const other = new Stream();
+  for (const one of [other, stream, other]) {
+    graph.launch(one);
+    step(Float64Array.from(row()), { x, base: x, out: x }, { batch: 1 });
+  }
+  graph.dispose();
+  assertBitsEqual(await dx.copyTo(new Float32Array(n), other), x);
+  for (const one of [rows, dx, other]) one.dispose();
 });
 
 test('flags tell which sample is not finite, and which row came to the wrong kernel', async () => {
@@ -302,7 +405,71 @@ test('streams and events order and measure work', async () => {
   assertThrows(() => before.record(stream), Error, /living event/);
 });
 
-test('memory is freed by dispose, once, and by garbage collection', async () => {
+const two = able && cudaInfo().devices.length > 1 ? test : device.skip;
+two('what is on another card than its stream is refused before anything is queued', async () => {
+  const [far, mark, x] = [new Stream({ device: 1 }), new StreamEvent({ device: 1 }), DeviceTensor.alloc([8])];
+  const there = DeviceTensor.alloc([8], 'float32', { device: 1 });
+  const rows = await up(Float64Array.from(row()));
+  const host = new Float32Array(8);
+  const keys = [{ seedLow: 1, seedHigh: 0, stream: 0 }];
+  const graph = stream.capture(() => x.zero(stream));
+  const cases: [() => unknown, RegExp][] = [
+    [() => there.copyFrom(host, stream), /^Expected copyFrom on card 0 but received one on card 1$/],
+    [() => there.transferNow(host, stream, 'up'), /on card 0 but received one on card 1/],
+    [() => there.zero(stream), /^Expected zero on card 0/],
+    [() => there.copy(x, stream), /^Expected copy on card 0/],
+    [() => deviceNoise(there, keys, 0, stream), /^Expected to on card 0/],
+    [() => deviceStep(rows, { x: there }, { stream, batch: 1 }), /^Expected x on card 0/],
+    [() => deviceStep(rows, { x }, { stream: far, batch: 1 }), /^Expected x on card 1/],
+    [() => mark.record(stream), /^Expected a stream of card 1 but received one on card 0/],
+    [() => graph.launch(far), /^Expected a stream of card 0 but received one on card 1/],
+  ];
+  for (const [fn, pattern] of cases) assertThrows(fn, RangeError, pattern);
+  await assertRejects(() => there.copyTo(host, stream), RangeError, /^Expected copyTo on card 0/);
+  // From card to card.
+  await x.copyFrom(floats(8), stream);
+  there.copy(x, far);
+  assertBitsEqual(await there.copyTo(host, far), await x.copyTo(new Float32Array(8), stream));
+  for (const one of [graph, x, there, rows, mark, far]) one.dispose();
+});
+
+test('a worker that ends leaves nothing behind on the card', async () => {
+  const free = () => cudaInfo().devices[0]!.free;
+  const before = free();
+  const code = `const { parentPort, workerData } = require('node:worker_threads');
+    const a = require(workerData);
+    const [stream, event, memory] = [a.cudaStreamCreate(0, null), a.cudaEventCreate(0), a.cudaAlloc(0, 2 ** 28)];
+    a.cudaEventRecord(event, stream);
+    a.cudaCaptureBegin(stream);
+    a.cudaZero(stream, memory, 1024);
+    a.cudaGraphLaunch(a.cudaCaptureEnd(stream), stream);
+    a.cudaTransfer(stream, 0, memory, new Float32Array(1000), 0);
+    a.cudaTransfer(stream, 0, memory, new Float32Array(1000), 1);
+    parentPort.postMessage('');
+    setInterval(() => {}, 1000);`;
+  for (const how of ['terminate', 'exit']) {
+    const end = how === 'exit' ? '; process.exit(0)' : '';
+    const worker = new Worker(code + end, { eval: true, workerData: addonPath(), execArgv: [] });
+    const ended = new Promise((resolve) => worker.once('exit', resolve));
+    await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+    if (how === 'terminate') await worker.terminate();
+    await ended;
+    assert.ok(before - free() < 2 ** 28, `${before - free()} bytes are still held`);
+  }
+});
+
+let gc: () => void;
+/** Collects garbage until `done`, or so many times. */
+async function collect(done: () => boolean, times = 100): Promise<void> {
+  setFlagsFromString('--expose-gc');
+  gc ??= runInNewContext('gc') as () => void;
+  for (let k = 0; k < times && !done(); k++) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+long('memory is freed by dispose, once, and by garbage collection', async () => {
   const tensor = DeviceTensor.alloc([4, 4]);
   const { pointer } = tensor;
   assert.is(typeof pointer, 'bigint');
@@ -311,23 +478,18 @@ test('memory is freed by dispose, once, and by garbage collection', async () => 
   assert.is(tensor.disposed, true);
   assertThrows(() => tensor.pointer, Error, /living tensor but received one that was disposed/);
 
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as () => void;
   const free = () => cudaInfo().devices[0]!.free;
-  gc();
+  await collect(() => false, 1);
   const before = free();
   (() => {
     for (let k = 0; k < 8; k++) DeviceTensor.alloc([1 << 24]);
   })();
   assert.ok(before - free() >= 7 * 2 ** 26);
-  for (let k = 0; k < 100 && before - free() > 2 ** 26; k++) {
-    gc();
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await collect(() => before - free() <= 2 ** 26);
   assert.ok(before - free() <= 2 ** 26, 'collected tensors are freed');
 });
 
-test('the garbage collector is told what hangs on a tensor', async () => {
+long('the garbage collector is told what hangs on a tensor', async () => {
   // Small objects: nothing but what the collector was told makes it run before the card is full.
   const free = () => cudaInfo().devices[0]!.free;
   const before = free();

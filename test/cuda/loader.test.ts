@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { cudaAdvice } from '../../lib/backend.js';
 import { type CudaInfo, cudaInfo } from '../../lib/cuda/info.js';
 import { DPMSolver, devices, NoiseSchedule } from '../../lib/index.js';
 import { addonPath } from '../../lib/loader.js';
@@ -48,12 +49,48 @@ loader.after(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-loader('a missing library is named, with what builds it', () => {
+loader('a missing library is named', () => {
   const folder = place();
   const info = ask(folder);
-  assertNone(info, /^there is no CUDA library at .* \(npm run build:cuda builds it\)$/);
-  assert.ok(info.reason!.includes(join(folder, name)));
+  assertNone(info, /^there is no CUDA library at /);
+  assert.ok(info.reason!.endsWith(join(folder, name)));
   assert.is(info.runtime, null);
+});
+
+const linux = process.platform === 'darwin' ? loader.skip : loader;
+linux('what makes it is said: here, in an installed package (see test/install.test.ts), and in a bundle', () => {
+  const root = mkdtempSync(join(tmpdir(), 'dpm-solver-advice-'));
+  folders.push(root);
+  assert.is(
+    cudaAdvice(root),
+    `the package dpm-solver has it in prebuilds/${process.platform}-${process.arch}, or makes it by its scripts/build-cuda.mjs`,
+  );
+  mkdirSync(join(root, 'scripts'));
+  const script = join(root, 'scripts/build-cuda.mjs');
+  writeFileSync(script, '');
+  assert.is(cudaAdvice(root), `node ${JSON.stringify(script)} makes it, with nvcc`);
+  writeFileSync(join(root, 'binding.gyp'), '');
+  assert.is(cudaAdvice(root), 'npm run build:cuda makes it, with nvcc');
+});
+
+linux('all of it is one sentence, wherever it is thrown', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-cuda-'));
+  folders.push(folder);
+  mkdirSync(join(folder, 'build/Release'), { recursive: true });
+  copyFileSync(addonPath(), join(folder, 'build/Release/dpm-solver.node'));
+  // As JavaScript where this is JavaScript (scripts/pack-gpu.mjs).
+  const file = new URL(`../../lib/cuda/index.${import.meta.url.split('.').at(-1)}`, import.meta.url);
+  const code = `const { cudaInfo, Stream } = await import(${JSON.stringify(file)});
+    let message; try { new Stream(); } catch (error) { message = error.message; }
+    console.log(JSON.stringify([cudaInfo().reason, message]));`;
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [...process.execArgv, '--input-type=module', '-e', code],
+    { encoding: 'utf8', env: { ...process.env, DPM_SOLVER_PREBUILD: folder } },
+  );
+  assert.is(status, 0, stderr);
+  const reason = `there is no CUDA library at ${join(folder, 'build/Release', name)} (${cudaAdvice()})`;
+  assert.equal(JSON.parse(stdout), [reason, `Expected a CUDA card for a Stream but ${reason}`]);
 });
 
 loader('a file that is no library is named, with the reason', () => {

@@ -117,6 +117,17 @@ planner('a sample that fits a cluster is given one, a larger one the whole card'
   );
 });
 
+planner('more samples than a grid has blocks for take turns', () => {
+  for (const [n, team] of [
+    [16384, 1],
+    [786432, 16],
+  ] as const) {
+    const p = plan(H200, { batch: 2 ** 31 - 1, n, quantile: true });
+    assert.equal([p.kernel, p.team, p.teams], ['cluster', team, Math.floor((2 ** 31 - 1) / team)]);
+    assert.ok(p.grid < 2 ** 31 && p.grid === p.team * p.teams);
+  }
+});
+
 planner('shapes that matter, on an H200', () => {
   const shapes: [Wish, Partial<Plan>][] = [
     // A latent: enough blocks to reach many multiprocessors.

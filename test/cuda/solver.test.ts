@@ -127,7 +127,11 @@ const CASES: Case[] = [
   ['adaptive, float64', {}, { method: 'adaptive', order: 3, rtol: 0.01, atol: 0.001 }, 'float64'],
 ];
 
-for (const [name, options, sample, type] of CASES) {
+/** Under sanitizers, in every `npm test`: one of each kernel and way. */
+const FEW = /in float16|^thresholding|philox, thresholding|float64, thresholding|adaptive, float64/;
+const cases = process.env.DPM_SOLVER_FEW_CASES ? CASES.filter(([name]) => FEW.test(name)) : CASES;
+
+for (const [name, options, sample, type] of cases) {
   const settings = { steps: 6, ...sample };
   if (settings.method === 'adaptive') delete (settings as SampleOptions).steps;
   test(`${name}: the CPU's bits, wherever xT and the network are`, async () => {
@@ -296,7 +300,7 @@ test('what a run has taken it gives back', async () => {
     /^no$/,
   );
   if (real) await broken.sample(big, { steps: 2 });
-  assert.is(free(), before);
+  assert.ok(free() >= before, `${before - free()} bytes are still held`);
 });
 
 test('a run that does not fit the card is a rejection that names call and size, and gives back what it took', async () => {
@@ -312,7 +316,7 @@ test('a run that does not fit the card is a rejection that names call and size, 
     );
     assert.is((error as NodeJS.ErrnoException).code, 'cudaErrorMemoryAllocation');
   }
-  assert.is(free(), before);
+  assert.ok(free() >= before);
   small.dispose();
 });
 

@@ -52,11 +52,11 @@ export async function buildEmulation(
   return program;
 }
 
-/** Builds the library of fake_library.cpp to `path`: a card for lib/cuda where there is none. */
-export async function buildFakeLibrary(path: string): Promise<void> {
+/** Builds the library of fake_library.cpp to `path`: a card for lib/cuda where there is none. `sanitize`: flags for it. */
+export async function buildFakeLibrary(path: string, sanitize: string[] = []): Promise<void> {
   const cxx = compiler();
   if (!cxx) throw new Error('Expected a C++ compiler and Linux for the emulation but found none');
-  const flags = ['-std=c++17', '-O1', '-ffp-contract=off', '-fPIC', '-Wall', '-Wextra', '-Werror'];
+  const flags = ['-std=c++17', '-O1', '-ffp-contract=off', '-fPIC', '-Wall', '-Wextra', '-Werror', ...sanitize];
   const includes = ['-DDPM_CUDA_EMULATION', '-fvisibility=hidden', `-I${root}/native`, `-I${here}`];
   const objects = await Promise.all(
     ['fake_library', 'emulator'].map(async (name) => {
@@ -64,7 +64,7 @@ export async function buildFakeLibrary(path: string): Promise<void> {
       return `${path}.${name}.o`;
     }),
   );
-  await run(cxx, ['-shared', ...objects, '-o', path]);
+  await run(cxx, ['-shared', ...sanitize, ...objects, '-o', path]);
 }
 
 function run(command: string, args: string[]): Promise<void> {

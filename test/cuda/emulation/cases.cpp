@@ -1,5 +1,5 @@
 // Random steps through the kernels under emulation, compared with the CPU path bit for bit.
-// Usage: cases [--cases N] [--seed S] [--only step|cluster|team|wide|error] [--verbose]
+// Usage: cases [--cases N] [--seed S] [--only step|cluster|team|wide|error|noise] [--verbose]
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +12,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/step.h"
+#include "cuda/noise.h"
 #include "cuda/plan.h"
 #include "cuda/reduce.h"
 #include "cuda/step.h"
@@ -168,6 +169,23 @@ void MakeRow(double* row, bool quantile, bool given) {
   if (Chance(0.1)) row[kCap] = row[kFloor] * (1 + Uniform(0, 1e-5));
 }
 
+// In double precision: x itself is the result, and lies so close to the middle between two float16 or bfloat16 that a
+// rounding to float32 on the way would move it there.
+void MakeTies(Case& c) {
+  for (size_t b = 0; b < c.batch; ++b) {
+    double* const row = c.rows.data() + b * kRowLength;
+    for (int k = 0; k < kRowLength; ++k) row[k] = 0;
+    row[kCx] = row[kEp] = row[kFirst + kBp] = 1;
+  }
+  const int bits = c.next_type == NetType::bf16 ? 8 : 11;  // of the significand
+  double* const x = c.memory.own[kX].As<double>();
+  for (size_t i = 0; i < c.memory.own[kX].count; ++i) {
+    const double half = (2.0 * Below(1u << (bits - 1)) + 1) / (1u << bits);  // of units in the last place
+    const double middle = 1 + half;
+    x[i] = std::ldexp(Chance(0.5) ? middle : -middle, static_cast<int>(Below(8)) - 4) * (1 + Pick({-0x1p-40, 0x1p-40}));
+  }
+}
+
 Case MakeCase(int only) {
   Case c;
   c.kernel = only >= 0 ? static_cast<Kernel>(only)
@@ -271,6 +289,7 @@ Case MakeCase(int only) {
     }
   }
   for (uint32_t& word : c.keys) word = static_cast<uint32_t>(random_());
+  if (wide && m.own[kX].Present() && Chance(0.2)) MakeTies(c);
 
   Launch& l = c.launch;
   l.blocks = Pick({Order::ascending, Order::descending, Order::random});
@@ -535,6 +554,31 @@ void CheckError() {
   }
 }
 
+// Noise by itself, compared with the CPU's: elements of a sample, one block of Philox after the other.
+template <class T>
+void CheckNoise() {
+  NoiseArgs a;
+  a.n = Chance(0.5) ? 1 + Below(20) : 1 + Below(3000);
+  a.seed = random_(), a.step = static_cast<uint32_t>(random_()), a.stream = static_cast<uint32_t>(random_());
+  const size_t shift = Below(4);
+  std::vector<T> to(a.n + shift), expected(RoundUp(a.n, 4));
+  a.to = to.data() + shift;
+  for (size_t i = 0; i < a.n; i += 4) noise::PhiloxNormal4(a.seed, i / 4, a.step, a.stream, expected.data() + i);
+  Launch l;
+  l.blocks = Pick({Order::ascending, Order::descending, Order::random});
+  l.fibers = Pick({Order::ascending, Order::descending, Order::random});
+  l.seed = random_();
+  l.threads = Pick({32u, 64u, 256u});
+  l.grid_x = 1 + Below(4);
+  emulation::ForgetBuffers();
+  emulation::KnowBuffer(a.to, a.n * sizeof(T), sizeof(T), false);
+  emulation::Run(l, [&] { NoiseKernel<T>::Run(a); });
+  if (std::memcmp(a.to, expected.data(), a.n * sizeof(T)) == 0) return;
+  std::fprintf(stderr, "wrong: noise of %llu elements (%zu bytes each)\n", static_cast<unsigned long long>(a.n),
+               sizeof(T));
+  std::_Exit(2);
+}
+
 }  // namespace
 }  // namespace cuda
 }  // namespace dpm
@@ -542,7 +586,7 @@ void CheckError() {
 int main(int argc, char** argv) {
   using namespace dpm::cuda;
   uint64_t cases = 200, seed = 1;
-  constexpr int kOnlyError = 100;
+  constexpr int kOnlyError = 100, kOnlyNoise = 101;
   int only = -1;
   bool verbose = false;
   for (int k = 1; k < argc; ++k) {
@@ -554,7 +598,9 @@ int main(int argc, char** argv) {
       if (word == "--cases") cases = std::stoull(value);
       if (word == "--seed") seed = std::stoull(value);
       if (word == "--only") {
-        only = value == "step" ? 0 : value == "cluster" ? 1 : value == "team" ? 2 : value == "wide" ? 3 : kOnlyError;
+        const std::string names[] = {"step", "cluster", "team", "wide"};
+        only = value == "noise" ? kOnlyNoise : kOnlyError;
+        for (int name = 0; name < 4; ++name) only = value == names[name] ? name : only;
       }
     }
   }
@@ -562,6 +608,10 @@ int main(int argc, char** argv) {
     random_.seed(seed + k);
     if (only == kOnlyError) {
       Chance(0.5) ? CheckError<double>() : CheckError<float>();
+      continue;
+    }
+    if (only == kOnlyNoise) {
+      Chance(0.5) ? CheckNoise<double>() : CheckNoise<float>();
       continue;
     }
     Case c = MakeCase(only);

@@ -148,6 +148,11 @@ void EachCell(const void* at, size_t bytes, int line, F f) {
     if (p < buffer.data || p + bytes > buffer.data + buffer.bytes) continue;
     const size_t first = static_cast<size_t>(p - buffer.data);
     if (first % std::min(bytes, buffer.granularity) != 0) Fail("access across elements", line);
+    if (buffer.cells.empty()) {
+      Cell cell;
+      cell.valid = buffer.valid;
+      buffer.cells.assign((buffer.bytes + buffer.granularity - 1) / buffer.granularity, cell);
+    }
     for (size_t i = first / buffer.granularity; i * buffer.granularity < first + bytes; ++i) f(buffer.cells[i]);
     return;
   }
@@ -378,11 +383,7 @@ void Run(const Launch& launch, const std::function<void()>& kernel) {
     if (thread->stack == MAP_FAILED) Fail("no memory for a fiber");
     pool_.push_back(thread);
   }
-  for (Buffer& buffer : buffers_) {
-    Cell cell;
-    cell.valid = buffer.valid;
-    buffer.cells.assign((buffer.bytes + buffer.granularity - 1) / buffer.granularity, cell);
-  }
+  for (Buffer& buffer : buffers_) buffer.cells.clear();  // made when they are first touched
   ++totals_.launches;
   team_ = 0;
   std::mt19937_64 random(launch.seed);

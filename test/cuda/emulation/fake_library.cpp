@@ -1,17 +1,24 @@
 // A CUDA library without CUDA: the table of native/cuda/api.h over the host's memory, with the kernels run by the
 // emulation. What lib/cuda and the addon do is then tested where there is no card: the same tests run on a real one.
 //
-// One card of four multiprocessors and 1 GiB; noise from seed 0xdead is a fault from which the card does not recover.
-// What is queued during a capture is kept and not run; allocating and freeing are refused meanwhile, as on a card.
+// Cards of four multiprocessors and 1 GiB, one of them or as many as DPM_EMULATED_CARDS says; noise from seed 0xdead is
+// a fault from which they do not recover. What is queued runs as late as it may: when something waits for it, so that
+// memory that is freed, reused or read too early shows. What is queued during a capture is kept and not run; allocating
+// and freeing are refused meanwhile, as on a card. Kernels run their blocks and threads in another order every time.
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
+#include <mutex>
+#include <set>
 #include <vector>
 
 #include "cuda/api.h"
+#include "cuda/noise.h"
 #include "cuda/plan.h"
 #include "cuda/reduce.h"
+#include "cuda/stages.h"
 #include "cuda/step.h"
 #include "cuda/threshold.h"
 #include "cuda/wide.h"
@@ -20,125 +27,258 @@ namespace dpm::cuda {
 namespace {
 
 constexpr Card kCard = {4, 65536, 4, true};
-constexpr int kFault = 700, kInvalid = 1, kCaptureUnsupported = 900;
+constexpr int kFault = 700, kInvalid = 1, kHandle = 400, kCaptureUnsupported = 900;
+// Threads of the addon wait for events while the main one queues.
+std::recursive_mutex mutex_;
+#define DPM_LOCKED const std::lock_guard<std::recursive_mutex> lock(mutex_)
+
 int sticky_ = 0;
-std::map<const void*, uint64_t> memory_;
+struct Allocation {
+  int device;
+  uint64_t bytes;
+};
+std::map<const void*, Allocation> memory_;
 constexpr uint64_t kMemory = 1u << 30;
-uint64_t used_ = 0;
 uint64_t clock_ = 0;
 
-using Work = std::function<int()>;
-struct Graph {
-  std::vector<Work> work;
-};
-struct Stream {
-  void* pointer;
-  Graph* capturing = nullptr;
-};
-int capturing_ = 0;  // streams that are
+int Cards() {
+  const char* const cards = std::getenv("DPM_EMULATED_CARDS");
+  return cards ? std::atoi(cards) : 1;
+}
+uint64_t Used(int device) {
+  uint64_t used = 0;
+  for (const auto& [pointer, one] : memory_) used += one.device == device ? one.bytes : 0;
+  return used;
+}
 
-// Runs it, or keeps it for the graph.
-int Queue(void* stream, Work work) {
-  if (sticky_) return sticky_;
-  if (Graph* const graph = static_cast<Stream*>(stream)->capturing) {
-    graph->work.push_back(std::move(work));
+struct Host {
+  static int Alloc(void** out, uint64_t bytes) {
+    *out = std::malloc(bytes);
+    if (*out) std::memset(*out, 0xdd, bytes);
+    return *out ? 0 : kErrorMemory;
+  }
+  static int Free(void* memory) {
+    std::free(memory);
     return 0;
   }
-  return work();
+};
+
+using Work = std::function<int()>;
+struct Stream {
+  int device;
+  void* pointer;
+  struct Graph* capturing = nullptr;
+  std::deque<Work> queue;
+  uint64_t done = 0;  // how much has run of what was ever queued
+  Stages<Host> stages;
+};
+struct Graph {
+  std::vector<Work> work;
+  Stream* stream = nullptr;  // of the last launch, and where in it
+  uint64_t position = 0;
+};
+struct Event {
+  int device;
+  Stream* stream = nullptr;
+  uint64_t position = 0, time = 0;
+};
+std::set<Stream*> streams_;
+int capturing_ = 0;  // streams that are
+
+Stream& Of(void* stream) { return *static_cast<Stream*>(stream); }
+uint64_t Queued(const Stream& s) { return s.done + s.queue.size(); }
+
+// Runs what was queued on the stream up to there.
+void RunUntil(Stream* stream, uint64_t position) {
+  if (streams_.count(stream) == 0) return;  // a stream that is destroyed finishes first
+  while (stream->done < position && !stream->queue.empty()) {
+    const Work work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    ++stream->done;
+    if (const int code = work(); code && !sticky_) sticky_ = code;
+  }
+}
+void RunAll() {
+  for (Stream* const stream : streams_) RunUntil(stream, UINT64_MAX);
+}
+
+// Keeps it for later, or for the graph.
+int Queue(void* stream, Work work) {
+  if (sticky_) return sticky_;
+  if (Graph* const graph = Of(stream).capturing) {
+    graph->work.push_back(std::move(work));
+  } else {
+    Of(stream).queue.push_back(std::move(work));
+  }
+  return 0;
 }
 
 int Count(int* devices, int* driver) {
-  *devices = 1, *driver = 13000;
+  DPM_LOCKED;
+  *devices = Cards(), *driver = 13000;
   return sticky_;
 }
-int Device(int, DeviceInfo* info) {
+int Device(int device, DeviceInfo* info) {
+  DPM_LOCKED;
   std::memset(static_cast<void*>(info), 0, sizeof *info);
   std::strcpy(info->name, "Emulated card");
   info->major = 9;
   info->memory_bytes = kMemory;
-  info->free_bytes = kMemory - used_;
+  info->free_bytes = kMemory - Used(device);
   info->card = kCard;
   return sticky_;
 }
 const char* ErrorName(int code) {
   return code == kErrorMemory          ? "cudaErrorMemoryAllocation"
          : code == kFault              ? "cudaErrorIllegalAddress"
+         : code == kHandle             ? "cudaErrorInvalidResourceHandle"
+         : code == kErrorNotReady      ? "cudaErrorNotReady"
          : code == kCaptureUnsupported ? "cudaErrorStreamCaptureUnsupported"
                                        : "cudaErrorInvalidValue";
 }
 const char* ErrorText(int code) {
   return code == kErrorMemory          ? "out of memory"
          : code == kFault              ? "an illegal memory access was encountered"
+         : code == kHandle             ? "invalid resource handle"
+         : code == kErrorNotReady      ? "device not ready"
          : code == kCaptureUnsupported ? "operation not permitted when stream is capturing"
                                        : "invalid argument";
 }
-int Alloc(int, uint64_t bytes, void** out) {
+int Alloc(int device, uint64_t bytes, void** out) {
+  DPM_LOCKED;
   *out = nullptr;
   if (sticky_) return sticky_;
   if (capturing_) return kCaptureUnsupported;
-  if (bytes > kMemory - used_) return kErrorMemory;
+  if (bytes > kMemory - Used(device)) return kErrorMemory;
   if (posix_memalign(out, 256, bytes ? bytes : 1) != 0) return kErrorMemory;
   if (bytes < 1u << 20) std::memset(*out, 0xa5, bytes);
-  memory_[*out] = bytes;
-  used_ += bytes;
+  memory_[*out] = {device, bytes};
   return 0;
 }
+// As cudaFree does it waits for all that was queued.
 int Free(int, void* memory) {
+  DPM_LOCKED;
   const auto found = memory_.find(memory);
   if (found == memory_.end()) return kInvalid;
   if (capturing_) return kCaptureUnsupported;
-  used_ -= found->second;
+  RunAll();
   memory_.erase(found);
   std::free(memory);
   return sticky_;
 }
-int StageTake(void*, uint64_t bytes, void** out) {
-  *out = std::malloc(bytes ? bytes : 1);
-  return sticky_;
+int StageTake(void* stream, uint64_t bytes, void** out) {
+  DPM_LOCKED;
+  *out = nullptr;
+  if (sticky_) return sticky_;
+  if (capturing_) return kCaptureUnsupported;
+  return Of(stream).stages.Take(bytes, out);
 }
-int StageReturn(void*, void* memory) {
-  std::free(memory);
-  return 0;
+int StageReturn(void* stream, void* memory) {
+  DPM_LOCKED;
+  return Of(stream).stages.Return(memory);
 }
 int Copy(void* stream, void* to, const void* from, uint64_t bytes) {
+  DPM_LOCKED;
   return Queue(stream, [=] {
     std::memcpy(to, from, bytes);
     return 0;
   });
 }
 int Zero(void* stream, void* to, uint64_t bytes) {
+  DPM_LOCKED;
   return Queue(stream, [=] {
     std::memset(to, 0, bytes);
     return 0;
   });
 }
-int StreamCreate(int, void* existing, bool wrap, void** out) {
-  *out = new Stream{wrap ? existing : std::malloc(1)};
+int StreamCreate(int device, void* existing, bool wrap, void** out) {
+  DPM_LOCKED;
+  Stream* const made = new Stream;
+  made->device = device;
+  made->pointer = wrap ? existing : static_cast<void*>(made);
+  streams_.insert(made);
+  *out = made;
   return sticky_;
 }
+// In the library's order: host memory goes first, so that a copy that still needs it shows.
 int StreamDestroy(void* stream) {
-  delete static_cast<Stream*>(stream);
+  DPM_LOCKED;
+  Of(stream).stages.Clear();
+  RunUntil(&Of(stream), UINT64_MAX);
+  streams_.erase(&Of(stream));
+  delete &Of(stream);
   return sticky_;
 }
-int Fine(void*) { return sticky_; }
-void* StreamPointer(void* stream) { return static_cast<Stream*>(stream)->pointer; }
-int EventCreate(int, void** out) {
-  *out = new uint64_t{0};
+int StreamWait(void* stream) {
+  DPM_LOCKED;
+  if (Of(stream).capturing) return kCaptureUnsupported;
+  RunUntil(&Of(stream), UINT64_MAX);
+  return sticky_;
+}
+// Something happens between two questions, so that whoever asks until it is done comes to an end.
+int StreamQuery(void* stream) {
+  DPM_LOCKED;
+  if (sticky_) return sticky_;
+  if (Of(stream).queue.empty()) return 0;
+  RunUntil(&Of(stream), Of(stream).done + 1);
+  return kErrorNotReady;
+}
+void* StreamPointer(void* stream) { return Of(stream).pointer; }
+int EventCreate(int device, void** out) {
+  DPM_LOCKED;
+  *out = new Event{device};
   return sticky_;
 }
 int EventDestroy(void* event) {
-  delete static_cast<uint64_t*>(event);
+  DPM_LOCKED;
+  const Event* const e = static_cast<Event*>(event);
+  RunUntil(e->stream, e->position);
+  delete e;
   return sticky_;
 }
 int EventRecord(void* event, void* stream) {
-  if (static_cast<Stream*>(stream)->capturing) return kCaptureUnsupported;
-  *static_cast<uint64_t*>(event) = ++clock_;
+  DPM_LOCKED;
+  Event* const e = static_cast<Event*>(event);
+  if (Of(stream).capturing) return kCaptureUnsupported;
+  if (e->device != Of(stream).device) return kHandle;
+  const int code = Queue(stream, [e] {
+    e->time = ++clock_;
+    return 0;
+  });
+  e->stream = &Of(stream);
+  e->position = Queued(Of(stream));
+  return code;
+}
+int EventWait(void* event) {
+  DPM_LOCKED;
+  const Event* const e = static_cast<Event*>(event);
+  RunUntil(e->stream, e->position);
   return sticky_;
 }
-int StreamAfter(void*, void*) { return sticky_; }
+int StreamAfter(void* stream, void* event) {
+  DPM_LOCKED;
+  const Event e = *static_cast<Event*>(event);
+  return Queue(stream, [e] {
+    RunUntil(e.stream, e.position);
+    return 0;
+  });
+}
 int EventMilliseconds(void* from, void* to, float* out) {
-  *out = static_cast<float>(*static_cast<uint64_t*>(to) - *static_cast<uint64_t*>(from));
-  return sticky_;
+  DPM_LOCKED;
+  const Event *const a = static_cast<Event*>(from), *const b = static_cast<Event*>(to);
+  if (sticky_) return sticky_;
+  if (a->time == 0 || b->time == 0) return kErrorNotReady;
+  *out = static_cast<float>(b->time - a->time);
+  return 0;
+}
+
+// Another order every time, and the same ones in every process.
+void Skew(emulation::Launch& launch) {
+  using emulation::Order;
+  constexpr Order kOrders[] = {Order::descending, Order::random, Order::ascending};
+  const uint64_t count = emulation::Counted().launches;
+  launch.blocks = kOrders[count % 3], launch.fibers = kOrders[count / 3 % 3];
+  launch.seed = count + 1;
 }
 
 template <NetType kType, bool kGeneral>
@@ -152,7 +292,7 @@ void Launch(const StepArgs& a, const Plan& plan) {
   launch.shared_words = plan.shared_bytes / 4;
   launch.team = plan.kernel == Kernel::step ? 1 : plan.team.size;
   launch.cluster = plan.kernel == Kernel::cluster;
-  launch.blocks = emulation::Order::descending;
+  Skew(launch);
   emulation::Run(launch, [&] {
     if (plan.kernel == Kernel::step) {
       StepKernel<kType, kGeneral, kVector<Kernel::step, kType, kGeneral>>::Run(a);
@@ -172,7 +312,7 @@ void LaunchType(const StepArgs& a, const Plan& plan, NetType type) {
 
 void Known() {
   emulation::ForgetBuffers();
-  for (const auto& [pointer, bytes] : memory_) emulation::KnowBuffer(pointer, bytes, 2, true);
+  for (const auto& [pointer, one] : memory_) emulation::KnowBuffer(pointer, one.bytes, 2, true);
 }
 
 template <bool kSelects>
@@ -180,10 +320,12 @@ void LaunchWide(const StepArgs& a, const Plan& plan) {
   emulation::Launch launch;
   launch.grid_x = plan.grid_x, launch.grid_y = plan.grid_y, launch.threads = plan.threads;
   launch.shared_words = plan.shared_bytes / 4;
+  Skew(launch);
   emulation::Run(launch, [&] { WideKernel<kSelects>::Run(a); });
 }
 
 int Step(void* stream, const StepArgs* args, NetType type, bool quantile, Plan* used) {
+  DPM_LOCKED;
   Wish wish;
   wish.batch = args->batch, wish.n = args->n, wish.type = type, wish.quantile = quantile;
   wish.general = !IsFast(*args);
@@ -203,23 +345,28 @@ int Step(void* stream, const StepArgs* args, NetType type, bool quantile, Plan* 
 }
 template <class T>
 int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, T* to, uint64_t n) {
+  DPM_LOCKED;
   if (seed == 0xdead) sticky_ = kFault;
   return Queue(stream, [=] {
-    for (uint64_t i = 0; i < n; i += 4) {
-      T four[4];
-      noise::PhiloxNormal4(seed, i / 4, step, number, four);
-      for (uint64_t k = 0; k < 4 && i + k < n; ++k) to[i + k] = four[k];
-    }
+    Known();
+    NoiseArgs a;
+    a.seed = seed, a.to = to, a.n = n, a.step = step, a.stream = number;
+    emulation::Launch launch;
+    launch.grid_x = NoiseBlocks(n), launch.threads = kNoiseThreads;
+    Skew(launch);
+    emulation::Run(launch, [&] { NoiseKernel<T>::Run(a); });
     return 0;
   });
 }
 int ErrorNorm(void* stream, const ErrorArgs* args) {
+  DPM_LOCKED;
   return Queue(stream, [a = *args] {
     Known();
     emulation::Launch launch;
     launch.grid_x = static_cast<uint32_t>(DivideUp(a.n, kReduceBlock)), launch.grid_y = a.batch;
     launch.threads = kReduceThreads;
     launch.shared_words = 2 * kReduceTile;
+    Skew(launch);
     emulation::Run(launch, [&] { a.wide ? ErrorKernel<double>::Run(a) : ErrorKernel<float>::Run(a); });
     const uint32_t stretches = launch.grid_x;
     launch.grid_x = launch.grid_y = 1, launch.shared_words = 0;
@@ -229,26 +376,41 @@ int ErrorNorm(void* stream, const ErrorArgs* args) {
   });
 }
 int CaptureBegin(void* stream) {
+  DPM_LOCKED;
   if (sticky_) return sticky_;
-  static_cast<Stream*>(stream)->capturing = new Graph;
+  if (Of(stream).capturing) return kCaptureUnsupported;
+  Of(stream).capturing = new Graph;
   ++capturing_;
   return 0;
 }
 int CaptureEnd(void* stream, void** graph) {
-  *graph = static_cast<Stream*>(stream)->capturing;
-  static_cast<Stream*>(stream)->capturing = nullptr;
+  DPM_LOCKED;
+  *graph = Of(stream).capturing;
+  if (!*graph) return kCaptureUnsupported;
+  Of(stream).capturing = nullptr;
   --capturing_;
   return sticky_;
 }
-int GraphLaunch(void* graph, void*) {
-  if (sticky_) return sticky_;
-  for (const Work& work : static_cast<Graph*>(graph)->work) {
-    if (const int code = work()) return code;
-  }
-  return 0;
+int GraphLaunch(void* graph, void* stream) {
+  DPM_LOCKED;
+  Graph* const g = static_cast<Graph*>(graph);
+  if (Of(stream).capturing) return kCaptureUnsupported;
+  const int code = Queue(stream, [g, before = g->stream, position = g->position] {
+    // Launches of one graph follow each other, whatever their streams.
+    RunUntil(before, position);
+    for (const Work& work : g->work) {
+      if (const int code = work()) return code;
+    }
+    return 0;
+  });
+  g->stream = &Of(stream), g->position = Queued(Of(stream));
+  return code;
 }
 int GraphDestroy(void* graph) {
-  delete static_cast<Graph*>(graph);
+  DPM_LOCKED;
+  const Graph* const g = static_cast<Graph*>(graph);
+  RunUntil(g->stream, g->position);
+  delete g;
   return sticky_;
 }
 
@@ -267,13 +429,13 @@ constexpr Api kApi = {
     Zero,
     StreamCreate,
     StreamDestroy,
-    Fine,
-    Fine,
+    StreamWait,
+    StreamQuery,
     StreamPointer,
     EventCreate,
     EventDestroy,
     EventRecord,
-    Fine,
+    EventWait,
     StreamAfter,
     EventMilliseconds,
     Step,

@@ -2,7 +2,7 @@
 // nothing can notice.
 export interface Fault {
   name: string;
-  file: 'args.h' | 'body.h' | 'reduce.h' | 'step.h' | 'threshold.h' | 'wide.h';
+  file: 'args.h' | 'body.h' | 'noise.h' | 'reduce.h' | 'step.h' | 'threshold.h' | 'wide.h';
   find: string;
   replace: string;
   equivalent?: string;
@@ -398,12 +398,6 @@ export const faults: Fault[] = [
     find: 'terms[ThreadIndex() + width];\n        BlockSync();',
     replace: 'terms[ThreadIndex() + width];',
   },
-  {
-    name: 'the next sample’s terms come while the sum is read',
-    file: 'reduce.h',
-    find: '      if (sample + GridY() < a.batch) BlockSync();',
-    replace: '',
-  },
   { name: 'thirty-two running sums', file: 'args.h', find: 'kReduceLanes = 16;', replace: 'kReduceLanes = 32;' },
   {
     name: 'the smaller of the two magnitudes',
@@ -441,13 +435,38 @@ export const faults: Fault[] = [
     find: 'for (size_t i = ThreadIndex(); i < count; i += kReduceLanes)',
     replace: 'for (size_t i = ThreadIndex(); i + 1 < count; i += kReduceLanes)',
   },
-  // ---- double precision --------------------------------------------------------------------------------------------
+  // ---- noise by itself ---------------------------------------------------------------------------------------------
   {
-    name: 'bins are cleared while they are read',
-    file: 'wide.h',
-    find: "      BlockSync();  // the last digit's counts have been read\n",
-    replace: '',
+    name: 'noise goes on past the end',
+    file: 'noise.h',
+    find: 'if (4 * j + k < a.n) Store1',
+    replace: 'if (4 * j < a.n) Store1',
   },
+  {
+    name: 'the last numbers of noise are left out',
+    file: 'noise.h',
+    find: '4 * j < a.n; j += stride',
+    replace: '4 * j + 3 < a.n; j += stride',
+  },
+  {
+    name: 'every block draws the same noise',
+    file: 'noise.h',
+    find: 'static_cast<uint64_t>(BlockX()) * BlockThreads() + ThreadIndex();',
+    replace: 'ThreadIndex();',
+  },
+  {
+    name: 'noise counts elements, not blocks of four',
+    file: 'noise.h',
+    find: 'PhiloxNormal4(a.seed, j, ',
+    replace: 'PhiloxNormal4(a.seed, 4 * j, ',
+  },
+  {
+    name: 'noise of the next evaluation',
+    file: 'noise.h',
+    find: 'a.step, a.stream, four',
+    replace: 'a.step + 1, a.stream, four',
+  },
+  // ---- double precision --------------------------------------------------------------------------------------------
   {
     name: 'digits are counted while bins are cleared',
     file: 'wide.h',

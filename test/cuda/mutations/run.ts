@@ -1,5 +1,6 @@
 // Plants the faults of faults.ts in the kernels, one at a time, and says which of them the emulation catches.
-// Takes minutes: run it by hand or nightly. Usage: npx tsx test/cuda/mutations/run.ts [FILE or part of a NAME]
+// Takes minutes, and fails where one is not caught: the nightly workflow runs it.
+// Usage: npm run test:mutations [-- FILE or part of a NAME]
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,10 +27,12 @@ const SUITES = {
   cluster: ['--only', 'cluster', '--cases', '270', '--seed', '5000'],
   team: ['--only', 'team', '--cases', '270', '--seed', '9000'],
   wide: ['--only', 'wide', '--cases', '400', '--seed', '12000'],
+  noise: ['--only', 'noise', '--cases', '300', '--seed', '18000'],
   error: ['--only', 'error', '--cases', '360', '--seed', '15000'],
 };
 /** Which of them a file's faults can show in; all where it is not said. */
 const OF_FILE: Partial<Record<string, (keyof typeof SUITES)[]>> = {
+  'noise.h': ['noise'],
   'reduce.h': ['error'],
   'step.h': ['step'],
   'threshold.h': ['cluster', 'team', 'wide'],
@@ -69,6 +72,7 @@ for (const fault of faults) {
     writeFileSync(file, source);
   }
   if (fault.equivalent) {
+    if (what) process.exitCode = 1;
     console.log(
       `${what ? 'NOT EQUIVALENT' : 'equivalent'}: ${fault.name}${what ? `: ${what}` : ` (${fault.equivalent})`}`,
     );
@@ -80,3 +84,4 @@ for (const fault of faults) {
   console.log(`${what ? 'caught' : 'MISSED'}: ${fault.name}${what ? `: ${what.trim()}` : ''}`);
 }
 console.log(`${caught} of ${real} faults caught${missed.length > 0 ? `; missed: ${missed.join('; ')}` : ''}`);
+if (caught < real) process.exitCode = 1;
