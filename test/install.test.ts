@@ -1,9 +1,10 @@
 // The packed package, installed in an empty project without running scripts: imported, required, bundled, type-checked
 // and linted, with this Node and those that DPM_SOLVER_NODES lists (paths, separated by the system's delimiter).
-import type { SpawnSyncReturns } from 'node:child_process';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
