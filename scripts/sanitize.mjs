@@ -18,9 +18,12 @@ import { build } from 'esbuild';
 import { baseFlags, compile, root, run, sources } from './native-objects.mjs';
 
 const KINDS = ['address', 'thread', 'valgrind'];
-/** The tests of the addon itself; test/native/bits.test.ts aside, whose kernels the fuzz target calls as well. */
-const QUICK = ['test/fuzz', 'test/coefficients', 'test/noise'].concat(
-  ['step', 'memory', 'quantile', 'reductions', 'input', 'float16', 'process'].map((name) => `test/native/${name}`),
+/**
+ * The tests of the addon itself that take seconds; test/native/bits.test.ts aside, whose kernels the fuzz target calls as
+ * well.
+ */
+const QUICK = ['test/coefficients', 'test/noise'].concat(
+  ['step', 'reductions', 'input', 'float16', 'process'].map((name) => `test/native/${name}`),
 );
 const words = process.argv.slice(2);
 const named = KINDS.filter((kind) => words.includes(kind) || words.includes('all'));

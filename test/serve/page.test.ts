@@ -210,7 +210,7 @@ test('works with the keyboard alone', async () => {
   await page.focus('#prompt');
   await page.keyboard.press('Enter');
   await reaches('a', 'done');
-  assert.match((await page.textContent('.summary')) ?? '', /order 3/);
+  assert.match((await page.textContent('.summary')) ?? '', /^DPM-Solver\+\+ · order 3 ·/);
   await page.fill('[name="a.steps"]', '200');
   await page.focus('#prompt');
   await page.keyboard.press('Enter');

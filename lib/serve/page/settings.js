@@ -140,9 +140,10 @@ export class Settings {
 
   /** A word or two for each setting that is not usual. */
   static summary({ solver, order, steps, guidance, thresholding, method, skipType, denoiseToZero }) {
-    const names = { ddim: 'DDIM', pndm: 'PNDM', deis: 'DEIS', unipc: 'UniPC' };
+    // As the menu calls it.
+    const option = document.querySelector('#side').content.querySelector(`option[value="${CSS.escape(solver)}"]`);
     return [
-      names[solver] ?? solver,
+      option?.textContent ?? solver,
       order && `order ${order}`,
       method === 'adaptive' ? 'adaptive' : `${steps} ${steps === 1 ? 'step' : 'steps'}`,
       method !== 'multistep' && method !== 'adaptive' && method,
