@@ -31,7 +31,7 @@ const SHAPES = [
   [16, 3, 256, 256],
   [1, 16, 128, 128],
 ].filter((shape) => !options.shape || options.shape.includes(shape.join('x')));
-const REPETITIONS = options.quick ? 7 : 15;
+const REPETITIONS = options.quick ? 7 : 41;
 const RATIO = 0.995;
 const CAP = 100;
 const ALL = info().threads;

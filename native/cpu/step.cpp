@@ -27,7 +27,8 @@ namespace {
 
 #if defined(DPM_SMALL_SIZES)
 // For fuzzing: small inputs reach every path.
-constexpr size_t kTask = 256, kThreadedFrom = 1024, kStreamFrom = 2048, kGuessFrom = 1024, kSpareKeys = 64;
+constexpr size_t kTask = 256, kThreadedFrom = 1024, kStreamFrom = 2048, kStreamAfterLookFrom = 8192, kGuessFrom = 1024,
+                 kSpareKeys = 64;
 #else
 // Elements of one task: small enough to share out, large enough for a thread to be worth waking.
 constexpr size_t kTask = 65536;
@@ -36,6 +37,9 @@ constexpr size_t kThreadedFrom = 524288;
 // From this many bytes an operand on, a step's operands together are past the second-level cache, and results are
 // written around the caches.
 constexpr size_t kStreamFrom = 524288;
+// The same where a pass that only reads comes first. Writing around the caches is then, on some processors, twice as
+// slow as after other such writing, unless memory has to be waited for in any case.
+constexpr size_t kStreamAfterLookFrom = 4 << 20;
 // From this many elements on, guessing where the quantile lies saves more than it costs.
 constexpr size_t kGuessFrom = 4096;
 // Keys that a task may hold beyond twice those it needs.
@@ -94,6 +98,10 @@ bool IsInput(const StepCall& c, const Buffer& out) {
   return false;
 }
 
+bool NeedsSelection(const double* row) {
+  return static_cast<Transform>(static_cast<int>(row[kTransform])) == Transform::quantile && row[kFloor] < row[kCap];
+}
+
 template <class T>
 SampleStep<T> Resolve(const StepCall& c, size_t b) {
   SampleStep<T> step;
@@ -149,7 +157,8 @@ SampleStep<T> Resolve(const StepCall& c, size_t b) {
   }
   const bool d0_is_input = IsInput(c, c.d0), out_is_input = IsInput(c, c.out);
   step.stage = d0_is_input || out_is_input || IsInput(c, c.out2);
-  const bool large = c.batch * c.n * sizeof(T) >= kStreamFrom;
+  const size_t from = NeedsSelection(row) ? kStreamAfterLookFrom : kStreamFrom;
+  const bool large = c.batch * c.n * sizeof(T) >= from;
   step.stream_d0 = large && !d0_is_input;
   step.stream_out = large && !out_is_input;
   return step;
@@ -333,10 +342,6 @@ class Scratch {
   void* data_ = nullptr;
   void* owned_ = nullptr;
 };
-
-bool NeedsSelection(const double* row) {
-  return static_cast<Transform>(static_cast<int>(row[kTransform])) == Transform::quantile && row[kFloor] < row[kCap];
-}
 
 // A whole sample is one task where there are enough of them: its prediction is then still in the cache for the second
 // pass. Otherwise the threads share each sample.
