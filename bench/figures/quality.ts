@@ -17,6 +17,11 @@ const STYLE: Record<string, { name: string; color: Color; marker?: Series['marke
   '3m': { name: 'DPM-Solver++(3M)', color: 3 },
   'unipc-2': { name: 'UniPC-2', color: 5 },
 };
+/** 2M on other times than the even ones of all other rows. */
+const GRIDS: typeof STYLE = {
+  '2m-logSNR': { name: '2M, even in λ (logSNR)', color: 1 },
+  '2m-karras': { name: "2M, Karras' times", color: 2 },
+};
 const TICKS = [5, 6, 8, 10, 12, 15, 20, 50];
 const GUIDANCES = [1, 3, 8];
 
@@ -43,7 +48,7 @@ export function render(): Rendered {
     frechet: ({ steps, frechet, frechetError }) => ({ x: steps, y: frechet, low: Math.max(frechet - 1.96 * frechetError, frechet / 2), high: frechet + 1.96 * frechetError }), // biome-ignore format: one line reads better
   };
   const series = (row: string, guidance: number, of: Take): Series => ({
-    ...STYLE[row],
+    ...(STYLE[row] ?? GRIDS[row]),
     points: cells.series(row, guidance).map(of),
   });
   const x = { label: 'network evaluations', scale: 'log', domain: [4.7, 53], ticks: TICKS, format: String } as const;
@@ -135,6 +140,21 @@ export function render(): Rendered {
       note: many,
     }),
   };
+
+  const grids = ['2m', ...Object.keys(GRIDS)];
+  const compare = there.filter((guidance) => grids.every((row) => cells.find(row, guidance, 15)));
+  if (compare.length > 0) {
+    svgs['quality-grids'] = plot({
+      title: 'DPM-Solver++(2M) on three grids',
+      description:
+        'RMSE and right pictures of DPM-Solver++(2M) on times even in t, even in lambda, and on those of Karras.',
+      panels: compare.flatMap((guidance) => [
+        panel(`guidance ${guidance}`, 'rmse', guidance, grids),
+        panel(`guidance ${guidance}`, 'right', guidance, grids),
+      ]),
+      note: many,
+    });
+  }
 
   const thresholded = [10, 15, 20].filter((steps) => cells.find('2m-thresholding', 8, steps));
   if (thresholded.length > 0) {

@@ -110,6 +110,8 @@ function plan(): Plan[] {
   groups.push([1, REFERENCE_STEPS, [REFERENCE]]);
   for (const steps of [15, 10, 20, 12, 5, 8, 6]) groups.push([1, steps, ROWS]);
   groups.push([1, 50, long]);
+  const grids = ['2m-logSNR', '2m-karras'].map(rowOf);
+  for (const guidance of [8, 3, 1]) for (const steps of [10, 15, 20]) groups.push([guidance, steps, grids]);
   return groups
     .filter(([guidance, steps]) => wanted(values.guidance, guidance) && wanted(values.steps, steps))
     .flatMap(([guidance, steps, rows]) => rows.map((row) => ({ row, guidance, steps })))

@@ -25,7 +25,7 @@ export interface Loop {
 }
 
 type Own = Pick<SolverOptions, 'algorithmType' | 'thresholding'> &
-  Pick<SampleOptions, 'order' | 'method' | 'lowerOrderFinal'>;
+  Pick<SampleOptions, 'order' | 'method' | 'lowerOrderFinal' | 'skipType'>;
 
 export interface Row {
   id: string;
@@ -38,7 +38,7 @@ export interface Row {
 const LOW_END = 1001;
 
 /**
- * All rows go evenly through the time, from the noisiest training step to the first one, in `steps` evaluations. The
+ * These rows go evenly through the time, from the noisiest training step to the first one, in `steps` evaluations. The
  * multistep schedulers' labels are those of the solver's grid, rounded to whole training steps. PNDM, whose first step
  * takes two evaluations, has its own evenly spaced labels and makes one step less. The last step of 2M and 3M is of
  * order 1, as models/shapes and most configurations ask for; '2m-published' has it only below 10 evaluations.
@@ -72,6 +72,11 @@ export const EXTRA_ROWS: readonly Row[] = [
     name: 'DPM-Solver++(2M), as published',
     options: { algorithmType: 'dpmsolver++', order: 2 },
   },
+  ...(['logSNR', 'karras'] as const).map((skipType) => ({
+    id: `2m-${skipType}`,
+    name: `DPM-Solver++(2M), ${skipType}`,
+    options: { algorithmType: 'dpmsolver++', order: 2, skipType, lowerOrderFinal: LOW_END } as const,
+  })),
 ];
 
 /** Only the panel's. */
@@ -94,7 +99,7 @@ export function rowOf(id: string): Row {
 /** A loop of `steps` evaluations from the noise `xT`, under classifier-free guidance unless its scale is 1. */
 export function startLoop({ options }: Row, network: Network, xT: Tensor, steps: number, scale: number): Loop {
   if ('scheduler' in options) return schedulerLoop(options, network, xT, steps, scale);
-  const { algorithmType, thresholding, order, method, lowerOrderFinal } = options;
+  const { algorithmType, thresholding, order, method, lowerOrderFinal, skipType } = options;
   const solver = new DPMSolver(null, network.schedule, {
     algorithmType,
     modelType: network.modelType,
@@ -106,6 +111,7 @@ export function startLoop({ options }: Row, network: Network, xT: Tensor, steps:
     order,
     ...(method === undefined ? {} : { method }),
     ...(lowerOrderFinal === undefined ? {} : { lowerOrderFinal }),
+    ...(skipType === undefined ? {} : { skipType }),
   });
 }
 
