@@ -98,7 +98,9 @@ export function allocate(type: TensorType, length: number, like?: NetworkArray):
 /** A tensor of the class of `like`: a plain object where that is one. @internal */
 export function makeTensor(like: Tensor, type: TensorType, data: NetworkArray, dims: readonly number[]): Tensor {
   const Class: unknown = like.constructor;
-  if (Class === undefined || Class === Object) return { type, data, dims: [...dims] };
+  // The prototype of Object is the last of its chain, in every realm.
+  const proto = typeof Class === 'function' ? Class.prototype : Object.prototype;
+  if (proto && Object.getPrototypeOf(proto) === null) return { type, data, dims: [...dims] };
   return new (Class as new (type: string, data: unknown, dims: number[]) => Tensor)(type, data, [...dims]);
 }
 

@@ -1061,6 +1061,20 @@ test('arrays of another realm', async () => {
   assertBitsEqual(Float32Array.from(sample.data as Float32Array), expected.sample.data as Float32Array);
 });
 
+test('plain objects of another realm', async () => {
+  const data = noise(new Float32Array(4));
+  const foreign = runInNewContext('({ data, dims: [1, 4] })', { data }) as Tensor;
+  const bare = runInNewContext('Object.assign(Object.create(null), { data, dims: [1, 4] })', { data }) as Tensor;
+  const own = { data, dims: [1, 4] };
+  const solver = new DPMSolver((x) => x, SCHEDULES.linear, { modelDtype: 'float16' });
+  const expected = await solver.sample(own, { steps: 3 });
+  for (const xT of [foreign, bare]) {
+    const { sample } = await solver.sample(xT, { steps: 3 });
+    assert.equal(sample, expected.sample);
+    assert.equal(solver.addNoise(xT, 0.5, own), solver.addNoise(own, 0.5, own));
+  }
+});
+
 test("onnxruntime's tensors, in and out", async () => {
   const data = noise(new Float32Array(12));
   const model: Model = (x) => {
