@@ -112,10 +112,12 @@ interface Buffers {
   readonly kept: [StateArray | undefined, StateArray | undefined];
   /** Which of `kept` holds the state. */
   which: 0 | 1;
-  /** float16 samples and noise are widened into these. */
+  /** float16 samples are widened into these. */
   sample?: StateArray;
   out?: StateArray;
+  /** Noise that is drawn, and the caller's own in the state's type. */
   noise?: StateArray;
+  given?: StateArray;
   scratch: Uint8Array | null;
 }
 
@@ -153,6 +155,8 @@ export abstract class Scheduler {
   private nextIndex: number | null = null;
   private buffers: Buffers | null = null;
   private noiseSource: { key: string; source: TorchNoise } | null = null;
+  /** buffers.noise holds the draw of a step that has not been made yet. */
+  private drawn = false;
 
   /** What tells a class from the others; every class has its own. */
   static readonly rules: ClassRules;
@@ -295,6 +299,7 @@ export abstract class Scheduler {
         `Expected finite numbers for the model output but received NaN or Infinity for sample ${bad} at timestep ${time} (step ${index + 1} of ${schedule.timesteps.length})`,
       );
     }
+    this.drawn = false;
     if (save) buffers.which = buffers.which === 0 ? 1 : 0;
     this.progress = after(progress, plan, slot, this.historyLength);
     this.nextIndex = index + 1;
@@ -376,6 +381,7 @@ export abstract class Scheduler {
     this.nextIndex = null;
     this.progress = begin === null ? FRESH : { ...FRESH, begin };
     this.noiseSource = null;
+    this.drawn = false;
   }
 
   private ready(what: string): Schedule {
@@ -428,13 +434,16 @@ export abstract class Scheduler {
     const state = BYTES[stateType] * sample.length;
     const arena = new Arena(
       [
-        // Of history one more than is kept, two of `kept`, and three that are made where needed.
-        [state, this.historyLength + 6],
+        // Of history one more than is kept, two of `kept`, and four that are made where needed.
+        [state, this.historyLength + 7],
         [8 * sample.batch * ROW.length, 1],
       ],
       // The sample and the next one, and the network's output, of a doubled batch and with variances.
       6 * state,
     );
+    // The draws of a first step of another shape that failed.
+    this.noiseSource = null;
+    this.drawn = false;
     this.buffers = {
       arena,
       dims: sample.dims,
@@ -494,19 +503,21 @@ export abstract class Scheduler {
       const given = readTensor(options.noise, 'the noise');
       if (!sameDims(given.dims, buffers.dims)) throw dimsError(buffers.dims, 'the noise', given.dims);
       if (given.type === buffers.stateType) return given.data as StateArray;
-      buffers.noise ??= buffers.arena.state(buffers.stateType, buffers.length);
-      addon.convert(given.data, buffers.noise);
-      return buffers.noise;
+      buffers.given ??= buffers.arena.state(buffers.stateType, buffers.length);
+      addon.convert(given.data, buffers.given);
+      return buffers.given;
     }
     const seed = options.seed;
-    const key = seed === undefined ? '' : String(seed);
+    const key = Array.isArray(seed) ? `[${seed.join()}]` : String(seed);
     if (this.noiseSource === null || (seed !== undefined && this.noiseSource.key !== key)) {
-      const source = new TorchNoise(seed ?? Math.floor(Math.random() * 2 ** 32));
+      const source = new TorchNoise(seed === undefined ? Math.floor(Math.random() * 2 ** 32) : seed);
       source.skip(buffers.length, buffers.batch, buffers.stateType);
       this.noiseSource = { key, source };
+      this.drawn = false;
     }
     buffers.noise ??= buffers.arena.state(buffers.stateType, buffers.length);
-    this.noiseSource.source.fill(buffers.noise, buffers.batch);
+    if (!this.drawn) this.noiseSource.source.fill(buffers.noise, buffers.batch);
+    this.drawn = true;
     return buffers.noise;
   }
 

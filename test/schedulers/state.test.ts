@@ -304,6 +304,43 @@ test('noise: given, by seed as torch draws it after the first sample, and by sam
   assertThrows(() => s.step(x, 999, x, { seed: 1.5 }), RangeError, /safe integer for seed/);
 });
 
+test('the noise of a step that fails is that of the step when it is made', () => {
+  const s = DPMSolverMultistepScheduler.fromConfig({ ...SL, algorithm_type: 'sde-dpmsolver++' });
+  const bad = { data: new Float32Array(6).fill(NaN), dims };
+  const run = (fails: number) => {
+    s.setTimesteps(5);
+    let x: Tensor = { data: start(), dims };
+    [...s.timesteps].forEach((t, i) => {
+      const output = { data: model(x.data as Float32Array, t), dims };
+      if (i === fails) {
+        // Another shape, another seed and noise of the caller's own in between change nothing either.
+        if (i === 0) {
+          const other = { data: new Float32Array(8).fill(NaN), dims: [2, 4] };
+          assertThrows(() => s.step(other, t, other, { seed: 3 }), Error, /finite numbers/);
+        }
+        const own: Tensor = { data: Float64Array.from(start()), dims };
+        for (const options of [{ seed: 3 }, { noise: own }, { seed: 3 }]) {
+          assertThrows(() => s.step(bad, t, x, options), Error, /finite numbers/);
+        }
+      }
+      x = s.step(output, t, x, { seed: 3 });
+    });
+    return x.data as Float32Array;
+  };
+  const whole = run(-1);
+  for (const fails of [0, 2, 4]) assertBitsEqual(run(fails), whole);
+});
+
+test('seeds that are none, and one seed is not a list of one', () => {
+  const s = DPMSolverMultistepScheduler.fromConfig({ ...SL, algorithm_type: 'sde-dpmsolver++' });
+  const x = { data: start(), dims };
+  s.setTimesteps(5);
+  const [t, next] = s.timesteps;
+  assertThrows(() => s.step(x, t, x, { seed: null as unknown as number }), TypeError, /a number for seed .* null/);
+  s.step(x, t, x, { seed: 12 });
+  assertThrows(() => s.step(x, next, x, { seed: [12] }), RangeError, /one seed per sample \(2\)/);
+});
+
 test('addNoise: at timesteps of the schedule, one per sample, of training, and where a run stands', () => {
   const s = DPMSolverMultistepScheduler.fromConfig(SL);
   const x = { data: start(), dims };
