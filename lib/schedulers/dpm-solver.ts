@@ -56,22 +56,22 @@ abstract class DpmScheduler extends SigmaScheduler {
     const { algorithm_type, solver_type } = this.settings;
     const current = nodes[0];
     const sde = algorithm_type.startsWith('sde');
-    this.check(this.predict(current), current, target);
-    // At sigma = 0 the noise form has x0 as its limit; the SDE's own would add noise to it.
-    const tau2 = sde && !(this.form === 'noise' && target.end === END.clean) ? 1 : 0;
+    // At sigma = 0 the SDE in noise form would add as much noise as is left: the limit of the data form is x0.
+    const form = sde && target.end === END.clean ? 'data' : this.form;
+    this.check(this.predict(current, form), current, target);
     const taylor = exact || solver_type === 'heun';
     const status = updateRow(this.row, 0, {
       method,
-      form: this.form,
+      form,
       order: order as 1 | 2 | 3,
       taylor,
       exact,
-      tau2,
+      tau2: sde ? 1 : 0,
       target,
       base,
       nodes,
     });
-    this.check(status === STATUS.ok ? this.finish(current) : status, base, target);
+    this.check(status === STATUS.ok ? this.finish(current, form) : status, base, target);
     return sde;
   }
 }
@@ -418,7 +418,7 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
     return linspace32(0, 1, steps).map((w) => Math.fround(first + Math.fround(w * (last - first))) ** rho);
   }
 
-  protected override predict(node: Node): Status {
+  protected override predict(node: Node, _form?: Form): Status {
     const s = this.settings;
     const model = s.prediction_type === 'v_prediction' ? 'v' : 'noise';
     const status = edmPredictionRow(this.row, 0, model, s.sigma_data, node);
@@ -427,8 +427,8 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
   }
 
   /** The network is one of x0, whatever the solver wants. */
-  protected override finish(node: Node): Status {
-    return this.form === 'noise' ? keepNoise(this.row, 0, node) : STATUS.ok;
+  protected override finish(node: Node, form = this.form): Status {
+    return form === 'noise' ? keepNoise(this.row, 0, node) : STATUS.ok;
   }
 
   protected override get endsInEuler(): boolean {

@@ -179,17 +179,16 @@ export abstract class SigmaScheduler extends Scheduler {
   protected withoutMu(): void {}
 
   /** P (and, in `finish`, D0) of the row: x0 or noise, clipped if the configuration says so. */
-  protected predict(node: Node): Status {
+  protected predict(node: Node, form = this.form): Status {
     const s = this.settings;
-    const direct = !s.thresholding || this.form === 'data';
-    const status = predictionRow(this.row, 0, MODEL[s.prediction_type], direct ? this.form : 'data', node);
+    const status = predictionRow(this.row, 0, MODEL[s.prediction_type], s.thresholding ? 'data' : form, node);
     if (s.thresholding) threshold(this.row, s);
     return status;
   }
 
   /** After the sums: where P is x0 and the solver wants noise, D0 becomes the noise. */
-  protected finish(node: Node): Status {
-    return this.form === 'noise' && this.settings.thresholding ? keepNoise(this.row, 0, node) : STATUS.ok;
+  protected finish(node: Node, form = this.form): Status {
+    return form === 'noise' && this.settings.thresholding ? keepNoise(this.row, 0, node) : STATUS.ok;
   }
 
   /** RangeError with the two options at fault, unless all is well. */

@@ -235,7 +235,9 @@ function append(rows: Float64Array): Float64Array {
  * Fills row `index` with the prediction at `node` and the update that follows; says whether P is an x0.
  *
  * An inversion in data prediction that starts at sigma = 0 learns nothing from x0, which is x itself there: this one
- * step goes in noise prediction, and what the history keeps is x / alpha.
+ * step goes in noise prediction, and what the history keeps is x / alpha. An SDE in noise prediction that ends at
+ * sigma = 0 would end in noise, of which its limit adds as much as the step has left to take away: this one step goes in
+ * data prediction, whose limit is x0.
  */
 export function fillRow(
   solver: Solver,
@@ -247,7 +249,8 @@ export function fillRow(
 ): boolean {
   const { exact, tau2 } = solver;
   const fromClean = solver.form === 'data' && update.base.end === 1;
-  const form: Form = fromClean ? 'noise' : solver.form;
+  const toClean = solver.form === 'noise' && tau2 > 0 && update.target.end === 1;
+  const form: Form = fromClean ? 'noise' : toClean ? 'data' : solver.form;
   predict(solver, rows, index, node, form, time);
   if (fromClean) {
     rows[index * ROW.length + ROW.ep] = 0;

@@ -1445,6 +1445,38 @@ test('any number of threads gives the same bits', async () => {
   for (const result of results) assertBitsEqual(result, results[0]);
 });
 
+test('a target of one point is what every algorithm ends at where sigma is 0', async () => {
+  const x0 = Float64Array.of(0.4, -1.2, 0.1);
+  for (const [name, tStart] of [
+    ['flow', 0.9],
+    ['linear', 1],
+    ['cosine', 0.9946],
+    ['edm', 80],
+  ] as const) {
+    const schedule = SCHEDULES[name];
+    for (const algorithmType of [...ODE, ...SDE]) {
+      for (const method of FIXED) {
+        for (const order of ORDERS) {
+          for (const modelType of ['noise', 'v', 'flow'] as const) {
+            const solver = new DPMSolver(null, schedule, { algorithmType, modelType });
+            const xT = { data: Float64Array.of(1, 2, -3), dims: [1, 3] };
+            const run = solver.start(xT, { method, order, steps: 12, tStart, tEnd: 0, seed: 1 });
+            while (!run.done) {
+              const node = schedule.node(run.time);
+              const output = (run.x.data as Float64Array).map((x, i) =>
+                outputOf(modelType, x, (x - node.alpha * x0[i]) / node.sigma, node),
+              );
+              run.advance({ data: output, dims: [1, 3] });
+            }
+            const what = `${name} ${algorithmType} ${method} ${order} ${modelType}`;
+            assertClose(run.result.data as Float64Array, x0, { atol: 1e-7 }, what);
+          }
+        }
+      }
+    }
+  }
+});
+
 test('denoiseToZero ends in the predicted x0', async () => {
   for (const algorithmType of [...ODE, ...SDE]) {
     for (const method of [...FIXED, 'adaptive'] as const) {
