@@ -229,7 +229,7 @@ export function predictionRow(
  *
  * @param rows whole rows of ROW.length numbers
  * @param index of the row, from 0
- * @returns a STATUS; unless it is `ok`, the row is as it was
+ * @returns a STATUS, `invalid` for fewer nodes than `order`; unless it is `ok`, the row is as it was
  * @throws TypeError for rows of another kind, RangeError for an index outside of them
  */
 export function updateRow(
@@ -238,8 +238,10 @@ export function updateRow(
   update: Update,
   sum: 'first' | 'second' = 'first',
 ): Status {
+  if (update.nodes.length < update.order) return STATUS.invalid;
   put(fiveNodes, 0, update.target);
   put(fiveNodes, 1, update.base);
+  // Those beyond the order are not looked at.
   for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.nodes[i] ?? update.base);
   return native().updateRow(
     rows,

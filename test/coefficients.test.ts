@@ -667,6 +667,13 @@ test('26. statuses', () => {
   assert.is(statusOf({ ...update, target: { ...target, lambda: NaN } }), STATUS.invalid);
   assert.is(statusOf({ ...update, target: { ...clean, sigma: 0.1 } }), STATUS.invalid);
   assert.is(statusOf({ ...update, nodes: [base, { ...base, alpha: -1 }] }), STATUS.invalid);
+  // Missing nodes are not taken for the base's, which would be a lower order.
+  for (const method of ['multistep', 'singlestep'] as const) {
+    for (const order of [1, 2, 3] as const) {
+      const nodes = new Array(order - 1).fill(base);
+      assert.is(statusOf({ ...update, method, order, nodes }), STATUS.invalid, `${method} ${order}`);
+    }
+  }
   assert.is(statusOf({ ...update, target: at(-0.5), tau2: 1 }), STATUS.sdeInversion);
   assert.is(statusOf({ ...update, nodes: [at(-1), base] }), STATUS.misplaced);
   assert.is(statusOf({ ...update, method: 'singlestep', nodes: [base, at(0.2)] }), STATUS.misplaced);
