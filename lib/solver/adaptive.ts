@@ -181,7 +181,8 @@ export class AdaptiveRun extends BaseRun {
       // An error that is no number says nothing but "too far".
       this.#h = before * (Number.isFinite(error) ? clip(SAFETY * error ** (-1 / p), 0.2, 1) : 0.5);
     }
-    if (Number.isNaN(this.#h)) this.#h = before / 2;
+    // An error that is no number, or beyond all numbers, must not leave a step that is none.
+    if (Number.isNaN(this.#h) || this.#h === 0) this.#h = before / 2;
     if (accepted) this.#accept(targetTime);
     else this.#again(controller === 'pi');
   }

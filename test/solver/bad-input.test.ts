@@ -688,6 +688,24 @@ test('maxNfe is never passed, and the error tells where the run stood', async ()
   }
 });
 
+test('a tolerance that next to no step can meet: steps get short, and none has no length', async () => {
+  for (const controller of ['pi', 'integral'] as const) {
+    const solver = new DPMSolver(scaled, linear);
+    const steps = [linear.T];
+    const options: SampleOptions = {
+      method: 'adaptive',
+      controller,
+      maxNfe: 400,
+      atol: 1e-300,
+      rtol: 1e-300,
+      onStep: ({ t }) => steps.push(t),
+    };
+    const error = await assertRejects(() => solver.sample(noiseTensor(), options), RangeError, /within maxNfe/);
+    assert.match(error.message, /with a step size of [\d.e-]*[1-9]/);
+    for (let i = 1; i < steps.length; i++) assert.ok(steps[i] < steps[i - 1], `${controller}: ${steps}`);
+  }
+});
+
 test('maxNfe counts denoiseToZero, and a run that fits ends', async () => {
   const options = { method: 'adaptive', denoiseToZero: true } as const;
   const solver = new DPMSolver(scaled, linear);
