@@ -76,7 +76,10 @@ export function knownOptions(options: unknown, known: readonly string[], name: s
 
 /** A value as it stands in a message. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value === 'string') {
+    // One short line, whatever the string.
+    return `'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`.replace(/\s/g, ' ');
+  }
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object';
   return String(value);

@@ -1,5 +1,7 @@
 // What a run with given times will do: for every network evaluation one coefficient row, and which buffers it reads and
 // writes. Everything here is scalars; the tensors come in run.ts.
+
+import { list } from '../check.js';
 import {
   type Form,
   type Node,
@@ -296,7 +298,9 @@ function predict(solver: Solver, rows: Float64Array, index: number, node: Node, 
 }
 
 function noValue(solver: Solver, time: number, status: Status): never {
-  const what = `modelType '${solver.modelType}' and algorithmType '${solver.algorithmType}'`;
+  const names = [`modelType '${solver.modelType}'`, `algorithmType '${solver.algorithmType}'`];
+  if (solver.guidance.type === 'classifier') names.push("guidance 'classifier'");
+  const what = list(names, 'and');
   if (status === STATUS.atNoise) {
     throw new RangeError(
       `Expected a time with alpha above 0 with ${what} but received ${time}, where alpha is 0: set tStart (or tEnd of an inversion) below it`,

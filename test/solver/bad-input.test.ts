@@ -282,8 +282,17 @@ test('sample options of another type, unknown or out of range', async () => {
     [{ skipType: [1, 0.5, 0.5, 0.1] }, RangeError, /strictly monotone times for skipType/],
     [{ skipType: [1, 0.4, 0.5, 0.1] }, RangeError, /strictly monotone times for skipType/],
     [{ skipType: [1, 0.5, 0.4, 1] }, RangeError, /for (skipType|tEnd)/],
-    [{ skipType: [1.5, 0.5, 0.1] }, RangeError, /a time between 0 and 1 for (skipType\[0\]|tStart) but received 1\.5/],
+    [{ skipType: [1.5, 0.5, 0.1] }, RangeError, /a time between 0 and 1 for skipType\[0\] but received 1\.5/],
+    [{ skipType: [1, 0.5, -0.1] }, RangeError, /a time between 0 and 1 for skipType\[2\] but received -0\.1/],
+    [{ skipType: [0.1, 1, 2], tStart: 0.1 }, RangeError, /a time between 0 and 1 for skipType\[2\] but received 2/],
+    [{ skipType: [1, 2], tEnd: 3 }, RangeError, /for tEnd but received 3/],
     [{ skipType: [1, NaN, 0.1] }, RangeError, /for skipType\[1\]/],
+    [
+      { skipType: 'a long\nname '.repeat(1000) },
+      TypeError,
+      /for skipType but received 'a long name a long .{0,60}\.\.\.' of type/,
+    ],
+    [{ ['step\n'.repeat(1000)]: 1 }, TypeError, /the option 'step step .{0,60}\.\.\.'$/],
     [{ skipType: [1, 0.5, 0.1], steps: 3 }, RangeError, /2, as the times in skipType have it, for steps/],
     [{ skipType: [1, 0.5, 0.1], tStart: 0.9 }, RangeError, /1, as the times in skipType have it, for tStart/],
     [{ skipType: [1, 0.5, 0.1], tEnd: 0.2 }, RangeError, /0\.1, as the times in skipType have it, for tEnd/],
@@ -437,6 +446,11 @@ test('default runs on flow and zero terminal SNR: every model type that has a va
             await refused({ solver: { modelType }, schedule, options }, RangeError, /alpha is 0: set tStart.*below it/);
             continue;
           }
+          const guidance = { type: 'classifier', scale: 2, gradient: scaled };
+          // It is the classifier that has no value there, not the network.
+          const named =
+            /algorithmType 'dpmsolver\+\+' and guidance 'classifier' but received 1, where alpha is 0: set tSt/;
+          await refused({ solver: { modelType, guidance }, schedule, options }, RangeError, named);
           for (const algorithmType of ['dpmsolver++', 'sde-dpmsolver++'] as const) {
             const { sample } = await accepted({ solver: { modelType, algorithmType }, schedule, options });
             assert.ok((sample.data as Float32Array).every(Number.isFinite), `${modelType} ${algorithmType} ${method}`);
