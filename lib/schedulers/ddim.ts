@@ -7,7 +7,7 @@ import { CLIPPING, TRAINING } from './defaults.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';
 import { type Plan, type Progress, type Request, type Schedule, Scheduler, type StepOptions } from './scheduler.js';
 import { MODEL, threshold } from './sigma-scheduler.js';
-import { type Training, trainingTables } from './training.js';
+import { betasOption, type Training, trainingTables } from './training.js';
 
 /** Where each evaluation's update starts and ends, by label; negative ones are the end of the process. */
 interface LabelSchedule extends Schedule {
@@ -84,7 +84,8 @@ abstract class LabelScheduler extends Scheduler {
     if (status === STATUS.ok) return;
     const prediction = `prediction_type '${this.settings.prediction_type}'`;
     if (status === STATUS.atNoise || from.end === END.noise) {
-      throw clash(prediction, 'rescale_betas_zero_snr true', 'at pure noise it says nothing of the data');
+      const betas = this.settings.rescale_betas_zero_snr ? 'rescale_betas_zero_snr true' : betasOption(this.settings);
+      throw clash(prediction, betas, 'the noise says nothing of the data where alpha is 0');
     }
     throw clash(
       prediction,

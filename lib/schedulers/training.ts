@@ -13,11 +13,26 @@ export interface Training {
 
 const f32 = Math.fround;
 
+/** What the betas are made of, for messages. @internal */
+export function betasOption(s: Settings): string {
+  if (s.trained_betas !== null) return 'trained_betas';
+  if (s.beta_schedule === 'squaredcos_cap_v2') return `beta_schedule '${s.beta_schedule}'`;
+  return `beta_start ${s.beta_start} and beta_end ${s.beta_end}`;
+}
+
 /** Where `keepsNoise`, zero terminal SNR stays what it is: alpha = 0 at the last step. @internal */
 export function trainingTables(s: Settings, keepsNoise: boolean): Training {
   const alphasCumprod = cumulative(trainingBetas(s));
   // As the smallest float16 above 0: sigma / alpha stays finite.
   if (s.rescale_betas_zero_snr && !keepsNoise) alphasCumprod[alphasCumprod.length - 1] = 2 ** -24;
+  const nothing = alphasCumprod.indexOf(0);
+  // A flow's sigmas are not these.
+  if (nothing >= 0 && !keepsNoise && !s.use_flow_sigmas) {
+    const last = nothing === alphasCumprod.length - 1;
+    throw new RangeError(
+      `Expected betas that leave some of the data for ${betasOption(s)} but nothing is left of it at step ${nothing}${last ? ': rescale_betas_zero_snr keeps a little' : ''}`,
+    );
+  }
   const sigmas = alphasCumprod.map((a) => Math.sqrt(f32(f32(1 - a) / a)));
   return { alphasCumprod, sigmas, logSigmas: sigmas.map((sigma) => Math.log(sigma)) };
 }

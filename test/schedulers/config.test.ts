@@ -273,6 +273,50 @@ test('values that are wrong', () => {
   );
 });
 
+test('betas that leave nothing of the data are named, and not what needs some', () => {
+  const last = { trained_betas: [0.01, 0.05, 0.1, 0.3, 0.5, 1], num_train_timesteps: 6 };
+  const steep = { beta_start: 0.1, beta_end: 0.9, beta_schedule: 'linear' };
+  for (const Class of [
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    DPMSolverMultistepInverseScheduler,
+    UniPCMultistepScheduler,
+    DEISMultistepScheduler,
+  ]) {
+    for (const grid of [{}, { use_karras_sigmas: true }, { use_beta_sigmas: true }]) {
+      for (const prediction_type of ['epsilon', 'v_prediction', 'sample']) {
+        assertThrows(
+          () => Class.fromConfig({ ...last, ...grid, prediction_type }).setTimesteps(4),
+          RangeError,
+          /for trained_betas but nothing is left of it at step 5: rescale_betas_zero_snr keeps a little$/,
+        );
+        const s = Class.fromConfig({ ...last, ...grid, prediction_type, rescale_betas_zero_snr: true });
+        s.setTimesteps(4);
+        assert.ok(s.sigmas.every(Number.isFinite), `${Class.name} ${prediction_type}`);
+      }
+      assertThrows(
+        () => Class.fromConfig({ ...steep, ...grid }).setTimesteps(4),
+        RangeError,
+        /for beta_start 0\.1 and beta_end 0\.9 but nothing is left of it at step \d+$/,
+      );
+    }
+    // A flow has no betas.
+    Class.fromConfig({ ...steep, prediction_type: 'flow_prediction', use_flow_sigmas: true }).setTimesteps(4);
+  }
+  const ddim = DDIMScheduler.fromConfig(last);
+  const noise = /with trained_betas: the noise says nothing of the data where alpha is 0/;
+  assertThrows(() => ddim.setTimesteps({ timesteps: [5, 3] }), RangeError, noise);
+  const pndm = PNDMScheduler.fromConfig({
+    ...last,
+    trained_betas: [0.01, 0.05, 0.1, 0.3, 0.5, 0.6],
+    prediction_type: 'v_prediction',
+    skip_prk_steps: true,
+    timestep_spacing: 'linspace',
+    rescale_betas_zero_snr: true,
+  });
+  assertThrows(() => pndm.setTimesteps(4), RangeError, /with rescale_betas_zero_snr true: the noise says nothing/);
+});
+
 test('EDM: both sigma schedules, one step, sigmas of its own', () => {
   for (const sigma_schedule of ['karras', 'exponential']) {
     const s = EDMDPMSolverMultistepScheduler.fromConfig({ sigma_schedule, sigma_min: 0.01, sigma_max: 50 });

@@ -8,8 +8,8 @@ import {
   DPMSolverSinglestepScheduler,
   type Scheduler,
   type SchedulerConfig,
-  UniPCMultistepScheduler,
   schedulerFromConfig,
+  UniPCMultistepScheduler,
 } from '../../lib/schedulers/index.js';
 import { check } from '../support.js';
 
