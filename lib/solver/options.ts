@@ -19,7 +19,8 @@ import type { Tensor, TensorType } from '../tensor.js';
 
 /**
  * A network: called with the state ([B, ...], or [2B, ...] under classifier-free guidance) and modelTime, gives its
- * prediction in a tensor of the same dims, of the state's type or in float16 for a float32 state.
+ * prediction in a tensor of the same dims, of the state's type or in float16 for a float32 state. It must not write to x,
+ * which may be the state itself; what it returns may be x, or one tensor again and again.
  */
 export type Model = (x: Tensor, t: number, signal?: AbortSignal) => Tensor | Promise<Tensor>;
 
@@ -213,7 +214,7 @@ export interface Progress {
   nfe: number;
   /** The schedule's time that the state has reached. */
   t: number;
-  /** The state, [B, ...]: a view that the next step overwrites. */
+  /** The state, [B, ...]: a view that the next step overwrites, and that is not to be written to. */
   x: Tensor;
 }
 
