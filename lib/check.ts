@@ -40,6 +40,13 @@ export function wholeNumber(value: unknown, name: string, least: number, most = 
   return value;
 }
 
+/** `value` if it is a number of steps: a whole one of at least 1, and so few that a plan of them fits into memory. */
+export function stepCount(value: unknown, name: string): number {
+  const steps = wholeNumber(value, name, 1);
+  if (steps > 1e5) throw outOfRange('at most 100000', name, steps);
+  return steps;
+}
+
 /** `value` if it is one of `choices`, TypeError otherwise. */
 export function oneOf<T extends string | boolean>(value: unknown, name: string, choices: readonly T[]): T {
   if (!choices.includes(value as T)) throw wrongType(list(choices.map(show), 'or'), name, value);

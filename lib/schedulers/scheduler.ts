@@ -1,7 +1,7 @@
 // What the schedulers share: the loop that a pipeline drives with setTimesteps and step, its place in the schedule, its
 // history, and the native step over them. A scheduler says what its rows are.
 import { Arena, BYTES } from '../arena.js';
-import { finiteNumber, knownOptions, numbers, outOfRange, positiveNumber, wholeNumber } from '../check.js';
+import { finiteNumber, knownOptions, numbers, outOfRange, positiveNumber, stepCount, wholeNumber } from '../check.js';
 import { type Node, ROW, SUM, TRANSFORM } from '../coefficients.js';
 import { combine } from '../combine.js';
 import { addon, CHECK_FINITE, DOUBLED, type StateArray } from '../native.js';
@@ -204,7 +204,7 @@ export abstract class Scheduler {
   /**
    * Starts a run anew: its schedule, and nothing left of the last one.
    *
-   * @param steps the number of network evaluations, or { steps | timesteps | sigmas, mu }
+   * @param steps the number of network evaluations, 1 to 100,000, or { steps | timesteps | sigmas, mu }
    * @throws TypeError for anything else; RangeError for timesteps or sigmas that no schedule can have, and for options
    *   of the configuration that do not go together with them
    */
@@ -597,7 +597,7 @@ function readRequest(options: unknown): Request {
   }
   if (mu !== undefined) finiteNumber(mu, 'mu');
   return {
-    steps: steps === undefined ? (timesteps ?? sigmas)!.length : wholeNumber(steps, 'the number of steps', 1),
+    steps: steps === undefined ? (timesteps ?? sigmas)!.length : stepCount(steps, 'the number of steps'),
     timesteps: timesteps === undefined ? null : givenTimesteps(timesteps),
     sigmas: sigmas === undefined ? null : givenSigmas(sigmas),
     mu: mu ?? null,

@@ -7,6 +7,7 @@ import {
   outOfRange,
   positiveNumber,
   safeInteger,
+  stepCount,
   wholeNumber,
   wrongType,
 } from '../check.js';
@@ -155,8 +156,8 @@ export interface DeviceSolverOptions
 /** What belongs to one run. */
 export interface SampleOptions {
   /**
-   * Network evaluations, 1 or more; 20. `'singlestep_fixed'` makes floor(steps / order) order of them, adaptive runs as
-   * many as they need.
+   * Network evaluations, 1 to 100,000; 20. `'singlestep_fixed'` makes floor(steps / order) order of them, adaptive runs
+   * as many as they need.
    */
   steps?: number;
   /** Of the method; 2. Adaptive runs: 2 or 3. */
@@ -409,7 +410,7 @@ export function readSampleOptions(solver: Solver, options: SampleOptions, invers
   const order = wholeNumber(options.order ?? 2, 'order', 1, 3) as 1 | 2 | 3;
   const skipType = readSkipType(options.skipType ?? 'time_uniform');
   const times = typeof skipType === 'string' ? undefined : skipType;
-  const steps = wholeNumber(options.steps ?? (times ? times.length - 1 : 20), 'steps', 1);
+  const steps = stepCount(options.steps ?? (times ? times.length - 1 : 20), 'steps');
   const tStart = options.tStart ?? times?.[0] ?? (inverse ? schedule.epsilon : schedule.T);
   const tEnd = options.tEnd ?? times?.[times.length - 1] ?? (inverse ? schedule.T : schedule.epsilon);
   const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', ['dpmsolver', 'taylor'] as const);

@@ -331,6 +331,16 @@ test('the noise of a step that fails is that of the step when it is made', () =>
   for (const fails of [0, 2, 4]) assertBitsEqual(run(fails), whole);
 });
 
+test('more steps than memory', () => {
+  for (const [, make] of ALL) {
+    assertThrows(
+      () => make().setTimesteps(1e9),
+      RangeError,
+      /at most 100000 for the number of steps|num_train_timesteps/,
+    );
+  }
+});
+
 test('seeds that are none, and one seed is not a list of one', () => {
   const s = DPMSolverMultistepScheduler.fromConfig({ ...SL, algorithm_type: 'sde-dpmsolver++' });
   const x = { data: start(), dims };

@@ -265,6 +265,8 @@ test('sample options of another type, unknown or out of range', async () => {
     [{ steps: 2.5 }, RangeError, /a whole number .* for steps/],
     [{ steps: NaN }, RangeError, /for steps/],
     [{ steps: Infinity }, RangeError, /for steps/],
+    [{ steps: 1e5 + 1 }, RangeError, /at most 100000 for steps but received 100001/],
+    [{ steps: Number.MAX_SAFE_INTEGER, method: 'singlestep' }, RangeError, /at most 100000 for steps/],
     [{ order: 0 }, RangeError, /from 1 to 3 for order/],
     [{ order: 4 }, RangeError, /from 1 to 3 for order/],
     [{ order: '2' }, TypeError, /from 1 to 3 for order/],
