@@ -16,7 +16,8 @@ export interface Run<T = Tensor> {
   readonly done: boolean;
   /**
    * What the network gets: 2B samples under classifier-free guidance with a scale other than 1. A view that the next
-   * `advance` overwrites and reads the state from: it is not to be written to. When an output was not finite, still the last good state.
+   * `advance` overwrites and reads the state from: it is not to be written to. When an output was not finite, still the
+   * last good state.
    */
   readonly x: T;
   /** What the network is told: the schedule's modelTime. */

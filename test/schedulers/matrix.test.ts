@@ -8,8 +8,8 @@ import {
   DPMSolverSinglestepScheduler,
   type Scheduler,
   type SchedulerConfig,
-  schedulerFromConfig,
   UniPCMultistepScheduler,
+  schedulerFromConfig,
 } from '../../lib/schedulers/index.js';
 import { check } from '../support.js';
 
