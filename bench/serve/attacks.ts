@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface Memory {
   resident: number;
   heap: number;
+  /** The most that was ever resident. */
+  peak: number;
 }
 
 export interface AttackOptions {

@@ -22,8 +22,11 @@ export interface AppOptions {
   /** Names, besides localhost and addresses, that the server may be called by. */
   hosts: readonly string[];
   version: string;
-  /** Keeps the connection of a request, however many others there are, until what it returns is called. */
-  keep: (request: IncomingMessage) => () => void;
+  /**
+   * Keeps the connection of a request, however many others there are, until what it returns is called; `waiting` counts
+   * the characters that are to be written after that.
+   */
+  keep: (request: IncomingMessage, waiting: () => number) => () => void;
 }
 
 type App = Hono<{ Bindings: HttpBindings }>;
@@ -110,7 +113,7 @@ export function createApp({ engine, queue, limits, hosts, version, keep }: AppOp
     const outbox = new Outbox(limits.backlog);
     const { signal } = c.req.raw;
     // Until the run is over: what is then left to read is the reader's affair.
-    const release = keep(c.env.incoming);
+    const release = keep(c.env.incoming, () => outbox.size);
     const tell = ({ event, data }: RunEvent): void => {
       outbox.push({ event, data: encode(data) });
       if (event !== 'done' && event !== 'cancelled' && event !== 'failed') return;

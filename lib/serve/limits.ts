@@ -19,6 +19,8 @@ export interface Limits {
   seconds: number;
   /** Open connections besides those that a run is told over; the one that was of use longest ago makes room. */
   connections: number;
+  /** Bytes that the clients of runs that are over, and of other answers, may leave unread in all. */
+  unread: number;
   /** Seconds for a request's head, and for the whole of it. */
   headSeconds: number;
   requestSeconds: number;
@@ -38,6 +40,7 @@ export const defaultLimits: Readonly<Limits> = {
   waiting: 8,
   seconds: 300,
   connections: 256,
+  unread: 64 * 1024 * 1024,
   headSeconds: 10,
   requestSeconds: 15,
   idleSeconds: 60,

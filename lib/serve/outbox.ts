@@ -20,6 +20,11 @@ export class Outbox {
     this.#backlog = backlog;
   }
 
+  /** Characters that wait. */
+  get size(): number {
+    return this.#size;
+  }
+
   push(letter: Letter): void {
     if (this.#ended) return;
     this.#letters.push(letter);

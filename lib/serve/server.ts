@@ -1,9 +1,9 @@
 // The server: sockets and their limits around what app.ts answers.
 import { readFileSync } from 'node:fs';
-import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer as createHttpServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { createApp } from './app.js';
+import { type AppOptions, createApp } from './app.js';
 import { Connections } from './connections.js';
 import { Engine } from './engine.js';
 import { defaultLimits, type Limits } from './limits.js';
@@ -41,8 +41,8 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
   const engine = new Engine({ folder, device, dtype });
   const queue = new Queue(engine, limits);
   const names = hosts.map((name) => name.toLowerCase());
-  const connections = new Connections(limits.connections);
-  const keep = ({ socket }: IncomingMessage) => connections.keep(socket);
+  const connections = new Connections(limits.connections, limits.unread);
+  const keep: AppOptions['keep'] = ({ socket }, waiting) => connections.keep(socket, waiting);
   const app = createApp({ engine, queue, limits, hosts: names, version, keep });
   const server = listener(app.fetch as Fetch, limits, connections);
   // A port that is taken is told before a model is loaded.
@@ -92,8 +92,7 @@ function listener(fetch: Fetch, limits: Limits, connections: Connections): Serve
       noDelay: true,
     },
     (request, response) => {
-      connections.used(request.socket);
-      answer(request, response);
+      if (connections.used(request.socket, response)) answer(request, response);
     },
   );
   server.timeout = limits.idleSeconds * 1000;

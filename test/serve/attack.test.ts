@@ -1,17 +1,21 @@
 // A short version of bench/serve/attack.ts: the server answers while it is attacked, and its memory stays as it was.
 import { type ChildProcess, fork } from 'node:child_process';
-import { connect } from 'node:net';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Attacked, attack, type Memory } from '../../bench/serve/attacks.js';
+import { Connections } from '../../lib/serve/connections.js';
 import { defaultLimits } from '../../lib/serve/limits.js';
 import { Outbox } from '../../lib/serve/outbox.js';
+import { eventually, status } from './client.js';
 
 const test = suite('server under attack');
 const target = fileURLToPath(new URL('../../bench/serve/target.ts', import.meta.url));
 
-test('answers all the while, and keeps nothing', async () => {
+/** A server in a process of its own, whose memory is not mixed up with the attacker's, for as long as `work` takes. */
+async function withTarget(work: (port: number, memory: () => Promise<Memory>) => Promise<void>): Promise<void> {
   const child: ChildProcess = fork(target, { execArgv: [...process.execArgv, '--expose-gc'] });
   const next = <T>() =>
     new Promise<T>((resolve, reject) => {
@@ -20,11 +24,21 @@ test('answers all the while, and keeps nothing', async () => {
     });
   try {
     const port = await next<number>();
-    const memory = () => {
+    await work(port, () => {
       const answer = next<Memory>();
       child.send('memory');
       return answer;
-    };
+    });
+  } finally {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    if (child.connected) child.send('end');
+    else child.kill();
+    await ended;
+  }
+}
+
+test('answers all the while, and keeps nothing', async () => {
+  await withTarget(async (port, memory) => {
     const results: Attacked[] = await attack({
       ...{ port, memory, connect: (p: number) => connect(p, '127.0.0.1') },
       // More than the connections that may be open.
@@ -36,11 +50,82 @@ test('answers all the while, and keeps nothing', async () => {
       assert.ok(asked > 0 && good === asked, `${kind}: ${answered} were answered`);
       assert.ok(heapMiB[1] - heapMiB[0] < 8, `${kind}: the heap went from ${heapMiB[0]} to ${heapMiB[1]} MiB`);
     }
+  });
+});
+
+test('cuts off those who ask on and on without reading, and answers others', async () => {
+  await withTarget(async (port, memory) => {
+    const before = await memory();
+    const sockets: Socket[] = [];
+    let closed = 0;
+    try {
+      // Of the largest file of the page: 800 MiB in all, where the system holds a few for each reader.
+      const ask = 'GET /page.css HTTP/1.1\r\nHost: localhost\r\n\r\n';
+      for (let i = 0; i < 64; i++) {
+        const socket = connect(port, '127.0.0.1').pause();
+        sockets.push(socket);
+        socket.on('error', () => undefined);
+        socket.on('close', () => closed++);
+        socket.write(ask.repeat(900));
+      }
+      const url = `http://127.0.0.1:${port}/`;
+      // Who does not read learns that it was cut off when it writes again.
+      await eventually(async () => {
+        for (const socket of sockets) if (!socket.destroyed) socket.write(ask);
+        return closed === sockets.length;
+      }, 'the connections were kept');
+      await eventually(async () => (await status(url)).ready, 'others are not answered');
+    } finally {
+      for (const socket of sockets) socket.destroy();
+    }
+    const grown = ((await memory()).peak - before.peak) / 2 ** 20;
+    assert.ok(grown < 128, `the resident set grew by ${grown.toFixed(0)} MiB`);
+  });
+});
+
+test('holds only so much for those who do not read, and cuts off those who came first', async () => {
+  const answer = Buffer.alloc(48 * 2 ** 20);
+  // Room for two answers less what the system takes of them, and not for three.
+  const connections = new Connections(100, 100 * 2 ** 20);
+  let inProcess = 0;
+  const server = createServer((request, response) => {
+    assert.ok(connections.used(request.socket, response));
+    const { size, held } = Object.fromEntries(new URL(request.url!, 'http://localhost').searchParams);
+    const release = connections.keep(request.socket, () => Number(held));
+    response.writeHead(200, { 'Content-Length': size });
+    if (Number(size) > 0) response.write(answer.subarray(0, Number(size)));
+    release();
+  });
+  server.on('connection', (socket) => {
+    connections.opened(socket);
+    inProcess++;
+    socket.on('close', () => inProcess--);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const sockets: Socket[] = [];
+  const ask = (size: number, held: number) => {
+    const socket = connect(port, '127.0.0.1').pause();
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    socket.write(`GET /?size=${size}&held=${held} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    return socket;
+  };
+  try {
+    for (let i = 0; i < 6; i++) ask(answer.length, 0);
+    await eventually(() => inProcess === 2, 'six answers are held, or none');
+    // What has not been written yet counts as well.
+    for (let i = 0; i < 6; i++) ask(0, answer.length);
+    await eventually(() => inProcess === 2, 'what is to be written was not counted');
+    const last = ask(answer.length, 0).resume();
+    let read = 0;
+    last.on('data', (chunk) => {
+      read += chunk.length;
+    });
+    await eventually(() => read > answer.length, 'who reads is not given the whole answer');
   } finally {
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    if (child.connected) child.send('end');
-    else child.kill();
-    await ended;
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
   }
 });
 
