@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../check.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
-import { type Image, sheet } from '../image/image.js';
+import { type Image, sheet, sheetSize } from '../image/image.js';
 import type { GenerateOptions } from '../pipelines/index.js';
 import { nearest } from '../text.js';
 import {
@@ -13,6 +13,7 @@ import {
   outputArgs,
   readDestination,
   readPlace,
+  scaleOf,
   wholeOf,
   withPipeline,
   withProgress,
@@ -72,10 +73,26 @@ export const compare = defineCommand({
       height: wholeOf(args, 'height', 1),
     };
     const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
-    const { output, scale, json } = readDestination(args);
+    const destination = readDestination(args);
+    const { output, json } = destination;
     await withPipeline(place, async (pipe) => {
-      // All of them are there before the first picture.
+      const { width = pipe.defaults.width, height = pipe.defaults.height } = shared;
+      const labels = {
+        scale: scaleOf(destination.scale, width),
+        rowNames: names,
+        columnNames: counts.map((count) => `${count} ${count === 1 ? 'step' : 'steps'}`),
+        title: prompt,
+      };
+      sheetSize(names.length, counts.length, { width, height }, labels);
+      // All of them are there, and can make their steps, before the first picture.
       const entries = await Promise.all(names.map((name) => namedScheduler(name as SolverName, pipe)));
+      for (const entry of entries) {
+        for (const steps of counts) {
+          const { scheduler } = fewSteps(entry, steps);
+          if (scheduler && 'setTimesteps' in scheduler) scheduler.setTimesteps(steps);
+          await pipe.check({ ...shared, scheduler, steps });
+        }
+      }
       const started = performance.now();
       const runs: { solver: string; steps: number; nfe: number; totalMs: number }[] = [];
       const rows: Image[][] = [];
@@ -93,16 +110,11 @@ export const compare = defineCommand({
           rows.push(row);
         }
       });
-      const picture = sheet(rows, {
-        scale: scale ?? (rows[0][0].width <= 128 ? 4 : 1),
-        rowNames: names,
-        columnNames: counts.map((count) => `${count} ${count === 1 ? 'step' : 'steps'}`),
-        title: prompt,
-      });
+      const picture = sheet(rows, labels);
       writeFileAtomically(output, encodePng(picture));
-      const { width, height } = picture;
       if (json) {
-        console.log(JSON.stringify({ output, width, height, prompt, seed, solvers: names, steps: counts, runs }));
+        const size = { width: picture.width, height: picture.height };
+        console.log(JSON.stringify({ output, ...size, prompt, seed, solvers: names, steps: counts, runs }));
         return;
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(1);

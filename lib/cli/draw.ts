@@ -1,8 +1,12 @@
 // `dpm-solver txt2img`, `img2img`, `inpaint` and `edit`: pictures with a model of one's own.
+import { resolve } from 'node:path';
 import { type ArgsDef, defineCommand } from 'citty';
-import { checkWritable, encodePng, writeFileAtomically } from '../image/file.js';
+import { encodePng, writeFileAtomically } from '../image/file.js';
+import type { Image } from '../image/image.js';
 import type { GenerateOptions } from '../pipelines/index.js';
 import {
+  checkPng,
+  checkSheet,
   machineArgs,
   methodArgs,
   modelArgs,
@@ -97,6 +101,9 @@ async function draw(values: Values, own: Partial<GenerateOptions>): Promise<void
     onWarning: warn,
   };
   await withPipeline(place, async (pipe) => {
+    const { defaults } = pipe;
+    const size = { width: width ?? defaults.width, height: height ?? defaults.height };
+    checkSheet(prompts.length, count, destination, (own.image as Image | undefined) ?? size);
     const generation = await withProgress((onStep) => pipe({ ...options, onStep }));
     const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
     report(generation, rows, destination, { prompts, negativePrompt, ...settings, strength });
@@ -183,10 +190,18 @@ export const edit = defineCommand({
     const place = readPlace(args);
     const destination = readDestination(args);
     const maskOutput = args['mask-output'];
-    if (maskOutput !== undefined) checkWritable(maskOutput);
+    if (maskOutput !== undefined) {
+      checkPng('mask-output', maskOutput);
+      if (resolve(maskOutput) === resolve(destination.output)) {
+        throw new UsageError(
+          `Expected another file for --mask-output than for --output but received '${maskOutput}' for both`,
+        );
+      }
+    }
     const image = readPicture('image', args.image);
     const mask = args.mask === undefined ? {} : { mask: readPicture('mask', args.mask) };
     await withPipeline(place, async (pipe) => {
+      checkSheet(1, 1, destination, image);
       const made = await withProgress((onStep) => pipe.edit({ ...settings, ...mask, image, onWarning: warn, onStep }));
       if (maskOutput !== undefined) writeFileAtomically(maskOutput, encodePng(made.mask));
       report(made, [made.images], destination, { image: args.image, ...settings });

@@ -2,7 +2,7 @@
 import type { ArgsDef } from 'citty';
 import { Presets, SingleBar } from 'cli-progress';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
-import { type Image, sheet } from '../image/image.js';
+import { type Image, sheet, sheetSize } from '../image/image.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import type { DiffusionPipeline, Generation, Progress, SolverChoices, Timings } from '../pipelines/index.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';
@@ -19,7 +19,7 @@ export const solverArgs = {
     valueHint: 'NAME',
     description: `Algorithm: ${ALGORITHMS.join(', ')}`,
   },
-  order: { type: 'string', default: '2', valueHint: '1|2|3', description: 'Order of the solver' },
+  order: { type: 'string', valueHint: '1|2|3', description: 'Order of the solver (Default: 2, or 1 for one step)' },
   'skip-type': {
     type: 'string',
     default: 'time_uniform',
@@ -62,10 +62,13 @@ const text = (values: Values, name: string) => values[name] as string | undefine
 
 /** The solver's options in the values of {@link solverArgs} and {@link methodArgs}. */
 export function readSolver(values: Values): SolverChoices {
+  const method = choice('method', text(values, 'method'), METHODS);
+  // The adaptive method has no number of steps.
+  const standard = method !== 'adaptive' && Number(text(values, 'steps')) === 1 ? 1 : 2;
   return {
     algorithmType: choice('solver', text(values, 'solver'), ALGORITHMS),
-    order: Number(choice('order', text(values, 'order'), ['1', '2', '3'])) as 1 | 2 | 3,
-    method: choice('method', text(values, 'method'), METHODS),
+    order: Number(choice('order', text(values, 'order'), ['1', '2', '3']) ?? standard) as 1 | 2 | 3,
+    method,
     skipType: choice('skip-type', text(values, 'skip-type'), skipTypes),
     solverType: choice('solver-type', text(values, 'solver-type'), ['dpmsolver', 'taylor']),
     thresholding: (values.thresholding as boolean | undefined) || undefined,
@@ -83,10 +86,37 @@ export interface Destination {
 export function readDestination(values: Values): Destination {
   const scale = whole('scale', text(values, 'scale'), 1);
   const output = values.output as string;
-  if (!/\.png$/i.test(output))
-    throw new UsageError(`Expected a file name ending in .png for --output but received '${output}'`);
-  checkWritable(output);
+  checkPng('output', output);
   return { output, scale, json: (values.json as boolean | undefined) ?? false };
+}
+
+/** Refuses a file that is not called a PNG file, or could not be written. */
+export function checkPng(flag: string, path: string): void {
+  if (!/\.png$/i.test(path)) {
+    throw new UsageError(`Expected a file name ending in .png for --${flag} but received '${path}'`);
+  }
+  checkWritable(path);
+}
+
+const MARGIN = 8;
+
+/** How much pictures are enlarged on a sheet, where nobody says. */
+export function scaleOf(scale: number | undefined, width: number): number {
+  return scale ?? (width <= 128 ? 4 : 1);
+}
+
+/**
+ * Refuses a sheet that would be too large, before there are pictures to put on it.
+ *
+ * @throws RangeError
+ */
+export function checkSheet(
+  rows: number,
+  columns: number,
+  { scale }: Destination,
+  size: Pick<Image, 'width' | 'height'>,
+): void {
+  sheetSize(rows, columns, size, { scale: scaleOf(scale, size.width), margin: MARGIN });
 }
 
 /** A picture that a flag names. */
@@ -165,7 +195,7 @@ export function report(
   details: Record<string, unknown>,
 ): void {
   const { images, nfe, seeds, guidance, timings } = generation;
-  const picture = sheet(rows, { scale: scale ?? (images[0].width <= 128 ? 4 : 1), margin: 8 });
+  const picture = sheet(rows, { scale: scaleOf(scale, images[0].width), margin: MARGIN });
   writeFileAtomically(output, encodePng(picture));
   if (json) {
     const { width, height } = picture;
@@ -173,7 +203,8 @@ export function report(
     return;
   }
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;
-  console.log(`${output}: ${pictures}, ${nfe} evaluations each; ${costs(timings)}`);
+  const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${images.length === 1 ? '' : ' each'}`;
+  console.log(`${output}: ${pictures}, ${evaluations}; ${costs(timings)}`);
 }
 
 function costs({ networkMs, stepMs, totalMs }: Timings): string {

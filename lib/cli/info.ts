@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
 import type { Device } from '../devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
+import { UsageError } from './usage.js';
 
 const args = {
   json: { type: 'boolean', description: 'Print one JSON object' },
@@ -12,6 +13,7 @@ export const info = defineCommand({
   meta: { name: 'info', description: 'Versions, addon, instruction set, threads, onnxruntime and devices' },
   args,
   async run({ args }) {
+    if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
     const found = await collect();
     if (args.json) {
       console.log(JSON.stringify(found));

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { type ArgsDef, defineCommand } from 'citty';
 import type { GenerateOptions } from '../pipelines/index.js';
 import {
+  checkSheet,
   machineArgs,
   methodArgs,
   outputArgs,
@@ -73,6 +74,7 @@ export const sample = defineCommand({
     const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
     const destination = readDestination(args);
     await withPipeline(place, async (pipe) => {
+      checkSheet(prompts.length, count, destination, pipe.defaults);
       const generation = await withProgress((onStep) => pipe({ ...options, onStep }));
       const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
       const { prompt: _prompt, negativePrompt, ...settings } = options;

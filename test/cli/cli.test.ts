@@ -67,6 +67,18 @@ test('draws a sheet with a row for each prompt', async () => {
   assert.equal([png.width, png.height, png.channels], [8 + 2 * (12 + 8), 8 + 2 * (12 + 8), 3]);
 });
 
+test('makes one step, of the first order where none was asked for', async () => {
+  const args = ['sample', 'red', '--model', constant, '--steps', '1', '--count', '1', '-o', 'one.png'];
+  const { code, stdout, stderr } = await run(...args);
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /^one\.png: 1 picture, 1 evaluation; /);
+  const json = await run(...args, '--json');
+  assert.is(JSON.parse(json.stdout).order, 1);
+  const asked = await run(...args, '--order', '2');
+  assert.is(asked.code, 2);
+  assert.match(asked.stderr, /^dpm-solver: Expected at least 2, the order .* for steps but received 1\n$/);
+});
+
 test('tells machines what it did', async () => {
   const args = ['sample', 'red', ...quick, '--json', '--seed', '-3', '--guidance=1.5', '--solver', 'sde-dpmsolver++'];
   const { code, stdout, stderr } = await run(...args, '-o', 'json.png');
@@ -278,6 +290,7 @@ test('compares solvers on one labelled sheet', async () => {
   );
 });
 
+const editing = () => drawing('edit', '--image', 'in.png', '--source', 'red', '--target', 'blue');
 const drawing = (command: string, ...args: string[]) => [command, ...args, ...sd, '-o', 'bad.png'];
 mistakes.push(
   ['a prompt to serve', () => ['serve', 'red'], 2, /^Expected flags only but received 'red'$/],
@@ -335,6 +348,44 @@ mistakes.push(
   ['an edit without a source', () => drawing('edit', '--image', 'in.png', '--target', 'a'), 2, /--source is missing/],
   ['an unknown solver', () => drawing('compare', 'red', '--solvers', 'ddmi'), 2, /'ddmi'; did you mean ddim\?$/],
   ['an empty list', () => drawing('compare', 'red', '--steps', '5,,10'), 2, /^Expected a list like a,b for --steps/],
+  ['a word that info has no use for', () => ['info', 'red'], 2, /^Expected flags only but received 'red'$/],
+  [
+    'a mask in another kind of file',
+    () => [...editing(), '--mask-output', 'bad.jpg'],
+    2,
+    /^Expected a file name ending in \.png for --mask-output but received 'bad\.jpg'$/,
+  ],
+  [
+    'the mask and the sheet in one file',
+    () => [...editing(), '--mask-output', './bad.png'],
+    2,
+    /^Expected another file for --mask-output than for --output but received '\.\/bad\.png' for both$/,
+  ],
+  [
+    'a sheet that no file can hold',
+    () => png('--scale', '100000'),
+    2,
+    /^Expected a sheet of at most 268435456 pixels but 1 x 2 pictures make one of 800024 x 400016: take fewer of them or a smaller --scale$/,
+  ],
+  ['more pictures than a sheet can hold', () => png('--count', '1000000000'), 2, /^Expected a sheet of at most 26843/],
+  [
+    'a sheet of solvers that no file can hold',
+    () => drawing('compare', 'red', '--scale', '5000'),
+    2,
+    /^Expected a sheet of at most 268435456 pixels but 6 x 5 pictures make/,
+  ],
+  [
+    'steps that one of the solvers cannot make, before any is drawn',
+    () => drawing('compare', 'red', '--solvers', 'ddim,pndm', '--steps', '2000'),
+    2,
+    /^Expected options that go together but received 2000 steps with num_train_timesteps 1000/,
+  ],
+  [
+    'a file for a model',
+    () => png('--model', flat('model.png', 1, 1)),
+    1,
+    /^Expected model_index\.json in model\.png but that is no folder$/,
+  ],
   ['two prompts to compare', () => drawing('compare', 'red', 'blue'), 2, /^Expected one prompt but received 2$/],
   [
     'a sheet that cannot be written, before a model is looked for',

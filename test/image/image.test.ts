@@ -1,7 +1,7 @@
 // Samples to pictures, pictures to sheets.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { enlarge, type Image, sheet, toImages, toPixels } from '../../lib/image/image.js';
+import { enlarge, type Image, sheet, sheetSize, toImages, toPixels } from '../../lib/image/image.js';
 import { drawText, textWidth } from '../../lib/image/text.js';
 import { assertThrows } from '../support.js';
 
@@ -66,6 +66,19 @@ test('lays pictures out in rows and columns with margins', () => {
   );
   assert.equal([at(1, 4), at(8, 4), at(10, 5), at(12, 4)], [7, 1, 4, 7]);
   assertThrows(() => sheet([[]]), RangeError, /at least one picture/);
+});
+
+test('refuses a sheet that is too large, before it is made', () => {
+  const one = { width: 10, height: 10, data: new Uint8Array(300) };
+  assert.equal(sheetSize(2, 3, one, { scale: 2, margin: 4 }), { width: 4 + 3 * 24, height: 4 + 2 * 24 });
+  const { width, height } = sheet([[one, one, one], [one]], { scale: 2, margin: 4 });
+  assert.equal(sheetSize(2, 3, one, { scale: 2, margin: 4 }), { width, height });
+  assertThrows(() => sheet([[one]], { scale: 1e5 }), RangeError, /^Expected a sheet of at most 268435456 pixels but /);
+  assertThrows(
+    () => sheetSize(1, 1e9, one),
+    RangeError,
+    /^Expected a sheet of at most 268435456 pixels but 1 x 1000000/,
+  );
 });
 
 test('turns pictures into pixels and back', () => {
