@@ -1,5 +1,5 @@
 // Files of a model directory, in the layout of exported Stable Diffusion pipelines.
-import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { nearest } from '../text.js';
 import { firstLine } from './runtime.js';
@@ -16,17 +16,30 @@ export function findFile(folder: string, names: readonly string[]): string {
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return stat(path)?.isFile() ?? false;
 }
 
 function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return stat(path)?.isDirectory() ?? false;
+}
+
+function stat(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    // A part of the path is a file.
+    if ((cause as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+    throw cause;
+  }
 }
 
 function whatIsThere(folder: string, names: readonly string[]): string {
+  if (isFile(folder)) return 'that is no folder';
   if (!isFolder(folder)) return 'there is no such folder';
   const place = join(folder, dirname(names[0]));
   if (!isFolder(place)) return `there is no folder ${place}`;
+  const other = names.find((name) => isFolder(join(folder, name)));
+  if (other !== undefined) return `${other} is a folder`;
   const entries = readdirSync(place).filter((entry) => !entry.startsWith('.'));
   const alike = nearest(basename(names[0]), entries);
   if (alike !== undefined) return `there is only ${join(dirname(names[0]), alike)}`;
@@ -43,7 +56,8 @@ export function readJson(folder: string, names: readonly string[]): { path: stri
   const path = findFile(folder, names);
   let json: unknown;
   try {
-    json = JSON.parse(readFileSync(path, 'utf8'));
+    // Some editors put a byte order mark in front.
+    json = JSON.parse(readFileSync(path, 'utf8').replace(/^\ufeff/, ''));
   } catch (cause) {
     throw new Error(`${path} could not be read as JSON: ${firstLine((cause as Error).message)}`, { cause });
   }

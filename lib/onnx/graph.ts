@@ -92,9 +92,14 @@ export class Graph {
       if (isLfsPointer(path)) {
         throw new Error(`${path} is a git-lfs pointer, not the graph itself: fetch it with git lfs pull`, { cause });
       }
-      // onnxruntime repeats the path and what it was about to do.
-      const reason = firstLine((cause as Error).message).replace(/^Load model from .* failed:\s*/, '');
-      throw new Error(`${path} could not be loaded by onnxruntime: ${reason}`, { cause });
+      // onnxruntime repeats the path and what it was about to do, or where in its sources it was.
+      const reason = firstLine((cause as Error).message)
+        .replace(/^Load model from .* failed:\s*/, '')
+        .replace(/^\S+\.(?:cc|cpp|h):\d+ .*\)\s+(?=\w)/, '');
+      const names = executionProviders.map((provider) => (typeof provider === 'string' ? provider : provider.name));
+      // The reason may be a provider's, and then not the file's.
+      const where = names.join() === 'cpu' ? '' : ` for ${names.join(', ')}`;
+      throw new Error(`${path} could not be loaded by onnxruntime${where}: ${reason}`, { cause });
     }
   }
 

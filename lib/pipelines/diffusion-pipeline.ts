@@ -1,7 +1,7 @@
 // From prompts to pictures: one class for the directories that exported diffusion pipelines come in.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { knownOptions, oneOf, wrongType } from '../check.js';
+import { knownOptions, oneOf, wholeNumber, wrongType } from '../check.js';
 import { type Image, toImages, toPixels } from '../image/image.js';
 import { convert, type NetworkArray } from '../native.js';
 import { type Generator, generator } from '../noise.js';
@@ -49,7 +49,7 @@ export interface PipelineOptions {
    * runs on the CPU: onnxruntime hands outputs over in host memory.
    */
   device?: 'auto' | 'cpu' | 'cuda';
-  /** Threads of one network operator; onnxruntime's choice where absent. */
+  /** Threads of one network operator; onnxruntime's choice where absent or 0. */
   networkThreads?: number;
 }
 
@@ -105,6 +105,11 @@ export class DiffusionPipeline extends Callable {
     if (typeof folder !== 'string') throw wrongType('the path of a folder', 'the model', folder);
     knownOptions(options, ['executionProviders', 'dtype', 'device', 'networkThreads'], 'fromPretrained');
     const dtype = oneOf(options.dtype ?? 'float32', 'dtype', ['float32', 'float16']);
+    const { executionProviders, networkThreads } = options;
+    if (executionProviders !== undefined && !Array.isArray(executionProviders)) {
+      throw wrongType('an array of names or objects', 'executionProviders', executionProviders);
+    }
+    if (networkThreads !== undefined) wholeNumber(networkThreads, 'networkThreads', 0);
     const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda']);
     const index = readJson(folder, ['model_index.json']).json;
     const has = (part: string) => Object.hasOwn(index, part) || existsSync(join(folder, part));
@@ -114,8 +119,8 @@ export class DiffusionPipeline extends Callable {
     const training = readTraining(scheduler.json, scheduler.path);
     const graphs = dtype === 'float16' ? ['model_fp16.onnx', 'model.onnx'] : ['model.onnx'];
     const session: SessionOptions = {
-      executionProviders: options.executionProviders ?? (device === 'cuda' ? ['cuda', 'cpu'] : ['cpu']),
-      threads: options.networkThreads,
+      executionProviders: executionProviders ?? (device === 'cuda' ? ['cuda', 'cpu'] : ['cpu']),
+      threads: networkThreads,
     };
     // Every file is looked for before gigabytes are loaded.
     const network = has('transformer') ? 'transformer' : 'unet';
@@ -132,7 +137,7 @@ export class DiffusionPipeline extends Callable {
       if (!latent && ![1, 3].includes(denoiser.channels)) Vae.find(folder, graphs);
       const conditioner = await Conditioner.open(folder, index, encoders, denoiser, graphs, session);
       opened.push(conditioner);
-      const vae = latent ? await Vae.open(folder, graphs, session) : null;
+      const vae = latent ? await Vae.open(folder, graphs, session, denoiser.kind === 'plain') : null;
       const factor = vae?.factor ?? 1;
       const [height, width] = denoiser.size;
       const { channels, patch, distilled } = denoiser;

@@ -1,7 +1,7 @@
 // What a pipeline is called with and what it gives, and what is wrong with a call.
 import { finiteNumber, oneOf, outOfRange, show, wholeNumber, wrongType } from '../check.js';
 import type { Image } from '../image/image.js';
-import type { SampleOptions, SolverOptions } from '../solver/options.js';
+import { optionalFunction, optionalSignal, type SampleOptions, type SolverOptions } from '../solver/options.js';
 import type { Tensor } from '../tensor.js';
 import { nearest } from '../text.js';
 import type { Size } from './conditioner.js';
@@ -92,7 +92,7 @@ export interface GenerateOptions extends CommonOptions {
   prompt: string | readonly string[];
   /** What the guidance leads away from; one for all prompts, or one each. The empty prompt. */
   negativePrompt?: string | readonly string[];
-  /** Evaluations for a picture; 20. From an image, `strength` of them are made. */
+  /** Evaluations for a picture, up to a million; 20. From an image, `strength` of them are made. */
   steps?: number;
   /**
    * Solver options, which count less than those given beside it, or a scheduler object (its own `step` is then called,
@@ -289,9 +289,14 @@ export interface Request {
   encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
 }
 
+/** More are a slip of the keyboard, which would end in hours of work or without memory. */
+const MOST_STEPS = 1e6;
+const MOST_PIXELS = 2 ** 30;
+
 /** @internal */
 export function readRequest(options: GenerateOptions, limits: Limits): Request {
   checkKeys(options, generateKeys, 'an object with a prompt');
+  checkListeners(options);
   const prompts = strings(options.prompt, 'prompt');
   const negatives = options.negativePrompt === undefined ? [] : strings(options.negativePrompt, 'negativePrompt');
   if (negatives.length > 1 && negatives.length !== prompts.length) {
@@ -299,11 +304,17 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
       `Expected one negativePrompt or one for each of ${prompts.length} prompts but received ${negatives.length}`,
     );
   }
-  const steps = wholeNumber(options.steps ?? 20, 'steps', 1);
+  const steps = wholeNumber(options.steps ?? 20, 'steps', 1, MOST_STEPS);
   const count = wholeNumber(options.count ?? 1, 'count', 1);
-  const seeds = readSeeds(options, prompts.length * count);
   const images = options.image === undefined ? [] : readImages(options.image, prompts.length);
   const size = readSize(options, images, limits);
+  const all = prompts.length * count;
+  if (all * size.width * size.height > MOST_PIXELS) {
+    throw new RangeError(
+      `Expected at most ${MOST_PIXELS} pixels in all pictures of a call but received ${all} of ${size.width} x ${size.height}`,
+    );
+  }
+  const seeds = readSeeds(options, all);
   const fromImage = images.length > 0;
   if (!fromImage && options.strength !== undefined) {
     throw new TypeError('Expected an image with strength but received none');
@@ -381,6 +392,7 @@ export interface EditRequest {
 /** @internal */
 export function readEditRequest(options: EditOptions, limits: Limits): EditRequest {
   checkKeys(options, editKeys, 'an object with an image, a source and a target');
+  checkListeners(options);
   const prompt = (name: 'source' | 'target'): string => {
     if (typeof options[name] !== 'string') throw wrongType('a string', name, options[name]);
     return options[name];
@@ -408,7 +420,7 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
   return {
     ...{ image, source, target, size, maskStrengths, maskThreshold },
     negative: negativePrompt,
-    steps: wholeNumber(options.steps ?? 20, 'steps', 1),
+    steps: wholeNumber(options.steps ?? 20, 'steps', 1, MOST_STEPS),
     guidance: readGuidance(options, limits),
     rescale: readRescale(options.guidanceRescale),
     strength: readStrength(options.strength ?? 1),
@@ -533,6 +545,13 @@ function pickChoices(options: SolverChoices): SolverChoices {
   return Object.fromEntries(
     Object.entries(options).filter(([key, value]) => solverKeys.includes(key) && value !== undefined),
   );
+}
+
+/** What is called in the middle of a run must be known to be callable before. */
+function checkListeners({ onStep, onWarning, signal }: CommonOptions): void {
+  optionalFunction(onStep, 'onStep');
+  optionalFunction(onWarning, 'onWarning');
+  optionalSignal(signal);
 }
 
 function checkKeys(options: unknown, known: readonly string[], what: string, subject = 'The pipeline'): void {

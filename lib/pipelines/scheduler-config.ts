@@ -18,6 +18,8 @@ export interface Training {
 
 const modelTypes = { epsilon: 'noise', sample: 'x_start', v_prediction: 'v', flow_prediction: 'flow' } as const;
 const betaNames = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
+/** A thousand times what networks are trained with; more is a mistake, and would take all memory. */
+const MOST_TIMESTEPS = 1e6;
 const algorithms = ['dpmsolver++', 'dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver'] as const;
 const solverTypes = { midpoint: 'dpmsolver', heun: 'taylor' } as const;
 
@@ -78,12 +80,21 @@ export function readTraining(json: Record<string, unknown>, path: string): Train
 
   function discreteSchedule(): NoiseSchedule {
     let sequence: ArrayLike<number>;
-    if (Array.isArray(json.trained_betas)) {
-      sequence = json.trained_betas as number[];
+    const trained = json.trained_betas ?? undefined;
+    if (trained !== undefined) {
+      if (!Array.isArray(trained)) {
+        throw new Error(`Expected numbers for trained_betas in ${path} but found ${show(trained)}`);
+      }
+      sequence = trained as number[];
     } else {
       const name = json.beta_schedule ?? 'linear';
       if (!betaNames.includes(name as BetaSchedule)) throw unknown('beta_schedule', name, betaNames);
       const n = positive('num_train_timesteps', json.num_train_timesteps ?? 1000);
+      if (!(Number.isInteger(n) && n <= MOST_TIMESTEPS)) {
+        throw new Error(
+          `Expected a whole number from 1 to ${MOST_TIMESTEPS} for num_train_timesteps in ${path} but found ${n}`,
+        );
+      }
       // diffusers' defaults for its DPM-Solver classes, which are those of DDPM whatever the sequence.
       const start = positive('beta_start', json.beta_start ?? 0.0001);
       const end = positive('beta_end', json.beta_end ?? 0.02);

@@ -5,7 +5,7 @@ import { convert } from '../native.js';
 import { findFile, readJson } from '../onnx/files.js';
 import { type ElementType, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
 
-/** Of Stable Diffusion 1, which autoencoders without a configuration are. */
+/** Of Stable Diffusion 1 and 2, which autoencoders without a configuration are. */
 const SCALING_FACTOR = 0.18215;
 
 /** The autoencoder of a latent diffusion model. Pixels are in [-1, 1], planes of red, green and blue. */
@@ -48,11 +48,13 @@ export class Vae {
   /**
    * Loads `vae_decoder/`; `vae_encoder/` is loaded when it is first needed.
    *
+   * @param first whether it is an autoencoder of Stable Diffusion 1 or 2, whose configuration may be missing
+   *
    * @throws Error that names the file, when one is missing or not what it should be
    */
-  static async open(folder: string, names: readonly string[], session: SessionOptions): Promise<Vae> {
+  static async open(folder: string, names: readonly string[], session: SessionOptions, first: boolean): Promise<Vae> {
     const path = Vae.find(folder, names);
-    const config = readConfig(folder);
+    const config = readConfig(folder, first);
     const decoder = await Graph.open(path, session);
     try {
       only(decoder, 'latent_sample');
@@ -173,9 +175,9 @@ export class Vae {
   }
 }
 
-function readConfig(folder: string): { scaling: number; shift: number; factor: number } {
+function readConfig(folder: string, first: boolean): { scaling: number; shift: number; factor: number } {
   const names = ['vae_decoder/config.json', 'vae/config.json'];
-  const found = names.some((name) => existsSync(join(folder, name)));
+  const found = !first || names.some((name) => existsSync(join(folder, name)));
   const { json, path } = found ? readJson(folder, names) : { json: {} as Record<string, unknown>, path: '' };
   const scaling = json.scaling_factor ?? SCALING_FACTOR;
   const shift = json.shift_factor ?? 0;

@@ -301,7 +301,16 @@ const SAMPLE_KEYS = [
   'graph',
 ] as const satisfies (keyof SampleOptions)[];
 
-function optionalFunction<T>(value: T | undefined, name: string): T | undefined {
+/** @internal */
+export function optionalSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || typeof (value as AbortSignal | null)?.throwIfAborted === 'function') {
+    return value as AbortSignal | undefined;
+  }
+  throw wrongType('an AbortSignal', 'signal', value);
+}
+
+/** @internal */
+export function optionalFunction<T>(value: T | undefined, name: string): T | undefined {
   if (value !== undefined && typeof value !== 'function') throw wrongType('a function', name, value);
   return value;
 }
@@ -414,10 +423,7 @@ export function readSampleOptions(solver: Solver, options: SampleOptions, invers
   const tStart = options.tStart ?? times?.[0] ?? (inverse ? schedule.epsilon : schedule.T);
   const tEnd = options.tEnd ?? times?.[times.length - 1] ?? (inverse ? schedule.T : schedule.epsilon);
   const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', ['dpmsolver', 'taylor'] as const);
-  const { signal } = options;
-  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
-    throw wrongType('an AbortSignal', 'signal', signal);
-  }
+  const signal = optionalSignal(options.signal);
   const sampler: Sampler = {
     steps,
     order,

@@ -8,12 +8,17 @@ import * as assert from 'uvu/assert';
 import { convert } from '../../lib/native.js';
 import { findFile, readJson } from '../../lib/onnx/files.js';
 import { fill, Graph, slot, toHalf } from '../../lib/onnx/graph.js';
+import { loadRuntime } from '../../lib/onnx/runtime.js';
 import { runAt, timeSlot } from '../../lib/pipelines/denoiser.js';
 import { assertRejects, assertThrows } from '../support.js';
 
 const test = suite('graph');
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/onnx/${name}.onnx`, import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-graph-'));
+// What cannot be loaded is told by the errors.
+test.before(async () => {
+  (await loadRuntime()).env.logLevel = 'fatal';
+});
 test.after(() => rmSync(folder, { recursive: true }));
 
 const times: [type: string, dims: number[], fed: number][] = [
@@ -156,8 +161,24 @@ test('says which file cannot be loaded, and why', async () => {
   const pointer = join(folder, 'pointer.onnx');
   writeFileSync(pointer, 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n');
   await assertRejects(Graph.open(pointer), Error, /pointer\.onnx is a git-lfs pointer.*git lfs pull$/);
+  const empty = join(folder, 'empty.onnx');
+  writeFileSync(empty, '');
+  await assertRejects(
+    Graph.open(empty),
+    Error,
+    /empty\.onnx could not be loaded by onnxruntime: ModelProto does not have a graph$/,
+  );
+  // No card, or not the libraries for one: that is not the graph's fault.
+  const card = Graph.open(fixture('double'), { executionProviders: ['cuda'] });
+  await card.then(
+    (graph) => graph.release(),
+    (error: Error) => {
+      assert.match(error.message, /double\.onnx could not be loaded by onnxruntime for cuda: /);
+      assert.not.match(error.message, /_src\//);
+    },
+  );
   const provider = Graph.open(fixture('double'), { executionProviders: ['nonsense'] });
-  await assertRejects(provider, Error, /double\.onnx could not be loaded by onnxruntime: .*nonsense/);
+  await assertRejects(provider, Error, /double\.onnx could not be loaded by onnxruntime for nonsense: .*nonsense/);
 });
 
 test('says what was looked for, and what is there', () => {
@@ -175,6 +196,18 @@ test('says what was looked for, and what is there', () => {
     /^Expected a\.json or b\.json .* found unet, weights/,
   );
   assert.is(findFile(model, ['a', 'weights.bin']), join(model, 'weights.bin'));
+  mkdirSync(join(model, 'text/model.onnx'), { recursive: true });
+  assertThrows(
+    () => findFile(model, ['text/model_fp16.onnx', 'text/model.onnx']),
+    Error,
+    /^Expected text\/model_fp16\.onnx or text\/model\.onnx in .* but text\/model\.onnx is a folder$/,
+  );
+  assertThrows(
+    () => findFile(join(model, 'weights.bin'), ['a.json']),
+    Error,
+    /^Expected a\.json in .*weights\.bin but that is no folder$/,
+  );
+  assertThrows(() => findFile(join(model, 'weights.bin/model'), ['a.json']), Error, /but there is no such folder$/);
 });
 
 test('says which JSON file is none', () => {
@@ -186,8 +219,11 @@ test('says which JSON file is none', () => {
     writeFileSync(join(folder, 'half.json'), text);
     assertThrows(() => readJson(folder, ['half.json']), Error, reason);
   }
-  writeFileSync(join(folder, 'half.json'), '{"a":1}');
-  assert.equal(readJson(folder, ['half.json']).json, { a: 1 });
+  // With or without the byte order mark that some editors put in front.
+  for (const text of ['{"a":1}', '\ufeff{"a":1}']) {
+    writeFileSync(join(folder, 'half.json'), text);
+    assert.equal(readJson(folder, ['half.json']).json, { a: 1 });
+  }
 });
 
 test.run();

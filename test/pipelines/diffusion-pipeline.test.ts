@@ -240,6 +240,17 @@ const mistakes: [string, object, typeof RangeError | typeof TypeError, RegExp][]
     RangeError,
     /one for each of 1 prompts .* 2$/,
   ],
+  ['what cannot be called', { onStep: 5 }, TypeError, /^Expected a function for onStep but received 5/],
+  ['a warning nobody hears', { onWarning: 'log' }, TypeError, /^Expected a function for onWarning but received 'log'/],
+  ['what is no signal', { signal: {} }, TypeError, /^Expected an AbortSignal for signal but received Object/],
+  ['steps without end', { steps: 1e9 }, RangeError, /^Expected a whole number from 1 to 1000000 for steps/],
+  [
+    'pictures without end',
+    { count: 1e9 },
+    RangeError,
+    /^Expected at most 1073741824 pixels in all pictures of a call but received 1000000000 of 4 x 4$/,
+  ],
+  ['a picture without end', { width: 1e9, height: 1e9 }, RangeError, /^Expected at most 1073741824 pixels in all/],
   ['half a step', { steps: 1.5 }, RangeError, /for steps/],
   ['no pictures', { count: 0 }, RangeError, /for count/],
   ['seed and seeds', { seed: 1, seeds: [1] }, TypeError, /either seed or seeds/],
@@ -336,6 +347,8 @@ test('refuses wrong options for loading', async () => {
   await assertRejects(from('/nowhere'), Error, /^Expected model_index\.json in \/nowhere but there is no such folder$/);
   await assertRejects(from(constant, { dtype: 'int8' }), TypeError, /for dtype/);
   await assertRejects(from(constant, { providers: [] }), TypeError, /'providers'/);
+  await assertRejects(from(constant, { executionProviders: 'cpu' }), TypeError, /^Expected an array of .* 'cpu'/);
+  await assertRejects(from(constant, { networkThreads: -1 }), RangeError, /for networkThreads but received -1$/);
 });
 
 test('says so where there is no classifier', async () => {

@@ -106,6 +106,19 @@ test('says which files of a tokenizer were looked for', async () => {
   await assertRejects(DiffusionPipeline.fromPretrained(half), Error, /^Expected tokenizer\/merges\.txt in/);
 });
 
+test('takes the scaling factor of Stable Diffusion 1 for no other network', async () => {
+  const without = (name: 'sd' | 'sdxl' | 'sd3' | 'flux') =>
+    changed((f) => rmSync(join(f, 'vae_decoder/config.json')), layout(name));
+  await (await DiffusionPipeline.fromPretrained(without('sd'))).dispose();
+  for (const name of ['sdxl', 'sd3', 'flux'] as const) {
+    await assertRejects(
+      DiffusionPipeline.fromPretrained(without(name)),
+      Error,
+      /^Expected vae_decoder\/config\.json or vae\/config\.json in .* but found model\.onnx$/,
+    );
+  }
+});
+
 /** The network of models/sd at the schedule's T. */
 function sdContext(prompt: number[], negative: number[], w: number): number[] {
   const [c, u] = [prompt, negative].map((words) => fold(mean(clip(words, END), 4, 1), 4));

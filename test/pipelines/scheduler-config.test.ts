@@ -84,7 +84,13 @@ test('says which key is wrong', () => {
     [{ beta_end: 'high' }, /^Expected a positive number for beta_end in .* 'high'$/],
     [{ beta_end: 2 }, /^scheduler_config\.json: Expected .* end but received 2$/],
     [{ trained_betas: [0.1, 'x'] }, /^scheduler_config\.json: .*betas\[1\]/],
-    [{ num_train_timesteps: 0.5 }, /^scheduler_config\.json: /],
+    [
+      { num_train_timesteps: 0.5 },
+      /^Expected a whole number from 1 to 1000000 for num_train_timesteps in .* but found 0\.5$/,
+    ],
+    // It would take minutes and all memory.
+    [{ num_train_timesteps: 1e9 }, /for num_train_timesteps in scheduler_config\.json but found 1000000000$/],
+    [{ trained_betas: 'linear' }, /^Expected numbers for trained_betas in scheduler_config\.json but found 'linear'$/],
     [{ thresholding: true, sample_max_value: -1 }, /for sample_max_value in/],
   ];
   for (const [json, message] of cases) assertThrows(() => read(json), Error, message);
