@@ -39,7 +39,12 @@ export const serve = defineCommand({
     const port = wholeOf(args, 'port', 0) as number;
     if (port > 65535) throw new UsageError(`Expected a port of at most 65535 for --port but received '${args.port}'`);
     const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
-    const hosts = (args['allow-host'] ?? '').split(',').filter((name) => name !== '');
+    // Node takes the empty address for all that the machine has.
+    if (args.host.trim() === '') throw new UsageError('The flag --host needs a value');
+    const hosts = (args['allow-host'] ?? '')
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== '');
     const limits = { waiting: wholeOf(args, 'queue', 0), seconds: wholeOf(args, 'time-limit', 1) };
     // Imported here, so that the other commands start as fast as they did.
     const { startServer } = await import('../serve/server.js');

@@ -1,6 +1,7 @@
 // The command line, as a child process.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -293,6 +294,8 @@ test('compares solvers on one labelled sheet', async () => {
 const editing = () => drawing('edit', '--image', 'in.png', '--source', 'red', '--target', 'blue');
 const drawing = (command: string, ...args: string[]) => [command, ...args, ...sd, '-o', 'bad.png'];
 mistakes.push(
+  // As in --host "$HOST": Node would listen at every address of the machine.
+  ['an empty address', () => ['serve', '--port', '0', '--host', ''], 2, /^The flag --host needs a value$/],
   ['a prompt to serve', () => ['serve', 'red'], 2, /^Expected flags only but received 'red'$/],
   ['a port that there is not', () => ['serve', '--port', '65536'], 2, /^Expected a port of at most 65535 for --port/],
   [
@@ -418,13 +421,26 @@ test('shows where an error came from if asked', async () => {
 
 test('serves until it is told to end', async () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    const { child, ended } = start(['serve', '--model', constant, '--port', '0']);
+    const { child, ended } = start([
+      'serve',
+      '--model',
+      constant,
+      '--port',
+      '0',
+      '--allow-host',
+      ' One.example, two.example',
+    ]);
     const url = await new Promise<string>((resolve, reject) => {
       child.stdout!.once('data', (text) => resolve(String(text).split(' ')[0]));
       child.once('exit', (code) => reject(new Error(`it ended with ${code}`)));
     });
     const { ready } = (await (await fetch(`${url}api/status`)).json()) as { ready: boolean };
     assert.is(ready, true);
+    const codes = ['one.example', 'two.example:80', 'three.example'].map(
+      (host) =>
+        new Promise((resolve) => get(`${url}api/status`, { headers: { host } }, (r) => resolve(r.resume().statusCode))),
+    );
+    assert.equal(await Promise.all(codes), [200, 200, 403]);
     if (process.platform === 'win32') child.kill();
     else {
       child.kill(signal);
