@@ -145,7 +145,19 @@ built('has declarations that compile for its users', () => {
       ([name], i) => `import * as m${i} from '${name.replace('.', 'dpm-solver')}'; void m${i};`,
     );
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    writeFileSync(join(folder, 'user.mts'), imports.join('\n'));
+    // What comes back has the class of what came in, for the compiler too.
+    const typed = `
+      import { DPMSolver, NoiseSchedule, randn } from 'dpm-solver';
+      import { DDIMScheduler } from 'dpm-solver/schedulers';
+      class Own { constructor(readonly type: string, readonly data: Float32Array, readonly dims: readonly number[]) {} }
+      const solver = new DPMSolver((x) => x, NoiseSchedule.linear());
+      const own: Own = (await solver.sample(new Own('float32', new Float32Array(2), [1, 2]))).sample;
+      const first: number = (await solver.invert(randn([1, 2], { seed: 0 }))).sample.data[0];
+      const data: Float32Array = solver.start({ data: new Float32Array(2), dims: [1, 2] }).result.data;
+      let x = solver.addNoise(randn([1, 2], { seed: 0 }), 0.5);
+      x = new DDIMScheduler().step(x, 999, x);
+      void [own, first, data, x.data[0]];`;
+    writeFileSync(join(folder, 'user.mts'), [...imports, typed].join('\n'));
     const flags = [
       '--strict',
       '--noEmit',

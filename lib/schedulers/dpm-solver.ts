@@ -369,9 +369,9 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
   }
 
   /** x / sqrt(sigma^2 + sigma_data^2), as a new tensor. */
-  override scaleModelInput(x: Tensor, t: number | bigint): Tensor {
+  override scaleModelInput<T extends Tensor>(x: T, t: number | bigint): T {
     const { sigma } = this.inputNode(t);
-    return this.scaled(x, 1 / Math.sqrt(sigma * sigma + this.settings.sigma_data ** 2));
+    return this.scaled(x, 1 / Math.sqrt(sigma * sigma + this.settings.sigma_data ** 2)) as T;
   }
 
   protected override get gridRules(): GridRules {

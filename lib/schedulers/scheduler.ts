@@ -229,7 +229,7 @@ export abstract class Scheduler {
   }
 
   /** What the network is given for a sample: the sample itself, but for EDM. */
-  scaleModelInput(x: Tensor, _t?: number | bigint): Tensor {
+  scaleModelInput<T extends Tensor>(x: T, _t?: number | bigint): T {
     return x;
   }
 
@@ -245,7 +245,7 @@ export abstract class Scheduler {
    * @throws Error before setTimesteps and for an output that is not finite (the run stays where it was); RangeError for a
    *   timestep that is not the next one and after the last; TypeError, RangeError for tensors that do not fit
    */
-  step(modelOutput: Tensor, t: number | bigint, x: Tensor, options: StepOptions = {}): Tensor {
+  step<T extends Tensor>(modelOutput: Tensor, t: number | bigint, x: T, options: StepOptions = {}): T {
     const schedule = this.ready('step');
     knownOptions(options, STEP_OPTIONS, 'step');
     const time = timeOf(t);
@@ -303,7 +303,7 @@ export abstract class Scheduler {
     if (save) buffers.which = buffers.which === 0 ? 1 : 0;
     this.progress = after(progress, plan, slot, this.historyLength);
     this.nextIndex = index + 1;
-    return makeTensor(sample.source, sample.type, result, sample.dims);
+    return makeTensor(sample.source, sample.type, result, sample.dims) as T;
   }
 
   /**
@@ -312,7 +312,7 @@ export abstract class Scheduler {
    * @param t a timestep of the schedule, or one for each sample; a training label where the schedule has no such one
    * @throws TypeError, RangeError for tensors or timesteps that do not fit
    */
-  addNoise(x0: Tensor, noise: Tensor, t: number | bigint | ArrayLike<number>): Tensor {
+  addNoise<T extends Tensor>(x0: T, noise: Tensor, t: number | bigint | ArrayLike<number>): T {
     const clean = readTensor(x0, 'x0');
     const z = readTensor(noise, 'the noise');
     if (!sameDims(z.dims, clean.dims)) throw dimsError(clean.dims, 'the noise', z.dims);
@@ -325,7 +325,7 @@ export abstract class Scheduler {
       rows[b * ROW.length + ROW.first + SUM.a] = alpha;
       rows[b * ROW.length + ROW.first + SUM.n] = sigma;
     });
-    return combine(clean, z, rows);
+    return combine(clean, z, rows) as T;
   }
 
   /** What stands before setTimesteps: all of training. */

@@ -62,7 +62,7 @@ export class DPMSolver {
    * @returns rejects with what the model throws, with the signal's reason, with an Error for an output that is not
    *   finite, and with what {@link start} throws
    */
-  async sample(xT: Tensor, options?: SampleOptions): Promise<Sampling>;
+  async sample<T extends Tensor>(xT: T, options?: SampleOptions): Promise<Sampling<T>>;
   /** The same from noise on a card; the sample is there too. */
   async sample(xT: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
   async sample(xT: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
@@ -76,7 +76,7 @@ export class DPMSolver {
    * @param options tStart defaults to the schedule's epsilon, tEnd, which is above it, to T; no `denoiseToZero`, no SDE
    * @returns rejects as {@link sample} does
    */
-  async invert(x0: Tensor, options?: SampleOptions): Promise<Sampling>;
+  async invert<T extends Tensor>(x0: T, options?: SampleOptions): Promise<Sampling<T>>;
   /** The same from data on a card. */
   async invert(x0: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
   async invert(x0: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
@@ -91,7 +91,7 @@ export class DPMSolver {
    * @returns a run that stands before its first evaluation; signal is not looked at
    * @throws TypeError or RangeError for options that are unknown, out of range or do not go together
    */
-  start(xT: Tensor, options?: SampleOptions): Run;
+  start<T extends Tensor>(xT: T, options?: SampleOptions): Run<T, Tensor>;
   /** The same on a card. */
   start(xT: DeviceTensor, options?: SampleOptions): Run<DeviceTensor>;
   start(xT: Tensor | DeviceTensor, options: SampleOptions = {}): unknown {
@@ -128,7 +128,7 @@ export class DPMSolver {
    * @returns a tensor of x0's class, type and dims
    * @throws TypeError, RangeError for tensors that do not fit or a time outside of the schedule
    */
-  addNoise(x0: Tensor, t: number, noise?: Tensor): Tensor {
+  addNoise<T extends Tensor>(x0: T, t: number, noise?: Tensor): T {
     const x = readTensor(x0, 'x0');
     const { alpha, sigma } = this.#solver.schedule.node(t);
     const row = new Float64Array(ROW.length);
@@ -138,14 +138,14 @@ export class DPMSolver {
     if (noise === undefined) {
       const seed = Math.floor(Math.random() * 2 ** 32);
       const type = x.type === 'float64' ? 'float64' : 'float32';
-      return combine(x, randn([...x.dims], { seed, type }), row, threads);
+      return combine(x, randn([...x.dims], { seed, type }), row, threads) as T;
     }
     const view = readTensor(noise, 'noise');
     if (!sameDims(view.dims, x.dims)) {
       throw outOfRange(`dims [${x.dims.join(', ')}]`, 'noise', `[${view.dims.join(', ')}]`);
     }
     if (view.type !== x.type) throw wrongType(`type '${x.type}'`, 'noise', view.type);
-    return combine(x, view, row, threads);
+    return combine(x, view, row, threads) as T;
   }
 
   #onCards(): CardRuns {

@@ -5,13 +5,13 @@ import type { Sampler, Solver } from './options.js';
 import { type Evaluation, fixedPlan, type Plan } from './plan.js';
 
 /**
- * A sampling run for those who own their loop:
+ * A sampling run for those who own their loop, of tensors like xT (T) and with a network of tensors X:
  *
  *     const run = solver.start(xT, { steps: 20 });
  *     while (!run.done) run.advance(await unet(run.x, run.t));
  *     run.result;
  */
-export interface Run<T = Tensor> {
+export interface Run<T = Tensor, X = T> {
   /** Is there nothing left to evaluate? */
   readonly done: boolean;
   /**
@@ -19,7 +19,7 @@ export interface Run<T = Tensor> {
    * `advance` overwrites and reads the state from: it is not to be written to. When an output was not finite, still the
    * last good state.
    */
-  readonly x: T;
+  readonly x: X;
   /** What the network is told: the schedule's modelTime. */
   readonly t: number;
   /** The schedule's time of this evaluation. */
@@ -37,7 +37,7 @@ export interface Run<T = Tensor> {
    * @throws TypeError or RangeError for an output of another shape or type (the run is as it was), Error for one that
    *   is not finite, for a call from inside a callback of this run and for a call after the end
    */
-  advance(output: T, gradient?: T): void;
+  advance(output: X, gradient?: X): void;
   /** The sample, in xT's class and type, the caller's own; throws before the end. */
   readonly result: T;
 }
