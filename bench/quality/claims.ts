@@ -69,7 +69,7 @@ export class Cells {
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
-const points = ({ difference, error }: { difference: number; error: number }) =>
+export const points = ({ difference, error }: { difference: number; error: number }) =>
   `${difference >= 0 ? '+' : ''}${(100 * difference).toFixed(1)} ± ${(100 * error).toFixed(1)} points`;
 
 /** The test of every cell that there is; undefined where there is none of those that count. */
@@ -97,6 +97,12 @@ function fewSteps(cells: Cells): Verdict {
     parts.push(
       `guidance ${guidance}: 200 evaluations ${percent(reference.right / reference.pictures)}; 2M ${told(best[0])}; as published ${told(best[1])}`,
     );
+  }
+  // Told, not decided by: nobody draws pictures from prompts so.
+  const [unguided, ...counts] = [200, 20, 50].map((n) => cells.find(n === 200 ? 'reference' : '2m', 1, n));
+  if (unguided && !counts.includes(undefined)) {
+    const told = (counts as Cell[]).map((cell) => `${cell.steps}: ${points(cells.difference(cell, unguided))}`);
+    parts.push(`guidance 1: 200 evaluations ${percent(unguided.right / unguided.pictures)}; 2M ${told.join(', ')}`);
   }
   return {
     id: 'few-evaluations',
