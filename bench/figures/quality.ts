@@ -1,5 +1,14 @@
 // Pictures of the embedded network: bench/results/quality.json, panel.json and pipeline.json.
-import { Cells, type Cost, type Panel as PanelResults, points, slope, verdicts } from '../quality/claims.js';
+import {
+  Cells,
+  type Cost,
+  NUMBERS,
+  type Panel as PanelResults,
+  percent,
+  points,
+  slope,
+  verdicts,
+} from '../quality/claims.js';
 import type { Cell, Results } from '../quality/quality.js';
 import { optional, type Rendered, table } from './data.js';
 import { bars, type Color, type Panel, plot, type Point, type Series } from './plot.js';
@@ -156,7 +165,7 @@ export function render(): Rendered {
     });
   }
 
-  const thresholded = [10, 15, 20].filter((steps) => cells.find('2m-thresholding', 8, steps));
+  const thresholded = NUMBERS.filter((steps) => cells.find('2m-thresholding', 8, steps));
   if (thresholded.length > 0) {
     const values = (row: string) =>
       thresholded.map((steps) => {
@@ -181,12 +190,12 @@ export function render(): Rendered {
 
   // Of the pictures, one by one: how many more are right than on times even in t.
   const gained = compare.flatMap((guidance) =>
-    [10, 15, 20].map((steps) => {
+    NUMBERS.map((steps) => {
       const [even, ...others] = grids.map((row) => cells.find(row, guidance, steps));
       if (!even) return [guidance, steps];
       const rmse = [even, ...others].map((cell) => cell?.rmse.toFixed(3) ?? '');
       const more = others.map((cell) => (cell ? points(cells.difference(cell, even)) : ''));
-      return [guidance, steps, `${(100 * cells.right(even).y).toFixed(1)}%`, ...more, ...rmse];
+      return [guidance, steps, percent(even.right / even.pictures), ...more, ...rmse];
     }),
   );
   const answer = (holds: boolean | undefined) => (holds === undefined ? 'not measured yet' : holds ? 'yes' : 'no');

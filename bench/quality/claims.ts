@@ -25,7 +25,8 @@ export interface Cost {
   moreThanDdim: { median: number };
 }
 
-const NUMBERS = [10, 15, 20] as const;
+/** Of evaluations, that the claims are about. */
+export const NUMBERS = [10, 15, 20] as const;
 
 export class Cells {
   readonly #results: Results;
@@ -68,7 +69,7 @@ export class Cells {
   }
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+export const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
 export const points = ({ difference, error }: { difference: number; error: number }) =>
   `${difference >= 0 ? '+' : ''}${(100 * difference).toFixed(1)} ± ${(100 * error).toFixed(1)} points`;
 
@@ -99,9 +100,10 @@ function fewSteps(cells: Cells): Verdict {
     );
   }
   // Told, not decided by: nobody draws pictures from prompts so.
-  const [unguided, ...counts] = [200, 20, 50].map((n) => cells.find(n === 200 ? 'reference' : '2m', 1, n));
-  if (unguided && !counts.includes(undefined)) {
-    const told = (counts as Cell[]).map((cell) => `${cell.steps}: ${points(cells.difference(cell, unguided))}`);
+  const unguided = cells.find('reference', 1, 200);
+  const counts = cells.series('2m', 1).filter(({ steps }) => steps === 20 || steps === 50);
+  if (unguided && counts.length === 2) {
+    const told = counts.map((cell) => `${cell.steps}: ${points(cells.difference(cell, unguided))}`);
     parts.push(`guidance 1: 200 evaluations ${percent(unguided.right / unguided.pictures)}; 2M ${told.join(', ')}`);
   }
   return {

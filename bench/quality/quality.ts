@@ -239,9 +239,9 @@ async function measure(
 
 async function main() {
   const hash = hashModel(model);
-  const made = finished(hash);
-  const missing = plan().filter((one) => !made.some((cell) => same(cell, one)));
-  console.log(`model ${hash}: ${made.length} cells finished, ${missing.length} to do`);
+  const before = finished(hash);
+  const missing = plan().filter((one) => !before.some((cell) => same(cell, one)));
+  console.log(`model ${hash}: ${before.length} cells finished, ${missing.length} to do`);
   if (values.list) {
     for (const { row, guidance, steps } of missing) console.log(`guidance ${guidance}, ${steps}: ${row.name}`);
     return;

@@ -92,7 +92,10 @@ export interface GenerateOptions extends CommonOptions {
   prompt: string | readonly string[];
   /** What the guidance leads away from; one for all prompts, or one each. The empty prompt. */
   negativePrompt?: string | readonly string[];
-  /** Evaluations for a picture, up to a million; 20. From an image, `strength` of them are made. */
+  /**
+   * Evaluations for a picture, up to 100,000, or a million by a scheduler object of others; 20. From an image, `strength`
+   * of them are made.
+   */
   steps?: number;
   /**
    * Solver options, which count less than those given beside it, or a scheduler object (its own `step` is then called,
@@ -289,7 +292,10 @@ export interface Request {
   encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
 }
 
-/** More are a slip of the keyboard, which would end in hours of work or without memory. */
+/**
+ * More are a slip of the keyboard, which would end in hours of work or without memory. Of steps, the solver and our own
+ * schedulers take fewer still (`stepCount`).
+ */
 const MOST_STEPS = 1e6;
 const MOST_PIXELS = 2 ** 30;
 
