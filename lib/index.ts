@@ -1,5 +1,8 @@
-export { type Device, devices } from './devices.js';
-export { type Generator, generator, type NoiseTensor, type NoiseType, randn } from './noise.js';
+export { type Generator, generator, type NoiseTensor, type NoiseType, randn } from './addon/noise.js';
+export type { Tensor, TensorType } from './base/tensor.js';
+export { DPMSolver, type Sampling } from './dpm-solver.js';
+export type { Transfers } from './engines/cuda/engine.js';
+export { type Device, devices } from './engines/devices.js';
 export { type BetaSchedule, betas, betasForZeroTerminalSnr } from './schedule/betas.js';
 export type { SkipType } from './schedule/grid.js';
 export {
@@ -9,8 +12,6 @@ export {
   type ScheduleKind,
   type ScheduleNode,
 } from './schedule/noise-schedule.js';
-export type { Transfers } from './cuda/engine.js';
-export { DPMSolver, type Sampling } from './solver/dpm-solver.js';
 export type {
   AlgorithmType,
   DeviceContext,
@@ -25,4 +26,3 @@ export type {
   SolverOptions,
 } from './solver/options.js';
 export type { Run } from './solver/run.js';
-export type { Tensor, TensorType } from './tensor.js';

@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { PLATFORMS } from './platforms.mjs';
@@ -24,7 +25,7 @@ for (const { name, file } of PLATFORMS) {
   writeFileSync(`${dist}/platforms/${name}.cjs`, `module.exports = require('../../${file}');\n`);
   writeFileSync(
     `${dist}/platforms/${name}.js`,
-    `import addon from './${name}.cjs';\nimport { provide } from '../backend.js';\n\nprovide(addon);\nexport default addon;\n`,
+    `import addon from './${name}.cjs';\nimport { provide } from '../addon/backend.js';\n\nprovide(addon);\nexport default addon;\n`,
   );
   writeFileSync(
     `${dist}/platforms/${name}.d.ts`,
@@ -34,6 +35,8 @@ for (const { name, file } of PLATFORMS) {
 }
 
 const wasm = `${root}/prebuilds/wasm/dpm-solver.wasm`;
+// What looks for the native addon, whoever imports it.
+const native = resolve(dist, 'addon/backend.js');
 await build({
   entryPoints: [`${dist}/wasm.js`],
   outfile: `${dist}/wasm.js`,
@@ -51,7 +54,9 @@ await build({
     {
       name: 'backend',
       setup({ onResolve }) {
-        onResolve({ filter: /^\.\.?\/backend\.js$/ }, () => ({ path: `${dist}/wasm/backend.js` }));
+        onResolve({ filter: /\/backend\.js$/ }, ({ path, resolveDir }) =>
+          resolve(resolveDir, path) === native ? { path: `${dist}/addon/wasm/backend.js` } : undefined,
+        );
       },
     },
   ],

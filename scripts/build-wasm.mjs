@@ -89,7 +89,7 @@ await run([
   '--target=wasm32-wasi',
   '-mexec-model=reactor',
   ...objects,
-  // Functions are entered through the table, and Node-API comes from lib/wasm/napi.ts.
+  // Functions are entered through the table, and Node-API comes from lib/addon/wasm/napi.ts.
   '-Wl,--export-table,--export=napi_register_wasm_v1',
   '-Wl,--allow-undefined,--strip-all,--gc-sections,-O2,--compress-relocations',
   // The local buffers of a step in float64 take 56 KiB.
@@ -102,9 +102,9 @@ const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(o
 const foreign = imports.filter(({ module }) => module !== 'napi' && module !== 'dpm');
 const problems = foreign.map(({ module, name }) => `${module}.${name} is not defined`);
 // A module that asks for a function that is not there cannot be started at all.
-const shim = readFileSync(join(root, 'lib/wasm/napi.ts'), 'utf8');
+const shim = readFileSync(join(root, 'lib/addon/wasm/napi.ts'), 'utf8');
 for (const { module, name } of imports) {
-  if (module === 'napi' && !shim.includes(`  ${name}: `)) problems.push(`lib/wasm/napi.ts has no ${name}`);
+  if (module === 'napi' && !shim.includes(`  ${name}: `)) problems.push(`lib/addon/wasm/napi.ts has no ${name}`);
 }
 if (bytes > MOST_BYTES) problems.push(`${bytes} bytes, the limit is ${MOST_BYTES}`);
 for (const problem of problems) console.error(`build-wasm: ${problem}`);

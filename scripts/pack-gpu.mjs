@@ -22,7 +22,7 @@ rmSync(out, { recursive: true, force: true });
 mkdirSync(join(out, 'build/Release'), { recursive: true });
 
 // TypeScript file by file, so that everything lies beside everything else as it does here.
-const sources = ['lib', 'test/cuda', 'bench/gpu'].flatMap((folder) =>
+const sources = ['lib', 'test/cuda', 'test/engines/cuda', 'bench/gpu'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
     .map((file) => join(root, folder, file)),

@@ -22,7 +22,7 @@ const KINDS = ['address', 'thread', 'valgrind'];
  * The tests of the addon itself that take seconds; test/native/bits.test.ts aside, whose kernels the fuzz target calls as
  * well.
  */
-const QUICK = ['test/coefficients', 'test/noise'].concat(
+const QUICK = ['test/addon/coefficients', 'test/addon/noise'].concat(
   ['step', 'reductions', 'input', 'float16', 'process'].map((name) => `test/native/${name}`),
 );
 const words = process.argv.slice(2);
@@ -38,13 +38,14 @@ const IN_PROCESSES = ['native/process', 'cli/cli', 'serve/attack', 'serve/http']
 
 /** Tests that load it and still have no part in it, and why. */
 const LEFT_OUT = {
-  'test/loader.test.ts': "tests where the addon is looked for, with addons of its own making in a checkout's layout",
+  'test/addon/loader.test.ts':
+    "tests where the addon is looked for, with addons of its own making in a checkout's layout",
   'test/cuda/loader.test.ts': 'tests where the CUDA library is looked for, with libraries of its own making',
   'test/install.test.ts': 'packs and installs the package, whose addon is the release build',
   'test/cuda/emulation.test.ts': 'compiles the CUDA kernels for the processor with sanitizers of its own',
   'test/cuda/sanitized.test.ts': 'runs under sanitizers what is run here with the emulated card under them, too',
   'test/pipelines/diffusion-pipeline.test.ts': 'onnxruntime-node, not built with sanitizers, throws C++ exceptions',
-  'test/wasm/browser.test.ts': 'starts a browser, which does not bear the sanitizer in its processes',
+  'test/addon/wasm/browser.test.ts': 'starts a browser, which does not bear the sanitizer in its processes',
 };
 
 const library = (name) => spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
@@ -72,7 +73,7 @@ async function testsWithAddon() {
     ...{ platform: 'node', format: 'esm', packages: 'external', loader: { '.node': 'empty' }, logLevel: 'error' },
   });
   const loading = Object.values(metafile.outputs).flatMap(({ entryPoint, inputs }) =>
-    entryPoint && 'lib/loader.ts' in inputs ? [entryPoint] : [],
+    entryPoint && 'lib/addon/loader.ts' in inputs ? [entryPoint] : [],
   );
   const files = [...loading, ...IN_PROCESSES].filter(
     (file) => filters.length === 0 || filters.some((filter) => file.includes(filter)),

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const ON_A_CARD = ['cuda/device', 'engines/cuda/solver'];
 const run = (command, args, env = {}) => {
   const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
   if (status !== 0) process.exit(status ?? 1);
@@ -14,22 +15,22 @@ const run = (command, args, env = {}) => {
 // What scripts/pack-gpu.mjs has made is JavaScript already, and has no runner beside it.
 const packed = existsSync(`${root}/test/cuda/device.test.js`);
 const test = (names, env = {}) => {
-  if (packed) for (const name of names) run(process.execPath, [`test/cuda/${name}.test.js`], env);
-  else run('npx', ['tsx', 'test/run.ts', ...names.map((name) => `test/cuda/${name}.test.ts`)], env);
+  if (packed) for (const name of names) run(process.execPath, [`test/${name}.test.js`], env);
+  else run('npx', ['tsx', 'test/run.ts', ...names.map((name) => `test/${name}.test.ts`)], env);
 };
 
 const reason = prepare();
-test(['plan', 'loader']);
+test(['cuda/plan', 'cuda/loader']);
 if (reason) {
   console.error(`test:gpu needs a CUDA card, but ${reason}`);
   process.exit(1);
 }
 const env = { DPM_SOLVER_GPU: '1' };
-test(['device', 'solver'], env);
+test(ON_A_CARD, env);
 if (process.argv.includes('--sanitize')) {
   for (const tool of ['memcheck', 'racecheck', 'synccheck']) {
-    for (const name of ['device', 'solver']) {
-      const file = packed ? [`test/cuda/${name}.test.js`] : ['--import', 'tsx', `test/cuda/${name}.test.ts`];
+    for (const name of ON_A_CARD) {
+      const file = packed ? [`test/${name}.test.js`] : ['--import', 'tsx', `test/${name}.test.ts`];
       run('compute-sanitizer', ['--tool', tool, '--error-exitcode', '9', process.execPath, ...file], {
         ...env,
         DPM_SOLVER_SANITIZER: tool,

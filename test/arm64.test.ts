@@ -25,7 +25,7 @@ const file = (name: string) => join(root, 'build', `arm64-${process.pid}-${name.
 const SUITES = ['native/reductions'];
 const PROGRAMS: Record<string, string> = {
   bits: 'test/native/children/bits.ts',
-  scenario: 'test/wasm/children/scenario.ts',
+  scenario: 'test/addon/wasm/children/scenario.ts',
   ...Object.fromEntries(SUITES.map((name) => [name, `test/${name}.test.ts`])),
 };
 
@@ -58,7 +58,7 @@ function onArm64(name: string): string {
 }
 
 test('whole runs: solvers, schedulers and noise', async () => {
-  const { output, errors, code } = await inChild(new URL('./wasm/children/scenario.ts', import.meta.url));
+  const { output, errors, code } = await inChild(new URL('./addon/wasm/children/scenario.ts', import.meta.url));
   assert.is(code, 0, errors);
   const [here, there] = [output, onArm64('scenario')].map((text) => JSON.parse(text));
   assert.is(there.info.simd, 'neon');

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { wasmFile } from './addon/wasm/support.js';
 import { host, install, ok, pack, root, run } from './packed.js';
-import { wasmFile } from './wasm/support.js';
 
 const tests = suite('compiling the installed package');
 const missing = !existsSync(join(root, 'dist'))

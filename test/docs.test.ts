@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Code blocks that are checked but cannot be run here: `page#block`, and why. */
 const NOT_RUN: Record<string, string> = {
-  'docs/cuda.md#2': 'needs a card: test/cuda/solver.test.ts runs the same calls on an emulated one',
+  'docs/cuda.md#2': 'needs a card: test/engines/cuda/solver.test.ts runs the same calls on an emulated one',
   'docs/cuda.md#3': 'needs a card: test/cuda/device.test.ts runs the same calls on an emulated one',
 };
 

@@ -21,9 +21,9 @@ import { formatMessage } from 'publint/utils';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as dpm from '../lib/wasm.js';
+import { type Results, scenario } from './addon/wasm/scenario.js';
+import { assertSameElsewhere, wasmFile } from './addon/wasm/support.js';
 import { host, install, npm, ok, pack, run } from './packed.js';
-import { type Results, scenario } from './wasm/scenario.js';
-import { assertSameElsewhere, wasmFile } from './wasm/support.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tests = suite('install');
@@ -45,7 +45,7 @@ tests.before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'dpm-solver-install-'));
   ({ staged, tarball } = pack(folder, { file: host!.file, wasm: wasmFile }));
   project = install(folder, tarball);
-  const source = readFileSync(new URL('./wasm/scenario.ts', import.meta.url), 'utf8');
+  const source = readFileSync(new URL('./addon/wasm/scenario.ts', import.meta.url), 'utf8');
   writeFileSync(join(project, 'scenario.mjs'), transformSync(source, { loader: 'ts' }).code);
   writeFileSync(
     join(project, 'esm.mjs'),

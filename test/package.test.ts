@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PLATFORMS } from '../scripts/platforms.mjs';
@@ -108,6 +109,27 @@ built('has no top-level await in dist', () => {
     assert.not.match(source, /^(?:(?:export )?(?:const|let|var) [^=]+= )?await\b/m, file);
     assert.not.match(source, /^for await\b/m, file);
   }
+});
+
+built('has imports in dist that lead somewhere', async () => {
+  await build({
+    entryPoints: files('dist')
+      .filter((name) => name.endsWith('.js') && !name.includes('/serve/page/'))
+      .map((name) => join(root, name)),
+    ...{ bundle: true, write: false, outdir: 'out', platform: 'node', format: 'esm', logLevel: 'silent' },
+    ...{ packages: 'external', external: ['*.node'] },
+  });
+});
+
+built('has a file for browsers that imports nothing, not even from Node', async () => {
+  const { metafile } = await build({
+    entryPoints: [join(root, 'dist/wasm.js')],
+    ...{ bundle: true, write: false, metafile: true, format: 'esm', external: ['*'], logLevel: 'silent' },
+  });
+  assert.equal(
+    Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path)),
+    [],
+  );
 });
 
 built('carries all that it needs and nothing else', () => {

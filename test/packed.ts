@@ -4,7 +4,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync,
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { addonPath } from '../lib/loader.js';
+import { addonPath } from '../lib/addon/loader.js';
 import { PLATFORMS } from '../scripts/platforms.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));

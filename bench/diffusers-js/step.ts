@@ -8,7 +8,7 @@
  * the scheduler swapped; `accelerate`. Medians, rows interleaved in one process. Writes bench/results/diffusers-js.json.
  */
 import { writeFileSync } from 'node:fs';
-import { type AcceleratedPipeline, accelerate } from '../../lib/diffusers-js/index.js';
+import { type AcceleratedPipeline, accelerate } from '../../lib/diffusers-js/accelerate.js';
 import { DPMSolverMultistepScheduler } from '../../lib/schedulers/index.js';
 import { JsPipeline, type JsScheduler, JsTensor } from '../../test/diffusers-js/pipeline.js';
 import { noise } from '../../test/support.js';

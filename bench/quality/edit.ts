@@ -14,7 +14,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { sheet } from '../../lib/image/image.js';
+import { sheet } from '../../lib/image/sheet.js';
 import { DiffusionPipeline, type EditOptions, encodePng, type Image } from '../../lib/pipelines/index.js';
 import { machine } from '../machine.js';
 import { isRight, judge, nearestColor, type Verdict } from './judge.js';

@@ -10,7 +10,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { sheet, toImages } from '../../lib/image/image.js';
+import { toImages } from '../../lib/image/image.js';
+import { sheet } from '../../lib/image/sheet.js';
 import { encodePng, type Image } from '../../lib/pipelines/index.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { machine } from '../machine.js';

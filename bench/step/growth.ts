@@ -11,7 +11,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { addon, info, type StepBuffers, step } from '../../lib/native.js';
+import { addon, info, type StepBuffers, step } from '../../lib/addon/native.js';
 import { normal } from '../error/mixture.js';
 import { machine } from '../machine.js';
 

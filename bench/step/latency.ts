@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { Bench } from 'tinybench';
-import { addon, type StepBuffers, step } from '../../lib/native.js';
+import { addon, type StepBuffers, step } from '../../lib/addon/native.js';
 import { normal } from '../error/mixture.js';
 import { machine } from '../machine.js';
 import { plain, thresholded, Work } from './loops.js';

@@ -12,7 +12,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { addon, info, type StepBuffers, step } from '../../lib/native.js';
+import { addon, info, type StepBuffers, step } from '../../lib/addon/native.js';
 import { type Coefficients, guided, plain, thresholded, Work } from './loops.js';
 
 const { values: options } = parseArgs({

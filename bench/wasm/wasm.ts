@@ -8,9 +8,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { load } from '../../lib/loader.js';
-import { ARENA, type ArrayClass, type MakeArena } from '../../lib/wasm/arena.js';
-import { instantiate } from '../../lib/wasm/napi.js';
+import { load } from '../../lib/addon/loader.js';
+import { ARENA, type ArrayClass, type MakeArena } from '../../lib/addon/wasm/arena.js';
+import { instantiate } from '../../lib/addon/wasm/napi.js';
 import { machine } from '../machine.js';
 
 type Functions = Record<string, (...args: unknown[]) => unknown>;

@@ -1,11 +1,13 @@
 // `dpm-solver compare`: one prompt and one seed, solvers in rows and step counts in columns.
 import { fileURLToPath } from 'node:url';
 import { type ArgsDef, defineCommand } from 'citty';
-import { list } from '../check.js';
+import { list } from '../base/check.js';
+import { nearest } from '../base/text.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
-import { type Image, sheet, sheetSize } from '../image/image.js';
+import type { Image } from '../image/image.js';
+import { sheet, sheetSize } from '../image/sheet.js';
 import type { GenerateOptions } from '../pipelines/index.js';
-import { nearest } from '../text.js';
+import { fewSteps, namedScheduler, SOLVERS, type SolverName } from '../pipelines/solvers.js';
 import {
   machineArgs,
   modelArgs,
@@ -18,7 +20,6 @@ import {
   withPipeline,
   withProgress,
 } from './generate.js';
-import { fewSteps, namedScheduler, SOLVERS, type SolverName } from './solvers.js';
 import { UsageError, whole } from './usage.js';
 
 const args = {

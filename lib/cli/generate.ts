@@ -2,7 +2,8 @@
 import type { ArgsDef } from 'citty';
 import { Presets, SingleBar } from 'cli-progress';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
-import { type Image, sheet, sheetSize } from '../image/image.js';
+import type { Image } from '../image/image.js';
+import { sheet, sheetSize } from '../image/sheet.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import type { DiffusionPipeline, Generation, Progress, SolverChoices, Timings } from '../pipelines/index.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';

@@ -1,7 +1,7 @@
 // `dpm-solver info`: what a report of a problem should have in it.
 import { readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
-import type { Device } from '../devices.js';
+import type { Device } from '../engines/devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { UsageError } from './usage.js';
 
@@ -41,8 +41,8 @@ export const info = defineCommand({
 async function collect() {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   // Imported here, so that `--help` works where the addon is missing, and the loader's advice comes as a message.
-  const { open } = await import('../backend.js');
-  const native = await import('../native.js');
+  const { open } = await import('../addon/backend.js');
+  const native = await import('../addon/native.js');
   const { devices } = await import('../index.js');
   const { cudaInfo } = await import('../cuda/info.js');
   return {

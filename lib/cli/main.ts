@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
-import { nearest } from '../text.js';
+import { nearest } from '../base/text.js';
 import { compare } from './compare.js';
 import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';

@@ -1,7 +1,7 @@
 // Checks of the command line that citty leaves open: it ignores flags that it does not know.
 import type { ArgsDef } from 'citty';
-import { list } from '../check.js';
-import { nearest } from '../text.js';
+import { list } from '../base/check.js';
+import { nearest } from '../base/text.js';
 
 /** A mistake in the command line, told in one sentence; the exit code is 2. */
 export class UsageError extends Error {

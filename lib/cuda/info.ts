@@ -1,6 +1,6 @@
 // What the machine has in CUDA cards. Asking never throws and needs neither card nor driver nor the CUDA library.
-import { cudaAdvice } from '../backend.js';
-import { addon } from '../native.js';
+import { cudaAdvice } from '../addon/backend.js';
+import { addon } from '../addon/native.js';
 
 /** An NVIDIA card. */
 export interface CudaDevice {

@@ -1,5 +1,5 @@
 // What native/addon/cuda.cpp exports: handles and addresses are bigints.
-import { addon } from '../native.js';
+import { addon } from '../addon/native.js';
 
 type Pointer = bigint;
 

@@ -1,5 +1,5 @@
 // Streams, events and graphs of a card.
-import { wholeNumber, wrongType } from '../check.js';
+import { wholeNumber, wrongType } from '../base/check.js';
 import { requireCuda } from './info.js';
 import { native } from './native.js';
 

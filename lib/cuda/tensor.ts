@@ -1,5 +1,5 @@
 // Tensors in a card's memory.
-import { oneOf, wrongType } from '../check.js';
+import { oneOf, wrongType } from '../base/check.js';
 import { native } from './native.js';
 import { checkDevice, Disposer, type Stream } from './stream.js';
 

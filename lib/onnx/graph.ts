@@ -1,8 +1,9 @@
 // One ONNX graph: its session, what it declares, and runs that read and write the caller's own buffers.
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { list } from '../check.js';
-import { isLfsPointer } from './files.js';
-import { firstLine, loadRuntime, type Runtime } from './runtime.js';
+import { list } from '../base/check.js';
+import { firstLine } from '../base/text.js';
+import { isLfsPointer } from '../folder/files.js';
+import { loadRuntime, type Runtime } from './runtime.js';
 
 /** The element types that the networks of diffusion pipelines use. */
 export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64';

@@ -1,5 +1,6 @@
 // onnxruntime-node is an optional peer: it is loaded on first use, and its absence is one clear sentence.
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { firstLine } from '../base/text.js';
 
 /** What this package uses of onnxruntime-node. */
 export interface Runtime {
@@ -48,9 +49,4 @@ export async function importRuntime(load: () => Promise<unknown>): Promise<Runti
   }
   // A CommonJS package: its names are seen by static analysis, and are in any case on the default export.
   return loaded.InferenceSession ? loaded : (loaded.default as Runtime);
-}
-
-/** @internal */
-export function firstLine(message: unknown): string {
-  return String(message).trim().split('\n', 1)[0].replace(/\.$/, '');
 }

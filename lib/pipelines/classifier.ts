@@ -1,9 +1,10 @@
 // The noise-aware classifier that steers an unconditional network: the gradient of log p(labels | x_t) in x_t.
-import { list } from '../check.js';
-import { convert } from '../native.js';
-import { findFile, readJson } from '../onnx/files.js';
+
+import { convert } from '../addon/native.js';
+import { list } from '../base/check.js';
+import type { Tensor } from '../base/tensor.js';
+import { findFile, readJson } from '../folder/files.js';
 import { type ElementType, Graph, type SessionOptions, slot } from '../onnx/graph.js';
-import type { Tensor } from '../tensor.js';
 import { type Evaluate, runAt, timeSlot } from './denoiser.js';
 
 export class Classifier {

@@ -2,8 +2,8 @@
 // network's kind wants them.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { convert } from '../native.js';
-import { findFile } from '../onnx/files.js';
+import { convert } from '../addon/native.js';
+import { findFile } from '../folder/files.js';
 import { type SessionOptions, type Slot, slot } from '../onnx/graph.js';
 import type { Conditioning, Denoiser } from './denoiser.js';
 import { type Encoding, TextEncoder, type Wanted } from './text-encoder.js';

@@ -1,8 +1,8 @@
 // The network that is called at every evaluation: a U-Net or a transformer with text conditioning.
-import { list, show } from '../check.js';
-import { findFile, readJson } from '../onnx/files.js';
+import { list, show } from '../base/check.js';
+import type { Tensor } from '../base/tensor.js';
+import { findFile, readJson } from '../folder/files.js';
 import { type Binding, type ElementType, fill, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
-import type { Tensor } from '../tensor.js';
 
 /** What one sample is conditioned on: buffers by the graph's input names, without the batch dimension. */
 export type Conditioning = ReadonlyMap<string, Slot>;

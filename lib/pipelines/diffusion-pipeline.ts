@@ -1,18 +1,18 @@
 // From prompts to pictures: one class for the directories that exported diffusion pipelines come in.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { knownOptions, oneOf, wholeNumber, wrongType } from '../check.js';
+import { convert, type NetworkArray } from '../addon/native.js';
+import { type Generator, generator } from '../addon/noise.js';
+import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
+import { allocate, type Tensor } from '../base/tensor.js';
+import { DPMSolver } from '../dpm-solver.js';
+import { readJson } from '../folder/files.js';
 import { type Image, toImages, toPixels } from '../image/image.js';
-import { convert, type NetworkArray } from '../native.js';
-import { type Generator, generator } from '../noise.js';
-import { readJson } from '../onnx/files.js';
 import type { SessionOptions } from '../onnx/graph.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { Scheduler } from '../schedulers/scheduler.js';
-import { DPMSolver } from '../solver/dpm-solver.js';
 import type { SampleOptions, SolverOptions } from '../solver/options.js';
 import type { Run } from '../solver/run.js';
-import { allocate, type Tensor } from '../tensor.js';
 import { Classifier } from './classifier.js';
 import { Conditioner, type Size } from './conditioner.js';
 import { type Conditioning, Denoiser, type Evaluate, type Shape } from './denoiser.js';

@@ -1,9 +1,9 @@
 // Classifier-free guidance outside of the solver's step, and the picture that the network has in mind.
-import { predictionRow, ROW, STATUS } from '../coefficients.js';
-import { addon, convert, type NetworkArray, step } from '../native.js';
+import { predictionRow, ROW, STATUS } from '../addon/coefficients.js';
+import { addon, convert, type NetworkArray, step } from '../addon/native.js';
+import type { Tensor } from '../base/tensor.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import type { NetworkType } from '../solver/options.js';
-import type { Tensor } from '../tensor.js';
 import type { Evaluate } from './denoiser.js';
 
 /**

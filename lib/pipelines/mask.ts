@@ -1,6 +1,7 @@
 // Which part of a picture is made anew, in pixels and in latents.
+
+import type { Tensor } from '../base/tensor.js';
 import type { Image } from '../image/image.js';
-import type { Tensor } from '../tensor.js';
 
 /** One number a place, row by row: 1 is made anew, 0 is kept. */
 export interface Mask {

@@ -1,7 +1,8 @@
 // One text encoder with its tokenizer: a prompt to hidden states and a pooled vector.
-import { list } from '../check.js';
-import { convert } from '../native.js';
-import { findFile } from '../onnx/files.js';
+
+import { convert } from '../addon/native.js';
+import { list } from '../base/check.js';
+import { findFile } from '../folder/files.js';
 import { type ElementType, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
 import { type EncodeOptions, PromptTokenizer } from './tokenizer.js';
 

@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
-import { list } from '../check.js';
-import { findFile, readJson } from '../onnx/files.js';
-import { firstLine } from '../onnx/runtime.js';
+import { list } from '../base/check.js';
+import { firstLine } from '../base/text.js';
+import { findFile, readJson } from '../folder/files.js';
 
 /** CLIP's special tokens, where the configuration names no others. */
 const START = '<|startoftext|>';

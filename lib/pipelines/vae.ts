@@ -1,8 +1,8 @@
 // Between pixels and latents.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { convert } from '../native.js';
-import { findFile, readJson } from '../onnx/files.js';
+import { convert } from '../addon/native.js';
+import { findFile, readJson } from '../folder/files.js';
 import { type ElementType, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
 
 /** Of Stable Diffusion 1 and 2, which autoencoders without a configuration are. */

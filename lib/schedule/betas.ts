@@ -1,5 +1,5 @@
 // Sequences of training variances beta_n, as diffusion networks were trained with.
-import { finiteNumber, knownOptions, numbers, oneOf, outOfRange, wholeNumber } from '../check.js';
+import { finiteNumber, knownOptions, numbers, oneOf, outOfRange, wholeNumber } from '../base/check.js';
 
 /** The names that {@link betas} knows, those of diffusers. */
 export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';

@@ -1,6 +1,6 @@
 // The times of a run: where its steps begin and end, and where the stages in between are evaluated.
 
-import { numbers, oneOf, outOfRange, wholeNumber } from '../check.js';
+import { numbers, oneOf, outOfRange, wholeNumber } from '../base/check.js';
 import { betaQuantile } from './beta-distribution.js';
 import type { NoiseSchedule } from './noise-schedule.js';
 import { fixedOrders, singlestepOrders } from './orders.js';

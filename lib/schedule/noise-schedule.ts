@@ -1,4 +1,4 @@
-import { knownOptions, numbers, oneOf, outOfRange, positiveNumber, wrongType } from '../check.js';
+import { knownOptions, numbers, oneOf, outOfRange, positiveNumber, wrongType } from '../base/check.js';
 import { type Curve, cosineCurve, discreteCurve, edmCurve, flowCurve, linearCurve } from './curves.js';
 
 /** Which of the five constructors made a schedule. */

@@ -1,5 +1,5 @@
 // Which order each step of a run has.
-import { outOfRange, wholeNumber, wrongType } from '../check.js';
+import { outOfRange, wholeNumber, wrongType } from '../base/check.js';
 
 export type Order = 1 | 2 | 3;
 

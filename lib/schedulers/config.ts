@@ -1,5 +1,5 @@
 // scheduler_config.json: which keys there are, what may stand in them, and what becomes of another scheduler's.
-import { finiteNumber, numbers, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../check.js';
+import { finiteNumber, numbers, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../base/check.js';
 
 /** The keys that the schedulers here read, as diffusers writes them. */
 export interface Settings {

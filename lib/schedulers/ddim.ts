@@ -1,7 +1,8 @@
 // DDIM (Song et al. 2021, arXiv 2010.02502) and PNDM (Liu et al. 2022, arXiv 2202.09778) as diffusers' classes: from one
 // training step to another.
-import { finiteNumber, outOfRange } from '../check.js';
-import { ddimRow, END, type Node, pndmRow, ROW, STATUS, type Status, SUM, TRANSFORM } from '../coefficients.js';
+
+import { ddimRow, END, type Node, pndmRow, ROW, STATUS, type Status, SUM, TRANSFORM } from '../addon/coefficients.js';
+import { finiteNumber, outOfRange } from '../base/check.js';
 import { type ClassRules, clash } from './config.js';
 import { CLIPPING, TRAINING } from './defaults.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';

@@ -10,8 +10,8 @@ import {
   type Status,
   SUM,
   updateRow,
-} from '../coefficients.js';
-import type { Tensor } from '../tensor.js';
+} from '../addon/coefficients.js';
+import type { Tensor } from '../base/tensor.js';
 import { type ClassRules, clash, type Settings } from './config.js';
 import { CLIPPING, GRIDS, SHIFTING, SOLVER, SPACING, TRAINING } from './defaults.js';
 import {

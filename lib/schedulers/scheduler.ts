@@ -1,12 +1,20 @@
 // What the schedulers share: the loop that a pipeline drives with setTimesteps and step, its place in the schedule, its
 // history, and the native step over them. A scheduler says what its rows are.
-import { Arena, BYTES } from '../arena.js';
-import { finiteNumber, knownOptions, numbers, outOfRange, positiveNumber, stepCount, wholeNumber } from '../check.js';
-import { type Node, ROW, SUM, TRANSFORM } from '../coefficients.js';
-import { combine } from '../combine.js';
-import { addon, CHECK_FINITE, DOUBLED, type StateArray } from '../native.js';
-import { TorchNoise } from '../noise.js';
-import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../tensor.js';
+import { Arena, BYTES } from '../addon/arena.js';
+import { type Node, ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
+import { combine } from '../addon/combine.js';
+import { addon, CHECK_FINITE, DOUBLED, type StateArray } from '../addon/native.js';
+import { TorchNoise } from '../addon/noise.js';
+import {
+  finiteNumber,
+  knownOptions,
+  numbers,
+  outOfRange,
+  positiveNumber,
+  stepCount,
+  wholeNumber,
+} from '../base/check.js';
+import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../base/tensor.js';
 import { type ClassRules, resolveConfig, type SchedulerConfig, type Settings } from './config.js';
 
 /** Numbers that are iterable as they are and have the `data` that diffusers.js reads: one and the same array. */

@@ -1,6 +1,6 @@
 // What the schedulers that go from sigma to sigma share: training tables, grids, nodes, and the network's output as x0
 // or noise.
-import { outOfRange } from '../check.js';
+
 import {
   END,
   type Form,
@@ -12,7 +12,8 @@ import {
   STATUS,
   type Status,
   TRANSFORM,
-} from '../coefficients.js';
+} from '../addon/coefficients.js';
+import { outOfRange } from '../base/check.js';
 import { clash, type Settings } from './config.js';
 import {
   convertedGrid,

@@ -1,12 +1,12 @@
 // The process that draws. A network call blocks its event loop, so it is not the server's; and being a process it can be
 // ended in the middle of one, and takes nobody along when it ends by itself.
 import { basename, resolve } from 'node:path';
-import { fewSteps, namedScheduler } from '../cli/solvers.js';
+import { readJson } from '../folder/files.js';
 import { encodePng } from '../image/file.js';
 import type { Image } from '../image/image.js';
-import { readJson } from '../onnx/files.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { DiffusionPipeline, type GenerateOptions, type Progress } from '../pipelines/index.js';
+import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
 import type { Model, Order, Place, Report } from './messages.js';
 import { FIXED_SOLVERS, type Settings } from './settings.js';
 

@@ -1,10 +1,10 @@
 // What a run is asked for with: one schema that checks, says what is wrong in a sentence, and documents itself.
 import * as v from 'valibot';
-import { list } from '../check.js';
-import { SOLVERS } from '../cli/solvers.js';
+import { list } from '../base/check.js';
+import { nearest } from '../base/text.js';
+import { SOLVERS } from '../pipelines/solvers.js';
 import { SKIP_TYPES } from '../schedule/grid.js';
 import { METHODS } from '../solver/options.js';
-import { nearest } from '../text.js';
 import type { Limits } from './limits.js';
 
 /** Solvers with an order and a grid of their own: classes of dpm-solver/schedulers, and DDIM, which is order 1. */

@@ -1,9 +1,9 @@
 // Step-size control by a pair of orders (Lu et al. 2022, "DPM-Solver": DPM-Solver-12 and -23): 1 and 2, or 2 and 3, that share
 // their network evaluations.
-import { ROW, SUM, type Update } from '../coefficients.js';
+import { ROW, SUM, type Update } from '../addon/coefficients.js';
+import type { Tensor } from '../base/tensor.js';
 import { requireFiniteLambda } from '../schedule/grid.js';
 import type { ScheduleNode } from '../schedule/noise-schedule.js';
-import type { Tensor } from '../tensor.js';
 import type { Application, EngineMaker } from './engine.js';
 import type { Sampler, Solver } from './options.js';
 import { fillRow, fillSecond } from './plan.js';

@@ -1,6 +1,7 @@
 // From a run to its sample, with the network's calls between.
-import type { Transfers } from '../cuda/engine.js';
-import type { Tensor } from '../tensor.js';
+
+import type { Tensor } from '../base/tensor.js';
+import type { Transfers } from '../engines/cuda/engine.js';
 import type { InternalRun } from './run.js';
 
 /** What `DPMSolver.sample` and `DPMSolver.invert` resolve to. */

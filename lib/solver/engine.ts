@@ -1,9 +1,9 @@
 // The tensors of a run: states, history and noise, made once, and the native step over them.
-import { Arena, BYTES } from '../arena.js';
-import { outOfRange } from '../check.js';
-import { ROW, TRANSFORM } from '../coefficients.js';
-import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../native.js';
-import { type NoiseSource, PhiloxNoise, TorchNoise } from '../noise.js';
+import { Arena, BYTES } from '../addon/arena.js';
+import { ROW, TRANSFORM } from '../addon/coefficients.js';
+import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../addon/native.js';
+import { type NoiseSource, PhiloxNoise, TorchNoise } from '../addon/noise.js';
+import { outOfRange } from '../base/check.js';
 import {
   allocate,
   makeTensor,
@@ -12,7 +12,7 @@ import {
   type Tensor,
   type TensorType,
   type TensorView,
-} from '../tensor.js';
+} from '../base/tensor.js';
 import type { Sampler, Solver } from './options.js';
 import type { Plan } from './plan.js';
 

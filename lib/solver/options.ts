@@ -10,13 +10,13 @@ import {
   stepCount,
   wholeNumber,
   wrongType,
-} from '../check.js';
+} from '../base/check.js';
+import type { Tensor, TensorType } from '../base/tensor.js';
 import { cudaInfo } from '../cuda/info.js';
 import { Stream } from '../cuda/stream.js';
 import type { DeviceTensor, DeviceType } from '../cuda/tensor.js';
 import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
-import type { Tensor, TensorType } from '../tensor.js';
 
 /**
  * A network: called with the state ([B, ...], or [2B, ...] under classifier-free guidance) and modelTime, gives its

@@ -1,7 +1,6 @@
 // What a run with given times will do: for every network evaluation one coefficient row, and which buffers it reads and
 // writes. Everything here is scalars; the tensors come in run.ts.
 
-import { list } from '../check.js';
 import {
   type Form,
   type Node,
@@ -13,7 +12,8 @@ import {
   TRANSFORM,
   type Update,
   updateRow,
-} from '../coefficients.js';
+} from '../addon/coefficients.js';
+import { list } from '../base/check.js';
 import { multistepOrders, singlestepPlan, timeGrid } from '../schedule/grid.js';
 import type { NoiseSchedule, ScheduleNode } from '../schedule/noise-schedule.js';
 import type { Sampler, Solver } from './options.js';

@@ -1,5 +1,5 @@
 // The loop turned inside out: a run asks for one network evaluation at a time.
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../base/tensor.js';
 import { Engine, type EngineMaker, type Found, type LateFound, type RunEngine, type Sizes } from './engine.js';
 import type { Sampler, Solver } from './options.js';
 import { type Evaluation, fixedPlan, type Plan } from './plan.js';

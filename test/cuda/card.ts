@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addonPath } from '../../lib/loader.js';
+import { addonPath } from '../../lib/addon/loader.js';
 import { buildFakeLibrary, compiler } from './emulation/build.js';
 
 export interface TestCard {

@@ -24,11 +24,11 @@ const {
   StreamEvent,
   cudaInfo,
 } = await import('../../lib/cuda/index.js');
-const { devices } = await import('../../lib/devices.js');
+const { devices } = await import('../../lib/engines/devices.js');
 const { DPMSolver, NoiseSchedule } = await import('../../lib/index.js');
-const { PhiloxNoise } = await import('../../lib/noise.js');
-const { addon, convert, step } = await import('../../lib/native.js');
-const { addonPath } = await import('../../lib/loader.js');
+const { PhiloxNoise } = await import('../../lib/addon/noise.js');
+const { addon, convert, step } = await import('../../lib/addon/native.js');
+const { addonPath } = await import('../../lib/addon/loader.js');
 
 const ROW = 32;
 const device = suite(real ? 'the CUDA card' : 'an emulated CUDA card');

@@ -5,10 +5,10 @@ import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { cudaAdvice } from '../../lib/backend.js';
+import { cudaAdvice } from '../../lib/addon/backend.js';
+import { addonPath } from '../../lib/addon/loader.js';
 import { type CudaInfo, cudaInfo } from '../../lib/cuda/info.js';
 import { DPMSolver, devices, NoiseSchedule } from '../../lib/index.js';
-import { addonPath } from '../../lib/loader.js';
 import { assertThrows } from '../support.js';
 import { compiler } from './emulation/build.js';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addon } from '../../lib/native.js';
+import { addon } from '../../lib/addon/native.js';
 
 // The launch planner: what it promises for every shape and card, and what it answers for those that matter.
 interface Plan {

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type AcceleratedPipeline, accelerate } from '../../lib/diffusers-js/index.js';
+import { type AcceleratedPipeline, accelerate } from '../../lib/diffusers-js/accelerate.js';
 import { DPMSolverMultistepScheduler, UniPCMultistepScheduler } from '../../lib/schedulers/index.js';
 import { assertBitsEqual, assertClose, assertThrows, noise } from '../support.js';
 import { counts, JsPipeline, type JsScheduler, JsTensor } from './pipeline.js';

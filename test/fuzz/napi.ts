@@ -9,7 +9,7 @@
 import { types } from 'node:util';
 import { createContext, runInContext } from 'node:vm';
 import fc from 'fast-check';
-import { addon } from '../../lib/native.js';
+import { addon } from '../../lib/addon/native.js';
 
 // ---- values, as descriptions ----------------------------------------------------------------------------------------
 

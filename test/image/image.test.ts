@@ -1,7 +1,8 @@
 // Samples to pictures, pictures to sheets.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { enlarge, type Image, sheet, sheetSize, toImages, toPixels } from '../../lib/image/image.js';
+import { enlarge, type Image, toImages, toPixels } from '../../lib/image/image.js';
+import { sheet, sheetSize } from '../../lib/image/sheet.js';
 import { drawText, textWidth } from '../../lib/image/text.js';
 import { assertThrows } from '../support.js';
 

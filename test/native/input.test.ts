@@ -2,7 +2,7 @@
 import { types } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addon, convert, scratchBytes, step } from '../../lib/native.js';
+import { addon, convert, scratchBytes, step } from '../../lib/addon/native.js';
 import {
   assertSame,
   type Call,

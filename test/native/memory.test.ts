@@ -1,7 +1,7 @@
 // Outputs that are inputs, and buffers that overlap.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addon, type NetworkArray, type StateArray } from '../../lib/native.js';
+import { addon, type NetworkArray, type StateArray } from '../../lib/addon/native.js';
 import { assertSame, type Call, GIVEN, INPUTS, OUTPUTS, Random, randomRows, reference, run, zeros } from './support.js';
 
 type Buffers = Record<string, NetworkArray | null | undefined>;

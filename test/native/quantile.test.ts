@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addon } from '../../lib/native.js';
+import { addon } from '../../lib/addon/native.js';
 import { assertSame, type Call, check, multistepRow, quantile, R, Random, reference, run, zeros } from './support.js';
 
 const PATTERNS = {

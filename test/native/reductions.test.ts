@@ -1,7 +1,7 @@
 // The adaptive solver's error and the standard deviation against their formulas.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addon } from '../../lib/native.js';
+import { addon } from '../../lib/addon/native.js';
 import { Random } from './support.js';
 
 /** A sum whose error is that of its last digit (Neumaier). */

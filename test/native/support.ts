@@ -1,7 +1,7 @@
 // A plain TypeScript model of the native step, written from its documentation, and what its tests share.
 import { Buffer } from 'node:buffer';
 import * as assert from 'uvu/assert';
-import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../../lib/native.js';
+import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../../lib/addon/native.js';
 
 /** Offsets of a coefficient row. */
 export const R = { cx: 0, cm: 1, cu: 2, cg: 3, transform: 4, ratio: 5, floor: 6, cap: 7, ep: 8, ex: 9, em: 10, eu: 11 };

@@ -15,7 +15,7 @@ import {
   SUM,
   uniPCRow,
   updateRow,
-} from '../../lib/coefficients.js';
+} from '../../lib/addon/coefficients.js';
 import { assertClose, check } from '../support.js';
 
 const node = (lambda: number): Node => {

@@ -1,7 +1,7 @@
 // Measured order of convergence on a mixture whose score is exact, against an integrator of its own.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Form, ROW, updateRow } from '../../lib/coefficients.js';
+import { type Form, ROW, updateRow } from '../../lib/addon/coefficients.js';
 import { DPMSolver, NoiseSchedule, type SampleOptions, type SolverOptions, type Tensor } from '../../lib/index.js';
 import { step } from '../../lib/native.js';
 import { assertClose, noise } from '../support.js';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import ort from 'onnxruntime-node';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Node, predictionRow, ROW, SUM, updateRow } from '../../lib/coefficients.js';
+import { type Node, predictionRow, ROW, SUM, updateRow } from '../../lib/addon/coefficients.js';
 import {
   type AlgorithmType,
   betas,

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { addonPath } from '../../../lib/loader.js';
+import { addonPath } from '../../../lib/addon/loader.js';
 
 const source = `
   const { parentPort, workerData } = require('node:worker_threads');

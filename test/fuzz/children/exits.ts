@@ -1,7 +1,7 @@
 // Processes that end while the main thread, two workers and the pool are in the middle of steps: by themselves, or by a
 // signal. Each has to end as it was told. Prints `done`.
 import { spawn } from 'node:child_process';
-import { addonPath } from '../../../lib/loader.js';
+import { addonPath } from '../../../lib/addon/loader.js';
 
 const source = `
   const { isMainThread, Worker, workerData } = require('node:worker_threads');

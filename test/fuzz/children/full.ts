@@ -3,7 +3,7 @@
 // before. Prints `done`.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { addon, step } from '../../../lib/native.js';
+import { addon, step } from '../../../lib/addon/native.js';
 
 const N = 1 << 22;
 const x = new Float32Array(N).fill(2);

@@ -1,6 +1,6 @@
 // Prints a hash of everything that the native step computes, for the instruction set that DPM_SOLVER_SIMD names.
 import { createHash } from 'node:crypto';
-import { addon, info } from '../../../lib/native.js';
+import { addon, info } from '../../../lib/addon/native.js';
 import { assertSame, bytes, type Call, Random, randomRows, run, zeros } from '../support.js';
 
 const hash = createHash('sha256');

@@ -1,0 +1,41 @@
+// Solvers by the names that people compare them under.
+import type { DiffusionPipeline } from './diffusion-pipeline.js';
+import type { GenerateOptions } from './options.js';
+
+/** What a solver's name stands for: options of the solver library, or a class of dpm-solver/schedulers. */
+type Entry =
+  | { choices: GenerateOptions['scheduler'] }
+  | { scheduler: 'PNDMScheduler' | 'DEISMultistepScheduler' | 'UniPCMultistepScheduler' };
+
+const solvers = {
+  // DPM-Solver of the first order is DDIM.
+  ddim: { choices: { algorithmType: 'dpmsolver', order: 1 } },
+  pndm: { scheduler: 'PNDMScheduler' },
+  deis: { scheduler: 'DEISMultistepScheduler' },
+  unipc: { scheduler: 'UniPCMultistepScheduler' },
+  dpmsolver: { choices: { algorithmType: 'dpmsolver', order: 2 } },
+  'dpmsolver++': { choices: { algorithmType: 'dpmsolver++', order: 2 } },
+  'sde-dpmsolver': { choices: { algorithmType: 'sde-dpmsolver', order: 2 } },
+  'sde-dpmsolver++': { choices: { algorithmType: 'sde-dpmsolver++', order: 2 } },
+} as const satisfies Record<string, Entry>;
+
+export type SolverName = keyof typeof solvers;
+export const SOLVERS = Object.keys(solvers) as SolverName[];
+
+type Choice = Pick<GenerateOptions, 'scheduler'>;
+
+/** What the pipeline takes for a name. Schedulers have state: one for each run. */
+export async function namedScheduler(name: SolverName, pipe: DiffusionPipeline): Promise<Choice> {
+  const entry: Entry = solvers[name];
+  if ('choices' in entry) return { scheduler: entry.choices };
+  const classes = await import('../schedulers/index.js');
+  // PNDM's Runge-Kutta steps would take nine evaluations more than were asked for, and four steps at least.
+  const overrides = entry.scheduler === 'PNDMScheduler' ? { skip_prk_steps: true } : {};
+  return { scheduler: classes[entry.scheduler].fromConfig(pipe.schedulerConfig, overrides) };
+}
+
+/** A solver of the second order cannot make one step. */
+export function fewSteps({ scheduler }: Choice, steps: number): Choice {
+  if (scheduler === undefined || 'step' in scheduler) return { scheduler };
+  return { scheduler: { ...scheduler, order: Math.min(scheduler.order ?? 2, steps) as 1 | 2 | 3 } };
+}
