@@ -1,27 +1,79 @@
+// The face of the solver: options in, an engine chosen, a run out.
 import { ROW, SUM } from './addon/coefficients.js';
 import { combine } from './addon/combine.js';
 import { randn } from './addon/noise.js';
-import { outOfRange, wrongType } from './base/check.js';
+import { knownOptions, oneOf, outOfRange, wrongType } from './base/check.js';
 import { readTensor, sameDims, type Tensor } from './base/tensor.js';
-import { DeviceTensor } from './cuda/tensor.js';
+import { cudaInfo } from './cuda/info.js';
+import { Stream } from './cuda/stream.js';
+import { DeviceTensor, type DeviceType } from './cuda/tensor.js';
+import { type CardSolver, checkGraph, type DeviceModel } from './engines/cuda/options.js';
 import { CardRuns } from './engines/cuda/sample.js';
+import { hostEngine } from './engines/host/engine.js';
 import { NoiseSchedule } from './schedule/noise-schedule.js';
 import { AdaptiveRun } from './solver/adaptive.js';
 import { drive, type Sampling } from './solver/drive.js';
 import {
-  type DeviceModel,
-  type DeviceSolverOptions,
+  type CommonSampleOptions,
+  type CommonSolverOptions,
+  type GuidanceOption,
   type Model,
   readSampleOptions,
   readSolverOptions,
-  type SampleOptions,
+  SAMPLE_KEYS,
   type Sampler,
-  type Solver,
-  type SolverOptions,
+  SOLVER_KEYS,
 } from './solver/options.js';
 import { FixedRun, type InternalRun, type Run } from './solver/run.js';
 
-export type { Sampling } from './solver/drive.js';
+/** What belongs to a network and its solver; what is unknown or out of range is a TypeError or a RangeError. */
+export interface SolverOptions extends CommonSolverOptions {
+  /**
+   * Where state and history live and the step runs. `'auto'` (default): on the CPU, unless xT or the network is on a
+   * card.
+   */
+  device?: 'auto' | 'cpu' | 'cuda';
+  /** Where the network is. `'cpu'` (default): with a run on a card every evaluation copies to the host and back. */
+  modelDevice?: 'cpu';
+  /** What is queued on, where the run is on a card; one is made where absent. */
+  stream?: Stream;
+}
+
+/** With a network on a card. */
+export interface DeviceSolverOptions
+  extends Omit<SolverOptions, 'device' | 'modelDevice' | 'modelDtype' | 'guidance' | 'correctX0' | 'correctXt'> {
+  /** Both are the card. */
+  device?: 'auto' | 'cuda';
+  /** The model is a {@link DeviceModel}. */
+  modelDevice: 'cuda';
+  /** As {@link SolverOptions.modelDtype}. */
+  modelDtype?: Exclude<DeviceType, 'uint32'>;
+  /** As {@link SolverOptions.guidance}; a gradient is queued as the network is. */
+  guidance?:
+    | GuidanceOption
+    | {
+        /** With a gradient that is on the card. */
+        type: 'classifier';
+        /** s; finite. */
+        scale: number;
+        /** Of log p(condition | x) in x. */
+        gradient?: DeviceModel;
+      };
+  /** As {@link SolverOptions.correctX0}: x0 is on the card, and what changes it is queued on `stream`. */
+  correctX0?: (x0: DeviceTensor, t: number) => DeviceTensor;
+  /** As {@link SolverOptions.correctXt}: x is on the card, and what changes it is queued on `stream`. */
+  correctXt?: (x: DeviceTensor, t: number, step: number) => DeviceTensor;
+}
+
+/** What belongs to one run. */
+export interface SampleOptions extends CommonSampleOptions {
+  /**
+   * With a network on a card: all that the run queues becomes one CUDA graph, which later runs of the same shape launch
+   * anew, whatever their times; false. The first time the network is called once more, for it to make what it needs;
+   * after that it is not called any more, so all that it is told has to be in tensors that stay where they are.
+   */
+  graph?: boolean;
+}
 
 /**
  * DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095) for one network and noise schedule.
@@ -29,7 +81,8 @@ export type { Sampling } from './solver/drive.js';
  */
 export class DPMSolver {
   readonly #model: Model | DeviceModel | null;
-  readonly #solver: Solver;
+  readonly #solver: CardSolver;
+  readonly #device: Device;
   #cards: CardRuns | null = null;
 
   /**
@@ -51,7 +104,12 @@ export class DPMSolver {
     if (model !== null && typeof model !== 'function') throw wrongType('a function or null', 'model', model);
     if (!(schedule instanceof NoiseSchedule)) throw wrongType('a NoiseSchedule', 'schedule', schedule);
     this.#model = model;
-    this.#solver = readSolverOptions(schedule, options);
+    knownOptions(options, [...SOLVER_KEYS, 'device', 'modelDevice', 'stream'], 'the solver');
+    const { device, ...place } = readPlace(options);
+    this.#device = device;
+    // Options for the host and for a card differ in what their functions are called with.
+    const common = options as CommonSolverOptions;
+    this.#solver = { ...readSolverOptions(schedule, common, place.onCard ? CARD_DTYPES : HOST_DTYPES), ...place };
   }
 
   /**
@@ -95,9 +153,9 @@ export class DPMSolver {
   /** The same on a card. */
   start(xT: DeviceTensor, options?: SampleOptions): Run<DeviceTensor>;
   start(xT: Tensor | DeviceTensor, options: SampleOptions = {}): unknown {
-    const sampler = readSampleOptions(this.#solver, options, false);
-    if (!CardRuns.wants(this.#solver, xT)) return this.#build(xT as Tensor, sampler);
-    if (sampler.graph) throw new RangeError('Expected false for graph with start() but received true');
+    const { sampler, graph } = this.#read(options, false);
+    if (!this.#takesCard(xT)) return this.#build(xT as Tensor, sampler);
+    if (graph) throw new RangeError('Expected false for graph with start() but received true');
     const { onCard } = this.#solver;
     if (onCard !== xT instanceof DeviceTensor) {
       throw wrongType(
@@ -148,6 +206,21 @@ export class DPMSolver {
     return combine(x, view, row, threads) as T;
   }
 
+  #read(options: SampleOptions, inverse: boolean): { sampler: Sampler; graph: boolean } {
+    knownOptions(options, [...SAMPLE_KEYS, 'graph'], 'the run');
+    const sampler = readSampleOptions(this.#solver, options, inverse);
+    const graph = oneOf(options.graph ?? false, 'graph', [true, false]);
+    if (graph) checkGraph(this.#solver, sampler);
+    return { sampler, graph };
+  }
+
+  /** Does a run that begins with xT belong on a card? Throws where it was to be on the CPU. */
+  #takesCard(xT: Tensor | DeviceTensor): boolean {
+    const there = xT instanceof DeviceTensor;
+    if (there && this.#device === 'cpu') throw wrongType("a tensor on the host with device 'cpu'", 'xT', xT);
+    return this.#device === 'cuda' || there || this.#solver.onCard;
+  }
+
   #onCards(): CardRuns {
     this.#cards ??= new CardRuns(this.#solver);
     return this.#cards;
@@ -155,26 +228,50 @@ export class DPMSolver {
 
   #build(xT: Tensor, sampler: Sampler): InternalRun {
     return sampler.method === 'adaptive'
-      ? AdaptiveRun.build(this.#solver, sampler, xT)
-      : FixedRun.build(this.#solver, sampler, xT);
+      ? AdaptiveRun.build(this.#solver, sampler, xT, hostEngine)
+      : FixedRun.build(this.#solver, sampler, xT, hostEngine);
   }
 
   async #run(xT: Tensor | DeviceTensor, options: SampleOptions, inverse: boolean): Promise<Sampling> {
-    const sampler = readSampleOptions(this.#solver, options, inverse);
+    const { sampler, graph } = this.#read(options, inverse);
     const { guidance } = this.#solver;
     const gradientOf = guidance.type === 'classifier' && guidance.scale !== 0 ? guidance.gradient : undefined;
-    const onCard = CardRuns.wants(this.#solver, xT);
-    const run = onCard ? null : this.#build(xT as Tensor, sampler);
+    const run = this.#takesCard(xT) ? null : this.#build(xT as Tensor, sampler);
     if (!this.#model) throw new TypeError('Expected a model for sample and invert but received null: use start()');
     if (guidance.type === 'classifier' && guidance.scale !== 0 && !gradientOf) {
       throw new TypeError(
         "Expected a function for guidance.gradient with guidance 'classifier' but received undefined",
       );
     }
-    if (!run) return this.#onCards().sample(this.#model, sampler, options, xT);
+    if (!run) return this.#onCards().sample(this.#model, sampler, { graph, signal: sampler.signal }, xT);
     const model = this.#model as Model;
     const { signal } = options;
     const gradient = gradientOf && (() => gradientOf(run.x, run.t));
     return drive(run, signal, () => model(run.x, run.t, signal), gradient);
   }
+}
+
+type Device = 'auto' | 'cpu' | 'cuda';
+
+const HOST_DTYPES = ['float32', 'float16', 'float64'] as const;
+const CARD_DTYPES = [...HOST_DTYPES, 'bfloat16'] as const;
+
+/** Where the run and its network are to be. */
+function readPlace(
+  options: SolverOptions | DeviceSolverOptions,
+): Pick<CardSolver, 'onCard' | 'stream'> & { device: Device } {
+  const { stream } = options;
+  const device = oneOf<Device>(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda']);
+  const onCard = oneOf(options.modelDevice ?? 'cpu', 'modelDevice', ['cpu', 'cuda']) === 'cuda';
+  if (onCard && device === 'cpu') {
+    throw new RangeError("Expected 'auto' or 'cuda' for device with a network on a card but received 'cpu'");
+  }
+  if (device === 'cuda' || onCard) {
+    const { available, reason } = cudaInfo();
+    const name = device === 'cuda' ? 'device' : 'modelDevice';
+    const others = device === 'cuda' ? "'auto' or 'cpu'" : "'cpu'";
+    if (!available) throw new RangeError(`Expected ${others} for ${name} but received 'cuda': ${reason}`);
+  }
+  if (stream !== undefined && !(stream instanceof Stream)) throw wrongType('a Stream', 'stream', stream);
+  return { device, onCard, stream };
 }

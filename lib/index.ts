@@ -1,7 +1,8 @@
+// The public module `dpm-solver`.
 export { type Generator, generator, type NoiseTensor, type NoiseType, randn } from './addon/noise.js';
 export type { Tensor, TensorType } from './base/tensor.js';
-export { DPMSolver, type Sampling } from './dpm-solver.js';
-export type { Transfers } from './engines/cuda/engine.js';
+export { type DeviceSolverOptions, DPMSolver, type SampleOptions, type SolverOptions } from './dpm-solver.js';
+export type { DeviceContext, DeviceModel } from './engines/cuda/options.js';
 export { type Device, devices } from './engines/devices.js';
 export { type BetaSchedule, betas, betasForZeroTerminalSnr } from './schedule/betas.js';
 export type { SkipType } from './schedule/grid.js';
@@ -12,17 +13,7 @@ export {
   type ScheduleKind,
   type ScheduleNode,
 } from './schedule/noise-schedule.js';
-export type {
-  AlgorithmType,
-  DeviceContext,
-  DeviceModel,
-  DeviceSolverOptions,
-  GuidanceOption,
-  Model,
-  NetworkType,
-  Progress,
-  SampleOptions,
-  SolverMethod,
-  SolverOptions,
-} from './solver/options.js';
+export type { Sampling } from './solver/drive.js';
+export type { Transfers } from './solver/engine.js';
+export type { AlgorithmType, GuidanceOption, Model, NetworkType, Progress, SolverMethod } from './solver/options.js';
 export type { Run } from './solver/run.js';

@@ -68,6 +68,20 @@ export function numbers(value: unknown, name: string): Float64Array {
   return copy;
 }
 
+/** `value` if it is an AbortSignal or undefined, TypeError otherwise. */
+export function optionalSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || typeof (value as AbortSignal | null)?.throwIfAborted === 'function') {
+    return value as AbortSignal | undefined;
+  }
+  throw wrongType('an AbortSignal', 'signal', value);
+}
+
+/** `value` if it is a function or undefined, TypeError otherwise. */
+export function optionalFunction<T>(value: T | undefined, name: string): T | undefined {
+  if (value !== undefined && typeof value !== 'function') throw wrongType('a function', name, value);
+  return value;
+}
+
 /** TypeError unless `options` is an object whose keys are all among `known`: a misspelt option must not be ignored. */
 export function knownOptions(options: unknown, known: readonly string[], name: string): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {

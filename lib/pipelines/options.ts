@@ -1,9 +1,18 @@
 // What a pipeline is called with and what it gives, and what is wrong with a call.
-import { finiteNumber, oneOf, outOfRange, show, wholeNumber, wrongType } from '../base/check.js';
+import {
+  finiteNumber,
+  oneOf,
+  optionalFunction,
+  optionalSignal,
+  outOfRange,
+  show,
+  wholeNumber,
+  wrongType,
+} from '../base/check.js';
 import type { Tensor } from '../base/tensor.js';
 import { nearest } from '../base/text.js';
+import type { SampleOptions, SolverOptions } from '../dpm-solver.js';
 import type { Image } from '../image/image.js';
-import { optionalFunction, optionalSignal, type SampleOptions, type SolverOptions } from '../solver/options.js';
 import type { Size } from './conditioner.js';
 import { type Mask, readMask } from './mask.js';
 

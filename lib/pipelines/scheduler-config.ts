@@ -1,9 +1,9 @@
 // What a pipeline's scheduler_config.json says about the network: its noise schedule, what it predicts, and how its
 // authors sample from it.
 import { list, show } from '../base/check.js';
+import type { SampleOptions, SolverOptions } from '../dpm-solver.js';
 import { type BetaSchedule, betas, betasForZeroTerminalSnr } from '../schedule/betas.js';
 import { NoiseSchedule } from '../schedule/noise-schedule.js';
-import type { SampleOptions, SolverOptions } from '../solver/options.js';
 
 /** What the sampler has to know about a network. */
 export interface Training {

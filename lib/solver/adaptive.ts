@@ -1,13 +1,14 @@
 // Step-size control by a pair of orders (Lu et al. 2022, "DPM-Solver": DPM-Solver-12 and -23): 1 and 2, or 2 and 3, that share
 // their network evaluations.
 import { ROW, SUM, type Update } from '../addon/coefficients.js';
+import { type Later, whenDone } from '../base/later.js';
 import type { Tensor } from '../base/tensor.js';
 import { requireFiniteLambda } from '../schedule/grid.js';
 import type { ScheduleNode } from '../schedule/noise-schedule.js';
-import type { Application, EngineMaker } from './engine.js';
+import type { Application, EngineMaker, Output } from './engine.js';
 import type { Sampler, Solver } from './options.js';
 import { fillRow, fillSecond } from './plan.js';
-import { BaseRun, hostEngine } from './run.js';
+import { BaseRun } from './run.js';
 
 const FIRST_STEP = 0.05;
 const SAFETY = 0.9;
@@ -45,7 +46,7 @@ export class AdaptiveRun extends BaseRun {
   #high = 2;
   #stages = [3, 4];
 
-  static build(solver: Solver, sampler: Sampler, xT: Tensor, make: EngineMaker = hostEngine): AdaptiveRun {
+  static build(solver: Solver, sampler: Sampler, xT: Tensor, make: EngineMaker): AdaptiveRun {
     requireFiniteLambda(solver.schedule, sampler.tStart, 'tStart', "method 'adaptive'");
     requireFiniteLambda(solver.schedule, sampler.tEnd, 'tEnd', "method 'adaptive'");
     return new AdaptiveRun(solver, sampler, xT, make);
@@ -139,22 +140,27 @@ export class AdaptiveRun extends BaseRun {
     };
   }
 
-  protected step(output: Tensor, gradient: Tensor | undefined): void {
+  protected step(output: Tensor, gradient: Tensor | undefined): Later<void> {
     const read = this.engine.readOutput(output, gradient);
-    if (this.#denoising) {
-      this.#denoise(read);
-      return;
-    }
-    this.checkFinite(this.engine.apply(this.#rows, this.#application(this.#stage), read), this.time);
-    this.countEvaluation();
-    this.#stage++;
-    if (this.#stage === this.#order) this.#judge();
+    if (this.#denoising) return this.#denoise(read);
+    return whenDone(this.engine.apply(this.#rows, this.#application(this.#stage), read), (found) => {
+      this.checkFinite(found, this.time);
+      this.countEvaluation();
+      this.#stage++;
+      if (this.#stage === this.#order) return this.#judge();
+    });
   }
 
-  #judge(): void {
-    const { atol, rtol, controller } = this.sampler;
+  #judge(): Later<void> {
+    const { atol, rtol } = this.sampler;
     this.settleNow();
     const error = this.engine.largestError(this.#low, this.#high, this.#previous, atol, rtol);
+    return whenDone(error, (value) => this.#decide(value));
+  }
+
+  /** Takes the step or tries a shorter one, and chooses the size of the next. */
+  #decide(error: number): Later<void> {
+    const { controller } = this.sampler;
     const accepted = error <= 1;
     const { targetTime } = this.#attempt;
     const p = this.#order;
@@ -183,11 +189,10 @@ export class AdaptiveRun extends BaseRun {
     }
     // An error that is no number, or beyond all numbers, must not leave a step that is none.
     if (Number.isNaN(this.#h) || this.#h === 0) this.#h = before / 2;
-    if (accepted) this.#accept(targetTime);
-    else this.#again(controller === 'pi');
+    return accepted ? this.#accept(targetTime) : this.#again(controller === 'pi');
   }
 
-  #accept(reached: number): void {
+  #accept(reached: number): Later<void> {
     const { tEnd, controller, denoiseToZero } = this.sampler;
     const ended = Math.abs(reached - tEnd) <= (controller === 'integral' ? TIME_TOLERANCE : 0);
     if (ended) this.#time = tEnd;
@@ -201,8 +206,9 @@ export class AdaptiveRun extends BaseRun {
     this.#denoising = ended && denoiseToZero;
     this.#finished = ended && !denoiseToZero;
     // The step has been made, whether or not another one follows.
-    this.complete(this.#x, this.#time);
-    if (failure) throw failure;
+    return whenDone(this.complete(this.#x, this.#time), () => {
+      if (failure) throw failure;
+    });
   }
 
   /** The next attempt, if `cost` more evaluations are allowed. */
@@ -222,15 +228,16 @@ export class AdaptiveRun extends BaseRun {
     }
   }
 
-  #again(reuse: boolean): void {
+  #again(reuse: boolean): Later<void> {
     this.#begin(reuse ? this.#order - 1 : this.#order);
     if (!reuse) return;
     // The prediction at s does not depend on the step size: only what follows from it is made again.
-    this.engine.applyKept(this.#rows, { ...this.#application(0), keep: -1 }, 0);
-    this.#stage = 1;
+    return whenDone(this.engine.applyKept(this.#rows, { ...this.#application(0), keep: -1 }, 0), () => {
+      this.#stage = 1;
+    });
   }
 
-  #denoise(output: ReturnType<BaseRun['engine']['readOutput']>): void {
+  #denoise(output: Output): Later<void> {
     const { solver } = this;
     const node = solver.schedule.node(this.#time);
     const rows = new Float64Array(ROW.length);
@@ -245,28 +252,24 @@ export class AdaptiveRun extends BaseRun {
     rows[ROW.first + SUM.a] = solver.form === 'data' ? 0 : 1 / node.alpha;
     rows[ROW.first + SUM.bp] = solver.form === 'data' ? 1 : -node.sigma / node.alpha;
     const out = this.#low;
-    this.checkFinite(
-      this.engine.apply(
-        rows,
-        {
-          row: 0,
-          seen: this.#x,
-          base: this.#x,
-          out,
-          keep: -1,
-          history: [],
-          predictsData: solver.form === 'data',
-          time: this.#time,
-        },
-        output,
-      ),
-      this.#time,
-    );
-    this.countEvaluation();
-    this.#x = out;
-    this.#denoising = false;
-    this.#finished = true;
-    this.complete(out, 0);
+    const step = {
+      row: 0,
+      seen: this.#x,
+      base: this.#x,
+      out,
+      keep: -1,
+      history: [],
+      predictsData: solver.form === 'data',
+      time: this.#time,
+    };
+    return whenDone(this.engine.apply(rows, step, output), (found) => {
+      this.checkFinite(found, this.#time);
+      this.countEvaluation();
+      this.#x = out;
+      this.#denoising = false;
+      this.#finished = true;
+      return this.complete(out, 0);
+    });
   }
 }
 

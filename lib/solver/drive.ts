@@ -1,7 +1,7 @@
 // From a run to its sample, with the network's calls between.
 
 import type { Tensor } from '../base/tensor.js';
-import type { Transfers } from '../engines/cuda/engine.js';
+import type { Transfers } from './engine.js';
 import type { InternalRun } from './run.js';
 
 /** What `DPMSolver.sample` and `DPMSolver.invert` resolve to. */
@@ -46,7 +46,9 @@ export async function drive(
       throw error;
     }
     signal?.throwIfAborted();
-    run.advance(output, gradient);
+    const going = run.proceed(output, gradient);
+    // A promise costs a turn of the event loop: only where there is one.
+    if (going instanceof Promise) await going;
   }
   const sampling: Sampling = { sample: await run.finish(), nfe: run.nfe, times: run.times };
   if (run.seed !== undefined) sampling.seed = typeof run.seed === 'number' ? run.seed : [...run.seed];

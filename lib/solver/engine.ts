@@ -1,35 +1,8 @@
-// The tensors of a run: states, history and noise, made once, and the native step over them.
-import { Arena, BYTES } from '../addon/arena.js';
-import { ROW, TRANSFORM } from '../addon/coefficients.js';
-import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../addon/native.js';
-import { type NoiseSource, PhiloxNoise, TorchNoise } from '../addon/noise.js';
-import { outOfRange } from '../base/check.js';
-import {
-  allocate,
-  makeTensor,
-  readTensor,
-  sameDims,
-  type Tensor,
-  type TensorType,
-  type TensorView,
-} from '../base/tensor.js';
+// What a run needs of whatever holds its tensors: the engines in lib/engines implement it.
+import type { Later } from '../base/later.js';
+import type { Tensor } from '../base/tensor.js';
 import type { Sampler, Solver } from './options.js';
 import type { Plan } from './plan.js';
-
-/** A state and what the network is given for it: the same memory where their types agree. */
-interface Slot {
-  readonly state: StateArray;
-  /** The network's input, in its type; twice where the batch is doubled. */
-  readonly input: Tensor;
-  /** What the step has to write besides the state to complete the input. */
-  readonly next: NetworkArray | null;
-  /** The state as the caller knows it: xT's dims and type. */
-  readonly view: Tensor;
-  /** What view holds; a tensor's own data is not asked for twice. */
-  readonly viewData: NetworkArray;
-  /** The state itself, in xT's dims. */
-  readonly own: Tensor;
-}
 
 /** What one native step reads and writes, by slot; -1 for none. @internal */
 export interface Application {
@@ -58,8 +31,24 @@ export interface LateFound extends Found {
   readonly apply: number;
 }
 
-/** What a run asks of its tensors, wherever they are. Slots are those of the plan. @internal */
-export interface RunEngine {
+/** What went to the card and back for a network on the host, and what came of it. */
+export interface Transfers {
+  /** Bytes to the card, xT and rows included. */
+  uploaded: number;
+  /** Bytes from it, results included. */
+  downloaded: number;
+  /** Time that the run stood still for copies of the network's input and output. */
+  milliseconds: number;
+}
+
+/**
+ * What a run asks of its tensors, wherever they are. Slots are those of the plan. A promise, where one may come, is waited
+ * for before the engine is asked for anything else, which only `sample` and `invert` can: engines of `start` have to do
+ * everything at once.
+ *
+ * @internal
+ */
+export interface Engine {
   readonly seed: number | readonly number[] | undefined;
   /** Where what is not finite is told later: asks for it, with all that was queued done. */
   readonly late: { now(): LateFound | null; soon(): Promise<LateFound | null> } | null;
@@ -72,26 +61,26 @@ export interface RunEngine {
   /** What the network gets for a state. */
   input(slot: number): Tensor;
   /** A state in xT's type and dims, as a view that later steps overwrite. */
-  view(slot: number): Tensor;
+  view(slot: number): Later<Tensor>;
   /** A state in xT's type, as a tensor of the caller's own; on a card its numbers may come later. */
   copy(slot: number): Tensor;
   /** The same, complete. */
   result(slot: number): Tensor;
   /** Lets the caller change a state, in the state's own type: nothing is lost where the change is none. */
-  correct(slot: number, change: (x: Tensor) => Tensor): void;
+  correct(slot: number, change: (x: Tensor) => Tensor): Later<void>;
   /** Checks what the network returned; nothing of the run changes. */
   readOutput(output: unknown, gradient: unknown): Output;
   /** Runs one row. */
-  apply(rows: Float64Array, step: Application, output: Output): Found;
+  apply(rows: Float64Array, step: Application, output: Output): Later<Found>;
   /** Runs one row on a prediction that a history slot holds: an adaptive step tried again. */
-  applyKept(rows: Float64Array, step: Application, kept: number): void;
+  applyKept(rows: Float64Array, step: Application, kept: number): Later<void>;
   /** The adaptive solver's error of each sample, the largest of them: solvers with one step size for a batch need it. */
-  largestError(low: number, high: number, previous: number, atol: number, rtol: number): number;
+  largestError(low: number, high: number, previous: number, atol: number, rtol: number): Later<number>;
   dispose?(): void;
 }
 
 /** @internal */
-export type EngineMaker = (solver: Solver, sampler: Sampler, xT: Tensor, sizes: Sizes) => RunEngine;
+export type EngineMaker = (solver: Solver, sampler: Sampler, xT: Tensor, sizes: Sizes) => Engine;
 
 /** How many states and history entries a run has, and how many evaluations: 0 where that is not known. @internal */
 export interface Sizes {
@@ -100,269 +89,10 @@ export interface Sizes {
   readonly evaluations: number;
 }
 
-/** A checked output of the network. @internal */
+/** A checked output of the network, and a gradient: whatever the engine's `readOutput` makes of them. @internal */
 export interface Output {
-  readonly m: NetworkArray;
-  readonly g: NetworkArray | null;
-}
-
-/** On the host. @internal */
-export class Engine implements RunEngine {
-  readonly late = null;
-  readonly fetches = false;
-  readonly batch: number;
-  readonly stateType: 'float32' | 'float64';
-  readonly seed: number | readonly number[] | undefined;
-  readonly #solver: Solver;
-  readonly #xT: TensorView;
-  readonly #inputDims: readonly number[];
-  readonly #arena: Arena;
-  readonly #slots: Slot[] = [];
-  readonly #history: StateArray[] = [];
-  readonly #flags: number;
-  readonly #scratch: Uint8Array | null;
-  readonly #rows: Float64Array;
-  readonly #noise: NoiseSource | null = null;
-  readonly #z: StateArray | null = null;
-  #draws = 0;
-  /** z holds the noise of a step that has not been made yet. */
-  #drawn = false;
-  readonly #x0: StateArray | null = null;
-  readonly #x0View: Tensor | null = null;
-  readonly #norms: Float64Array;
-
-  constructor(solver: Solver, sampler: Sampler, xT: Tensor, { states, history }: Sizes) {
-    const view = readTensor(xT, 'xT');
-    this.#solver = solver;
-    this.#xT = view;
-    this.batch = view.batch;
-    this.stateType = view.type === 'float64' ? 'float64' : 'float32';
-    // bfloat16 is for networks on a card only.
-    const inputType = (solver.modelDtype as TensorType | undefined) ?? view.type;
-    const doubled = solver.guidance.type === 'classifier-free' && solver.guidance.scale !== 1;
-    this.#inputDims = doubled ? [2 * view.batch, ...view.dims.slice(1)] : view.dims;
-    this.#flags = (solver.checkFinite ? CHECK_FINITE : 0) | (doubled ? DOUBLED : 0);
-    const { thresholding, threads } = solver;
-    const n = view.length / view.batch;
-    const scratch = thresholding
-      ? addon.scratchBytes(this.stateType === 'float64' ? 1 : 0, view.batch, n, thresholding.ratio, threads)
-      : 0;
-    const [state, outputs] = [BYTES[this.stateType] * view.length, doubled ? 2 : 1];
-    this.#arena = new Arena(
-      [
-        [state, states + history + 2], // z and x0 as well
-        [BYTES[inputType] * view.length * outputs, states],
-        [BYTES[view.type] * view.length, states],
-        [8 * view.batch * (ROW.length + 1), 1],
-        [scratch, 1],
-      ],
-      // The network's output and a gradient; xT, and what callbacks give.
-      (outputs + 1) * state,
-    );
-    for (let i = 0; i < states; i++) this.#slots.push(this.#makeSlot(inputType, doubled));
-    for (let i = 0; i < history; i++) this.#history.push(this.#stateArray());
-    this.#rows = this.#arena.doubles(view.batch * ROW.length);
-    this.#norms = new Float64Array(view.batch);
-    if (typeof sampler.seed === 'object' && sampler.seed.length !== view.batch) {
-      throw outOfRange(`one seed per sample (${view.batch})`, 'seed', sampler.seed.length);
-    }
-    this.#scratch = thresholding ? this.#arena.bytes(scratch) : null;
-    if (solver.tau2 > 0) {
-      this.seed = sampler.seed ?? Math.floor(Math.random() * 2 ** 32);
-      this.#noise = sampler.noise === 'philox' ? new PhiloxNoise(this.seed) : new TorchNoise(this.seed);
-      // A torch script draws xT from the generator first.
-      this.#noise.skip(view.length, view.batch, this.stateType);
-      this.#z = this.#stateArray();
-    }
-    if (solver.correctX0) {
-      this.#x0 = this.#stateArray();
-      this.#x0View = makeTensor(xT, this.stateType, this.#x0, view.dims);
-    }
-    this.setState(0, view.data);
-    const bad = this.#notFinite(0);
-    if (bad >= 0) {
-      const value = this.#slots[0].state[bad];
-      throw new RangeError(`Expected finite numbers for xT.data but received ${value} at index ${bad}`);
-    }
-  }
-
-  /** The first element of a state that is not finite, if that is to be checked; -1 for none. */
-  #notFinite(slot: number): number {
-    if (!this.#solver.checkFinite) return -1;
-    const { state } = this.#slots[slot];
-    for (let i = 0; i < state.length; i++) if (state[i] - state[i] !== 0) return i;
-    return -1;
-  }
-
-  #stateArray(): StateArray {
-    return this.#arena.state(this.stateType, this.#xT.length);
-  }
-
-  #makeSlot(inputType: TensorType, doubled: boolean): Slot {
-    const { source, dims, length, type, data } = this.#xT;
-    const inputData = this.#arena.allocate(inputType, doubled ? 2 * length : length, data);
-    const shared = inputType === this.stateType;
-    const state = (shared ? inputData.subarray(0, length) : this.#stateArray()) as StateArray;
-    const input = makeTensor(source, inputType, inputData, this.#inputDims);
-    const viewData = type === this.stateType ? state : this.#arena.allocate(type, length, data);
-    const view = shared && !doubled && viewData === state ? input : makeTensor(source, type, viewData, dims);
-    const own = type === this.stateType ? view : makeTensor(source, this.stateType, state, dims);
-    const next = shared ? (doubled ? inputData.subarray(length) : null) : inputData;
-    return { state, input, next, view, viewData, own };
-  }
-
-  input(slot: number): Tensor {
-    return this.#slots[slot].input;
-  }
-
-  view(slot: number): Tensor {
-    const { view, viewData, state } = this.#slots[slot];
-    if (viewData !== state) addon.convert(state, viewData);
-    return view;
-  }
-
-  copy(slot: number): Tensor {
-    const { type, length, data, source, dims } = this.#xT;
-    const own = allocate(type, length, data);
-    addon.convert(this.#slots[slot].state, own);
-    return makeTensor(source, type, own, dims);
-  }
-
-  result(slot: number): Tensor {
-    return this.copy(slot);
-  }
-
-  /** Overwrites a state, and the network's input with it. */
-  setState(slot: number, values: NetworkArray): void {
-    const { state, next } = this.#slots[slot];
-    if (values !== state) addon.convert(values, state);
-    if (!next) return;
-    for (let at = 0; at < next.length; at += state.length) {
-      addon.convert(state, next.subarray(at, at + state.length));
-    }
-  }
-
-  correct(slot: number, change: (x: Tensor) => Tensor): void {
-    const changed = readTensor(change(this.#slots[slot].own), "correctXt's result");
-    if (!sameDims(changed.dims, this.#xT.dims)) {
-      throw new RangeError(
-        `Expected dims [${this.#xT.dims.join(', ')}] for correctXt's result but received [${changed.dims.join(', ')}]`,
-      );
-    }
-    this.setState(slot, changed.data);
-    const bad = this.#notFinite(slot);
-    if (bad >= 0) {
-      const value = this.#slots[slot].state[bad];
-      throw new Error(`Expected finite numbers for correctXt's result but received ${value} at index ${bad}`);
-    }
-  }
-
-  readOutput(output: unknown, gradient: unknown): Output {
-    const m = this.#readNetwork(output, 'the network output', this.#inputDims);
-    const wanted = wantsGradient(this.#solver, gradient);
-    return { m, g: wanted ? this.#readNetwork(gradient, 'the gradient', this.#xT.dims) : null };
-  }
-
-  #readNetwork(tensor: unknown, name: string, dims: readonly number[]): NetworkArray {
-    const view = readTensor(tensor, name);
-    if (!sameDims(view.dims, dims)) {
-      throw new RangeError(`Expected dims [${dims.join(', ')}] for ${name} but received [${view.dims.join(', ')}]`);
-    }
-    if (view.type !== this.stateType && !(view.type === 'float16' && this.stateType === 'float32')) {
-      const allowed = this.stateType === 'float64' ? "type 'float64'" : "type 'float32' or 'float16'";
-      throw new TypeError(`Expected ${allowed} for ${name} but received '${view.type}'`);
-    }
-    return view.data;
-  }
-
-  apply(rows: Float64Array, step: Application, output: Output): Found {
-    // Drawn once, even if correctX0 throws and the step is tried again.
-    if (step.noisy && !this.#drawn) {
-      this.#noise!.fill(this.#z!, this.batch, this.#draws++);
-      this.#drawn = true;
-    }
-    const found = this.#applyCorrected(rows, step, output);
-    this.#drawn = false;
-    return found;
-  }
-
-  #applyCorrected(rows: Float64Array, step: Application, output: Output): Found {
-    const { correctX0 } = this.#solver;
-    if (correctX0 && step.predictsData) {
-      const sample = this.#native(rows, step, output, this.#x0, false);
-      if (sample >= 0) return { sample, corrected: false };
-      const corrected = readTensor(correctX0(this.#x0View!, step.time), "correctX0's result");
-      if (!sameDims(corrected.dims, this.#xT.dims)) {
-        throw new RangeError(
-          `Expected dims [${this.#xT.dims.join(', ')}] for correctX0's result but received [${corrected.dims.join(', ')}]`,
-        );
-      }
-      if (corrected.data !== this.#x0) addon.convert(corrected.data, this.#x0!);
-      return { sample: this.#native(rows, step, output, this.#x0, true), corrected: true };
-    }
-    return { sample: this.#native(rows, step, output, null, false), corrected: false };
-  }
-
-  applyKept(rows: Float64Array, step: Application, kept: number): void {
-    this.#native(rows, step, null, this.#history[kept], true);
-  }
-
-  #native(rows: Float64Array, step: Application, output: Output | null, p: StateArray | null, given: boolean): number {
-    const predictOnly = p !== null && !given;
-    const row = this.#rowsOf(rows, step.row, given);
-    const slot = predictOnly ? null : this.#slots[step.out];
-    const [d1, d2, d3] = step.history;
-    return addon.step(
-      row,
-      0,
-      this.batch,
-      output ? this.#flags : this.#flags & ~DOUBLED,
-      this.#solver.threads,
-      this.#scratch,
-      this.#slots[step.seen].state,
-      output ? output.m : null,
-      null,
-      output ? output.g : null,
-      this.#slots[step.base].state,
-      p,
-      this.#historyAt(d1),
-      this.#historyAt(d2),
-      this.#historyAt(d3),
-      step.noisy ? this.#z : null,
-      predictOnly ? null : this.#historyAt(step.keep),
-      slot ? slot.state : null,
-      predictOnly || step.out2 === undefined ? null : this.#slots[step.out2].state,
-      slot ? slot.next : null,
-    );
-  }
-
-  #historyAt(index: number | undefined): StateArray | null {
-    return index === undefined || index < 0 ? null : this.#history[index];
-  }
-
-  // All samples stand at the same step: the plan keeps one row for them, the native step wants one for each.
-  #rowsOf(rows: Float64Array, index: number, given: boolean): Float64Array {
-    const all = this.#rows;
-    const from = index * ROW.length;
-    for (let i = 0; i < ROW.length; i++) all[i] = rows[from + i];
-    if (given) all[ROW.transform] = TRANSFORM.given;
-    for (let b = 1; b < this.batch; b++) all.copyWithin(b * ROW.length, 0, ROW.length);
-    return all;
-  }
-
-  largestError(low: number, high: number, previous: number, atol: number, rtol: number): number {
-    addon.errorNorm(
-      this.#slots[low].state,
-      this.#slots[high].state,
-      this.#slots[previous].state,
-      this.batch,
-      atol,
-      rtol,
-      this.#solver.threads,
-      this.#norms,
-    );
-    return largestOf(this.#norms);
-  }
+  readonly m: unknown;
+  readonly g: unknown;
 }
 
 /** Not Math.max with spread: a batch may be large. NaN wins. @internal */

@@ -4,6 +4,8 @@ import {
   knownOptions,
   numbers,
   oneOf,
+  optionalFunction,
+  optionalSignal,
   outOfRange,
   positiveNumber,
   safeInteger,
@@ -12,9 +14,6 @@ import {
   wrongType,
 } from '../base/check.js';
 import type { Tensor, TensorType } from '../base/tensor.js';
-import { cudaInfo } from '../cuda/info.js';
-import { Stream } from '../cuda/stream.js';
-import type { DeviceTensor, DeviceType } from '../cuda/tensor.js';
 import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 
@@ -24,25 +23,6 @@ import type { NoiseSchedule } from '../schedule/noise-schedule.js';
  * which may be the state itself; what it returns may be x, or one tensor again and again.
  */
 export type Model = (x: Tensor, t: number, signal?: AbortSignal) => Tensor | Promise<Tensor>;
-
-/**
- * A network on a card: called with the state and, for each of its samples, modelTime in float32. Queues its work on
- * the stream and returns what that will have written, a tensor of the dims of x, at once; it waits for nothing and reads
- * nothing. What it returns has to stay as it is until work that is queued on the stream afterwards has read it.
- */
-export type DeviceModel = (
-  x: DeviceTensor,
-  t: DeviceTensor,
-  context: DeviceContext,
-) => DeviceTensor | Promise<DeviceTensor>;
-
-/** What a {@link DeviceModel} is told besides. */
-export interface DeviceContext {
-  /** What it queues its work on. */
-  stream: Stream;
-  /** The run's; absent where a graph is captured. */
-  signal?: AbortSignal;
-}
 
 export const ALGORITHMS = ['dpmsolver++', 'dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver'] as const;
 /** Data prediction (`++`, arXiv 2211.01095) or noise prediction (arXiv 2206.00927), as ODE or as SDE (`sde-`). */
@@ -78,8 +58,8 @@ export type GuidanceOption =
       gradient?: (x: Tensor, t: number) => Tensor | Promise<Tensor>;
     };
 
-/** What belongs to a network and its solver; what is unknown or out of range is a TypeError or a RangeError. */
-export interface SolverOptions {
+/** What belongs to a network and its solver, wherever they run. */
+export interface CommonSolverOptions {
   /** `'dpmsolver++'`: data prediction (default); `'dpmsolver'`: noise prediction; `sde-`: their stochastic forms. */
   algorithmType?: AlgorithmType;
   /** What the network predicts; `'noise'`. */
@@ -116,45 +96,10 @@ export interface SolverOptions {
   checkFinite?: boolean;
   /** Threads of the native step, 1 to 1024; as many as pay off. */
   threads?: number;
-  /**
-   * Where state and history live and the step runs. `'auto'` (default): on the CPU, unless xT or the network is on a
-   * card.
-   */
-  device?: 'auto' | 'cpu' | 'cuda';
-  /** Where the network is. `'cpu'` (default): with a run on a card every evaluation copies to the host and back. */
-  modelDevice?: 'cpu';
-  /** What is queued on, where the run is on a card; one is made where absent. */
-  stream?: Stream;
 }
 
-/** With a network on a card. */
-export interface DeviceSolverOptions
-  extends Omit<SolverOptions, 'device' | 'modelDevice' | 'modelDtype' | 'guidance' | 'correctX0' | 'correctXt'> {
-  /** Both are the card. */
-  device?: 'auto' | 'cuda';
-  /** The model is a {@link DeviceModel}. */
-  modelDevice: 'cuda';
-  /** As {@link SolverOptions.modelDtype}. */
-  modelDtype?: Exclude<DeviceType, 'uint32'>;
-  /** As {@link SolverOptions.guidance}; a gradient is queued as the network is. */
-  guidance?:
-    | GuidanceOption
-    | {
-        /** With a gradient that is on the card. */
-        type: 'classifier';
-        /** s; finite. */
-        scale: number;
-        /** Of log p(condition | x) in x. */
-        gradient?: DeviceModel;
-      };
-  /** As {@link SolverOptions.correctX0}: x0 is on the card, and what changes it is queued on `stream`. */
-  correctX0?: (x0: DeviceTensor, t: number) => DeviceTensor;
-  /** As {@link SolverOptions.correctXt}: x is on the card, and what changes it is queued on `stream`. */
-  correctXt?: (x: DeviceTensor, t: number, step: number) => DeviceTensor;
-}
-
-/** What belongs to one run. */
-export interface SampleOptions {
+/** What belongs to one run, wherever that is. */
+export interface CommonSampleOptions {
   /**
    * Network evaluations, 1 to 100,000; 20. `'singlestep_fixed'` makes floor(steps / order) order of them, adaptive runs
    * as many as they need.
@@ -197,15 +142,9 @@ export interface SampleOptions {
   onStep?: (progress: Progress) => void;
   /** Looked at between model calls; `sample` rejects with its reason. */
   signal?: AbortSignal;
-  /**
-   * With a network on a card: all that the run queues becomes one CUDA graph, which later runs of the same shape launch
-   * anew, whatever their times; false. The first time the network is called once more, for it to make what it needs;
-   * after that it is not called any more, so all that it is told has to be in tensors that stay where they are.
-   */
-  graph?: boolean;
 }
 
-/** What {@link SampleOptions.onStep} is told. */
+/** What {@link CommonSampleOptions.onStep} is told. */
 export interface Progress {
   /** Completed steps. */
   step: number;
@@ -219,6 +158,9 @@ export interface Progress {
   x: Tensor;
 }
 
+/** What a network may be given: which of them, says the engine. @internal */
+export type NetworkDtype = TensorType | 'bfloat16';
+
 /** Solver options, complete and checked. @internal */
 export interface Solver {
   readonly schedule: NoiseSchedule;
@@ -231,13 +173,9 @@ export interface Solver {
   readonly exact: boolean;
   readonly correctX0?: (x0: Tensor, t: number) => Tensor;
   readonly correctXt?: (x: Tensor, t: number, step: number) => Tensor;
-  readonly modelDtype?: TensorType | 'bfloat16';
+  readonly modelDtype?: NetworkDtype;
   readonly checkFinite: boolean;
   readonly threads: number;
-  readonly device: 'auto' | 'cpu' | 'cuda';
-  /** Is the network on a card? */
-  readonly onCard: boolean;
-  readonly stream?: Stream;
 }
 
 /** Sample options, complete and checked against the solver's. @internal */
@@ -260,10 +198,10 @@ export interface Sampler {
   readonly intermediates: boolean;
   readonly onStep?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
-  readonly graph: boolean;
 }
 
-const SOLVER_KEYS = [
+/** @internal */
+export const SOLVER_KEYS = [
   'algorithmType',
   'modelType',
   'guidance',
@@ -274,12 +212,10 @@ const SOLVER_KEYS = [
   'modelDtype',
   'checkFinite',
   'threads',
-  'device',
-  'modelDevice',
-  'stream',
-] as const satisfies (keyof SolverOptions)[];
+] as const satisfies (keyof CommonSolverOptions)[];
 
-const SAMPLE_KEYS = [
+/** @internal */
+export const SAMPLE_KEYS = [
   'steps',
   'order',
   'method',
@@ -298,49 +234,24 @@ const SAMPLE_KEYS = [
   'intermediates',
   'onStep',
   'signal',
-  'graph',
-] as const satisfies (keyof SampleOptions)[];
-
-/** @internal */
-export function optionalSignal(value: unknown): AbortSignal | undefined {
-  if (value === undefined || typeof (value as AbortSignal | null)?.throwIfAborted === 'function') {
-    return value as AbortSignal | undefined;
-  }
-  throw wrongType('an AbortSignal', 'signal', value);
-}
-
-/** @internal */
-export function optionalFunction<T>(value: T | undefined, name: string): T | undefined {
-  if (value !== undefined && typeof value !== 'function') throw wrongType('a function', name, value);
-  return value;
-}
+] as const satisfies (keyof CommonSampleOptions)[];
 
 function boolean(value: unknown, name: string): boolean {
   return oneOf(value, name, [true, false]);
 }
 
-/** @internal */
-export function readSolverOptions(schedule: NoiseSchedule, given: SolverOptions | DeviceSolverOptions): Solver {
-  // The two differ in what their functions are called with.
-  const options = given as SolverOptions;
-  knownOptions(options, SOLVER_KEYS, 'the solver');
+/**
+ * @param modelDtypes what the engine can give the network
+ * @internal
+ */
+export function readSolverOptions(
+  schedule: NoiseSchedule,
+  options: CommonSolverOptions,
+  modelDtypes: readonly NetworkDtype[],
+): Solver {
   const algorithmType = oneOf(options.algorithmType ?? 'dpmsolver++', 'algorithmType', ALGORITHMS);
   const threads = options.threads ?? 0;
   if (options.threads !== undefined) wholeNumber(threads, 'threads', 1, 1024);
-  const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda'] as const);
-  const onCard = oneOf(given.modelDevice ?? 'cpu', 'modelDevice', ['cpu', 'cuda'] as const) === 'cuda';
-  if (onCard && device === 'cpu') {
-    throw new RangeError("Expected 'auto' or 'cuda' for device with a network on a card but received 'cpu'");
-  }
-  if (device === 'cuda' || onCard) {
-    const { available, reason } = cudaInfo();
-    const name = device === 'cuda' ? 'device' : 'modelDevice';
-    const others = device === 'cuda' ? "'auto' or 'cpu'" : "'cpu'";
-    if (!available) throw new RangeError(`Expected ${others} for ${name} but received 'cuda': ${reason}`);
-  }
-  if (options.stream !== undefined && !(options.stream instanceof Stream)) {
-    throw wrongType('a Stream', 'stream', options.stream);
-  }
   return {
     schedule,
     algorithmType,
@@ -353,19 +264,11 @@ export function readSolverOptions(schedule: NoiseSchedule, given: SolverOptions 
     correctX0: optionalFunction(options.correctX0, 'correctX0'),
     correctXt: optionalFunction(options.correctXt, 'correctXt'),
     modelDtype:
-      options.modelDtype === undefined
-        ? undefined
-        : oneOf(options.modelDtype as string, 'modelDtype', onCard ? DEVICE_MODEL_TYPES : MODEL_DTYPES),
+      options.modelDtype === undefined ? undefined : oneOf<NetworkDtype>(options.modelDtype, 'modelDtype', modelDtypes),
     checkFinite: boolean(options.checkFinite ?? true, 'checkFinite'),
     threads,
-    device,
-    onCard,
-    stream: options.stream,
   };
 }
-
-const MODEL_DTYPES = ['float32', 'float16', 'float64'] as const;
-const DEVICE_MODEL_TYPES = [...MODEL_DTYPES, 'bfloat16'] as const;
 
 function readGuidance(guidance: GuidanceOption): GuidanceOption {
   const type = (guidance as { type?: unknown } | null)?.type;
@@ -378,7 +281,7 @@ function readGuidance(guidance: GuidanceOption): GuidanceOption {
   return { ...guidance };
 }
 
-function readThresholding(thresholding: SolverOptions['thresholding']): Solver['thresholding'] {
+function readThresholding(thresholding: CommonSolverOptions['thresholding']): Solver['thresholding'] {
   if (thresholding === false) return null;
   if (thresholding === true) return { ratio: 0.995, maxValue: 1 };
   knownOptions(thresholding, ['ratio', 'maxValue'], 'thresholding');
@@ -412,8 +315,7 @@ function readSeed(seed: unknown): number | readonly number[] | undefined {
 }
 
 /** @internal */
-export function readSampleOptions(solver: Solver, options: SampleOptions, inverse: boolean): Sampler {
-  knownOptions(options, SAMPLE_KEYS, 'the run');
+export function readSampleOptions(solver: Solver, options: CommonSampleOptions, inverse: boolean): Sampler {
   const { schedule } = solver;
   const method = oneOf(options.method ?? 'multistep', 'method', METHODS);
   const order = wholeNumber(options.order ?? 2, 'order', 1, 3) as 1 | 2 | 3;
@@ -443,25 +345,9 @@ export function readSampleOptions(solver: Solver, options: SampleOptions, invers
     intermediates: boolean(options.intermediates ?? false, 'intermediates'),
     onStep: optionalFunction(options.onStep, 'onStep'),
     signal,
-    graph: boolean(options.graph ?? false, 'graph'),
   };
   checkTogether(solver, sampler, inverse);
-  if (sampler.graph) checkGraph(solver, sampler);
   return sampler;
-}
-
-/** What a graph records is called once, and sees no numbers that change from run to run. */
-function checkGraph(solver: Solver, sampler: Sampler): void {
-  const refuse = (why: string): never => {
-    throw new RangeError(`Expected false for graph ${why} but received true`);
-  };
-  if (!solver.onCard) refuse("without modelDevice 'cuda'");
-  if (sampler.method === 'adaptive') refuse("with method 'adaptive', whose course depends on numbers,");
-  for (const name of ['correctX0', 'correctXt'] as const) {
-    if (solver[name]) refuse(`with ${name}, which is told the time as a number,`);
-  }
-  if (sampler.onStep) refuse('with onStep, as nothing is told between the steps of a graph,');
-  if (sampler.intermediates) refuse('with intermediates');
 }
 
 /** What each option allows, but the two together do not. */

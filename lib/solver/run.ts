@@ -1,6 +1,8 @@
 // The loop turned inside out: a run asks for one network evaluation at a time.
+
+import { type Later, whenDone } from '../base/later.js';
 import type { Tensor } from '../base/tensor.js';
-import { Engine, type EngineMaker, type Found, type LateFound, type RunEngine, type Sizes } from './engine.js';
+import type { Engine, EngineMaker, Found, LateFound, Sizes } from './engine.js';
 import type { Sampler, Solver } from './options.js';
 import { type Evaluation, fixedPlan, type Plan } from './plan.js';
 
@@ -46,7 +48,9 @@ export interface Run<T = Tensor, X = T> {
 export interface InternalRun extends Run {
   readonly intermediates: Tensor[];
   readonly times: number[];
-  readonly engine: RunEngine;
+  readonly engine: Engine;
+  /** As `advance`, with an engine that may take its time: a promise if it does. */
+  proceed(output: Tensor, gradient?: Tensor): Later<void>;
   /** Waits for what a card has still to do, and throws what it found wrong. */
   settle(): Promise<void>;
   /** Fetches the network's next input from the card, and throws what was found wrong so far. */
@@ -55,14 +59,11 @@ export interface InternalRun extends Run {
   finish(): Promise<Tensor>;
 }
 
-/** @internal */
-export const hostEngine: EngineMaker = (solver, sampler, xT, sizes) => new Engine(solver, sampler, xT, sizes);
-
 /** What runs with given times and adaptive runs share. @internal */
 export abstract class BaseRun implements InternalRun {
   readonly intermediates: Tensor[] = [];
   readonly times: number[] = [];
-  readonly engine: RunEngine;
+  readonly engine: Engine;
   protected readonly solver: Solver;
   protected readonly sampler: Sampler;
   #nfe = 0;
@@ -88,7 +89,7 @@ export abstract class BaseRun implements InternalRun {
   protected abstract readonly slot: number;
   protected abstract readonly totalSteps: number;
   /** Runs the update that follows the network's output. */
-  protected abstract step(output: Tensor, gradient: Tensor | undefined): void;
+  protected abstract step(output: Tensor, gradient: Tensor | undefined): Later<void>;
 
   get nfe(): number {
     return this.#nfe;
@@ -112,15 +113,34 @@ export abstract class BaseRun implements InternalRun {
   }
 
   advance(output: Tensor, gradient?: Tensor): void {
+    const going = this.proceed(output, gradient);
+    if (!(going instanceof Promise)) return;
+    // What comes of it is nobody's any more.
+    going.catch(() => {});
+    this.fail(
+      new Error('Expected an engine that steps at once for advance but received one that only sample waits for'),
+    );
+  }
+
+  proceed(output: Tensor, gradient?: Tensor): Later<void> {
     if (this.#busy) throw new Error('Expected one advance at a time but received a call from inside another');
     if (this.#failure) throw new Error(`Expected no further advance, as this run has failed: ${this.#failure.message}`);
     if (this.done) throw new Error('Expected no further advance, as this run is done, but received one');
     this.#busy = true;
+    let going: Later<void>;
     try {
-      this.step(output, gradient);
+      going = this.step(output, gradient);
     } finally {
       this.#busy = false;
     }
+    return going instanceof Promise ? this.#busyUntil(going) : undefined;
+  }
+
+  #busyUntil(going: Promise<void>): Promise<void> {
+    this.#busy = true;
+    return going.finally(() => {
+      this.#busy = false;
+    });
   }
 
   /** Counts an evaluation whose update has been made. */
@@ -178,29 +198,33 @@ export abstract class BaseRun implements InternalRun {
   }
 
   /** Lets correctXt change the state of a step that is about to be completed; ends the run if that does not work. */
-  protected correct(slot: number, time: number): void {
+  protected correct(slot: number, time: number): Later<void> {
     const { correctXt } = this.solver;
     if (!correctXt) return;
-    try {
-      this.engine.correct(slot, (x) => correctXt(x, time, this.#steps + 1));
-    } catch (error) {
+    const failed = (error: unknown): never => {
       // The history has moved on already, so that this step cannot be tried again.
       this.#failure = error instanceof Error ? error : new Error(String(error));
       throw error;
+    };
+    try {
+      const going = this.engine.correct(slot, (x) => correctXt(x, time, this.#steps + 1));
+      return going instanceof Promise ? going.catch(failed) : going;
+    } catch (error) {
+      return failed(error);
     }
   }
 
   /** After a completed step: intermediates and progress. */
-  protected complete(slot: number, reached: number): void {
+  protected complete(slot: number, reached: number): Later<void> {
     this.#steps++;
     this.times.push(reached);
     if (this.sampler.intermediates) this.intermediates.push(this.engine.copy(slot));
-    this.sampler.onStep?.({
-      step: this.#steps,
-      steps: this.totalSteps,
-      nfe: this.#nfe,
-      t: reached,
-      x: this.engine.view(slot),
+    if (this.sampler.onStep) return this.#tell(this.sampler.onStep, slot, reached);
+  }
+
+  #tell(onStep: NonNullable<Sampler['onStep']>, slot: number, t: number): Later<void> {
+    return whenDone(this.engine.view(slot), (x) => {
+      onStep({ step: this.#steps, steps: this.totalSteps, nfe: this.#nfe, t, x });
     });
   }
 }
@@ -210,7 +234,7 @@ export class FixedRun extends BaseRun {
   readonly #plan: Plan;
   #index = 0;
 
-  static build(solver: Solver, sampler: Sampler, xT: Tensor, make: EngineMaker = hostEngine): FixedRun {
+  static build(solver: Solver, sampler: Sampler, xT: Tensor, make: EngineMaker): FixedRun {
     return new FixedRun(solver, sampler, xT, fixedPlan(solver, sampler), make);
   }
 
@@ -251,14 +275,32 @@ export class FixedRun extends BaseRun {
     return this.#plan.steps;
   }
 
-  protected step(output: Tensor, gradient: Tensor | undefined): void {
+  protected step(output: Tensor, gradient: Tensor | undefined): Later<void> {
     const evaluation = this.#next;
     const read = this.engine.readOutput(output, gradient);
-    this.checkFinite(this.engine.apply(this.#plan.rows, evaluation, read), evaluation.time);
+    const found = this.engine.apply(this.#plan.rows, evaluation, read);
+    // Closures of their own, not whenDone: a step that is made at once is to allocate nothing.
+    return found instanceof Promise ? this.#appliedLater(evaluation, found) : this.#applied(evaluation, found);
+  }
+
+  #appliedLater(evaluation: Evaluation, found: Promise<Found>): Promise<void> {
+    return found.then((value) => this.#applied(evaluation, value));
+  }
+
+  #applied(evaluation: Evaluation, found: Found): Later<void> {
     const { reached, denoises, time, out } = evaluation;
-    if (reached !== undefined) this.correct(out, denoises ? time : reached);
+    this.checkFinite(found, time);
+    const going = reached === undefined ? undefined : this.correct(out, denoises ? time : reached);
+    return going instanceof Promise ? this.#correctedLater(evaluation, going) : this.#moveOn(evaluation);
+  }
+
+  #correctedLater(evaluation: Evaluation, going: Promise<void>): Promise<void> {
+    return going.then(() => this.#moveOn(evaluation));
+  }
+
+  #moveOn({ reached, out }: Evaluation): Later<void> {
     this.#index++;
     this.countEvaluation();
-    if (reached !== undefined) this.complete(out, reached);
+    if (reached !== undefined) return this.complete(out, reached);
   }
 }

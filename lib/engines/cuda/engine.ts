@@ -1,4 +1,4 @@
-// The tensors of a run on a card, and the step over them: what lib/solver/engine.ts is on the host. Everything is queued
+// The tensors of a run on a card, and the step over them: what lib/engines/host/engine.ts is on the host. Everything is queued
 // on one stream; only where the host has to see numbers does something wait.
 
 import { ROW, SUM, TRANSFORM } from '../../addon/coefficients.js';
@@ -19,26 +19,18 @@ import type { Stream } from '../../cuda/stream.js';
 import { DeviceTensor, type DeviceType, type HostArray } from '../../cuda/tensor.js';
 import {
   type Application,
+  type Engine,
   type Found,
   type LateFound,
   largestOf,
   type Output,
-  type RunEngine,
   type Sizes,
+  type Transfers,
   wantsGradient,
 } from '../../solver/engine.js';
-import type { Sampler, Solver } from '../../solver/options.js';
+import type { Sampler } from '../../solver/options.js';
 import type { Plan } from '../../solver/plan.js';
-
-/** What went to the card and back for a network on the host, and what came of it. */
-export interface Transfers {
-  /** Bytes to the card, xT and rows included. */
-  uploaded: number;
-  /** Bytes from it, results included. */
-  downloaded: number;
-  /** Time that the run stood still for copies of the network's input and output. */
-  milliseconds: number;
-}
+import type { CardSolver } from './options.js';
 
 interface Slot {
   readonly state: DeviceTensor;
@@ -55,14 +47,14 @@ type Check = { what: 'xT' } | { what: 'output' | 'x0'; apply: number } | { what:
 const MOST_STAGES = 4;
 
 /** @internal */
-export class CudaEngine implements RunEngine {
+export class CudaEngine implements Engine {
   readonly batch: number;
   readonly stateType: 'float32' | 'float64';
   readonly seed: number | readonly number[] | undefined;
   readonly transfers: Transfers = { uploaded: 0, downloaded: 0, milliseconds: 0 };
   readonly fetches: boolean;
   readonly late = { now: () => this.#lateNow(), soon: () => this.#lateSoon() };
-  readonly #solver: Solver;
+  readonly #solver: CardSolver;
   readonly #stream: Stream;
   /** In a graph: nothing is copied from the host between the steps, and begin() starts the run. */
   readonly #graph: boolean;
@@ -110,7 +102,7 @@ export class CudaEngine implements RunEngine {
 
   constructor(
     stream: Stream,
-    solver: Solver,
+    solver: CardSolver,
     sampler: Sampler,
     xT: Tensor | DeviceTensor,
     { states, history, evaluations }: Sizes,

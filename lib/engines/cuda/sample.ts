@@ -6,32 +6,32 @@ import { DeviceTensor, type HostArray } from '../../cuda/tensor.js';
 import { AdaptiveRun } from '../../solver/adaptive.js';
 import { drive, type Sampling } from '../../solver/drive.js';
 import type { EngineMaker } from '../../solver/engine.js';
-import type { DeviceModel, Model, SampleOptions, Sampler, Solver } from '../../solver/options.js';
+import type { Model, Sampler, Solver } from '../../solver/options.js';
 import { fixedPlan, type Plan } from '../../solver/plan.js';
 import { FixedRun, type InternalRun } from '../../solver/run.js';
 import { CudaEngine } from './engine.js';
+import type { CardSolver, DeviceModel } from './options.js';
 
 type AnyTensor = Tensor | DeviceTensor;
 type Gradient = NonNullable<Extract<Solver['guidance'], { type: 'classifier' }>['gradient']>;
+
+/** Is the run to be one graph, and what may end it? */
+interface Recording {
+  readonly graph: boolean;
+  readonly signal: AbortSignal | undefined;
+}
 
 /** Graphs that a solver keeps: each has its own tensors on the card. */
 const MOST_GRAPHS = 4;
 
 /** What a solver needs on cards, made when it is first needed. @internal */
 export class CardRuns {
-  readonly #solver: Solver;
+  readonly #solver: CardSolver;
   readonly #streams = new Map<number, Stream>();
   readonly #graphs = new Map<string, Promise<CapturedRun>>();
 
-  constructor(solver: Solver) {
+  constructor(solver: CardSolver) {
     this.#solver = solver;
-  }
-
-  /** Does a run that begins with xT belong on a card? Throws where it was to be on the CPU. */
-  static wants({ device, onCard }: Solver, xT: AnyTensor): boolean {
-    const there = xT instanceof DeviceTensor;
-    if (there && device === 'cpu') throw wrongType("a tensor on the host with device 'cpu'", 'xT', xT);
-    return device === 'cuda' || there || onCard;
   }
 
   #stream(xT: AnyTensor): Stream {
@@ -58,16 +58,16 @@ export class CardRuns {
       }
     }
     const stream = this.#stream(xT);
-    const make: EngineMaker = (...[s, o, x, sizes]) => new CudaEngine(stream, s, o, x, sizes);
+    const make: EngineMaker = (_, o, x, sizes) => new CudaEngine(stream, solver, o, x, sizes);
     const start = xT as Tensor;
     return sampler.method === 'adaptive'
       ? AdaptiveRun.build(solver, sampler, start, make)
       : FixedRun.build(solver, sampler, start, make);
   }
 
-  async sample(model: Model | DeviceModel, sampler: Sampler, options: SampleOptions, xT: AnyTensor): Promise<Sampling> {
+  async sample(model: Model | DeviceModel, sampler: Sampler, options: Recording, xT: AnyTensor): Promise<Sampling> {
     const gradientOf = gradientFor(this.#solver);
-    if (sampler.graph) return this.#launch(model as DeviceModel, gradientOf, sampler, options, xT);
+    if (options.graph) return this.#launch(model as DeviceModel, gradientOf, sampler, options, xT);
     const run = this.build(sampler, xT);
     const engine = run.engine as CudaEngine;
     try {
@@ -87,7 +87,7 @@ export class CardRuns {
     model: DeviceModel,
     gradientOf: Gradient | undefined,
     sampler: Sampler,
-    { signal }: SampleOptions,
+    { signal }: Recording,
     xT: AnyTensor,
   ): Promise<Sampling> {
     signal?.throwIfAborted();
@@ -167,7 +167,7 @@ function shapeOf(plan: Plan, { noise }: Sampler, xT: AnyTensor, stream: Stream):
 }
 
 interface Capture {
-  solver: Solver;
+  solver: CardSolver;
   sampler: Sampler;
   plan: Plan;
   stream: Stream;
@@ -195,8 +195,8 @@ class CapturedRun {
   static async capture({ solver, sampler, plan, stream, model, gradientOf, xT }: Capture): Promise<CapturedRun> {
     let engine: CudaEngine | null = null;
     try {
-      const run = new FixedRun(solver, sampler, xT as Tensor, plan, (s, o, x, sizes) => {
-        engine = new CudaEngine(stream, s, o, x, sizes, true);
+      const run = new FixedRun(solver, sampler, xT as Tensor, plan, (_, o, x, sizes) => {
+        engine = new CudaEngine(stream, solver, o, x, sizes, true);
         return engine;
       });
       const tensors = engine! as CudaEngine;
