@@ -144,7 +144,7 @@ export interface CommonSampleOptions {
   signal?: AbortSignal;
 }
 
-/** What {@link CommonSampleOptions.onStep} is told. */
+/** What `onStep` of a run is told. */
 export interface Progress {
   /** Completed steps. */
   step: number;
