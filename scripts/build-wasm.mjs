@@ -8,7 +8,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -60,7 +60,7 @@ const flags = [
 ];
 /**
  * What runs over tensors is compiled to vectors, all else for size alone. Small code has no remainders of loops: clang
- * masks every lane of them instead, so that the kernels have their vectors written out (pieces_simd128.inc).
+ * masks every lane of them instead, so that the kernels have their vectors written out (native/cpu/kernels/simd128).
  */
 const FLAGS = [
   [/^native\/cpu\/isa_/, ['-Os', '-fno-vectorize']],
@@ -69,11 +69,10 @@ const FLAGS = [
 ];
 const flagsOf = (source) => FLAGS.find(([files]) => files.test(source))[1];
 const sources = [
-  ...cpp('native/addon').filter((file) => !['cuda.cpp', 'limit.cpp'].includes(basename(file))),
+  ...cpp('native/addon').filter((file) => !/^native\/addon\/cuda|\/limit\.cpp$/.test(file)),
   ...cpp('native/coefficients'),
   ...cpp('native/noise'),
-  'native/cpu/dispatch.cpp',
-  'native/cpu/step.cpp',
+  ...cpp('native/cpu').filter((file) => !/(pool|isa_\w+)\.cpp$/.test(file)),
   'native/cpu/isa_simd128.cpp',
   ...cpp('native/wasm'),
 ];
@@ -113,10 +112,10 @@ console.log(`build-wasm: ${options.out}, ${bytes} bytes, ${seconds} s`);
 if (problems.length > 0) process.exit(1);
 
 function cpp(folder) {
-  return readdirSync(join(root, folder))
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.cpp'))
-    .sort()
-    .map((file) => `${folder}/${file}`);
+    .map((file) => `${folder}/${file.replaceAll('\\', '/')}`)
+    .sort();
 }
 
 /** The first compiler that makes a WebAssembly module which uses both libraries. */

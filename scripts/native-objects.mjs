@@ -22,13 +22,13 @@ export const ISA_FLAGS =
     : { neon: [] };
 const isaOf = (file) => /^isa_(\w+)\.cpp$/.exec(basename(file))?.[1];
 
-/** The addon's sources in these folders of native/, those for this processor. */
+/** The addon's sources in these folders of native/ and the folders in them, those for this processor. */
 export function sources(folders) {
   return folders.flatMap((folder) =>
-    readdirSync(join(root, 'native', folder))
+    readdirSync(join(root, 'native', folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.cpp') && (!isaOf(file) || isaOf(file) in ISA_FLAGS))
-      .sort()
-      .map((file) => join('native', folder, file)),
+      .map((file) => `native/${folder}/${file.replaceAll('\\', '/')}`)
+      .sort(),
   );
 }
 

@@ -20,7 +20,9 @@ test('has the folders of CMakeLists.txt, and every file in them that this proces
   const sets = process.arch === 'x64' ? x86 : arm;
   assert.equal(Object.keys(ISA_FLAGS).sort(), [...sets].sort());
   const files = folders.flatMap((folder) =>
-    readdirSync(`${root}native/${folder}`).map((file) => `native/${folder}/${file}`),
+    readdirSync(`${root}native/${folder}`, { recursive: true, encoding: 'utf8' }).map(
+      (file) => `native/${folder}/${file}`,
+    ),
   );
   const wanted = files.filter((file) => {
     const set = /isa_(\w+)\.cpp$/.exec(file)?.[1];

@@ -1,7 +1,9 @@
 // Compiles the emulation: the kernels' sources for the host, the emulator, and the CPU path to compare with.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { sources as nativeSources } from '../../../scripts/native-objects.mjs';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -29,13 +31,13 @@ export async function buildEmulation(
   const cxx = compiler();
   if (!cxx) throw new Error('Expected a C++ compiler and Linux for the emulation but found none');
   const isa = process.arch === 'x64' ? 'sse2' : 'neon';
+  // One instruction set, which cases.cpp picks in place of dispatch.cpp.
+  const cpu = nativeSources(['cpu']).filter((file) => file.includes(`isa_${isa}`) || !/isa_|dispatch/.test(file));
   const common = ['-std=c++17', '-ffp-contract=off', '-Wall', '-Wextra', '-Werror', ...flags];
   const sources: Record<string, string> = {
     cases: `${here}/cases.cpp`,
     emulator: `${here}/emulator.cpp`,
-    step: `${root}/native/cpu/step.cpp`,
-    pool: `${root}/native/cpu/pool.cpp`,
-    isa: `${root}/native/cpu/isa_${isa}.cpp`,
+    ...Object.fromEntries(cpu.map((file) => [basename(file, '.cpp'), join(root, file)])),
   };
   const list = await Promise.all(
     Object.entries(sources).map(async ([name, source]) => {
