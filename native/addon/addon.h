@@ -1,4 +1,4 @@
-// The N-API surface: one file per group of exported functions, each checks every argument and then calls.
+// The N-API surface: one file per exported function, which checks every argument and then calls. module.cpp names them.
 #pragma once
 
 #define NAPI_DISABLE_CPP_EXCEPTIONS
@@ -8,10 +8,37 @@
 
 namespace dpm::addon {
 
-void InitStep(Napi::Env env, Napi::Object exports);          // step.cpp
-void InitCoefficients(Napi::Env env, Napi::Object exports);  // coefficients.cpp
-void InitNoise(Napi::Env env, Napi::Object exports);         // noise.cpp
-void InitCuda(Napi::Env env, Napi::Object exports);          // cuda.cpp
-void InitLimit(Napi::Env env, Napi::Object exports);         // limit.cpp
+// step/: over tensors. Called so often that they go without node-addon-api's wrappers.
+napi_value AddonStep(napi_env env, napi_callback_info info);
+napi_value AddonQuantile(napi_env env, napi_callback_info info);
+napi_value AddonErrorNorm(napi_env env, napi_callback_info info);
+napi_value AddonStandardDeviation(napi_env env, napi_callback_info info);
+napi_value AddonConvert(napi_env env, napi_callback_info info);
+napi_value AddonScratchBytes(napi_env env, napi_callback_info info);
+napi_value AddonInfo(napi_env env, napi_callback_info info);
+napi_value AddonLimit(napi_env env, napi_callback_info info);
+
+// rows/: rows of coefficients, and what they are made of.
+Napi::Value AddonPredictionRow(const Napi::CallbackInfo& info);
+Napi::Value AddonUpdateRow(const Napi::CallbackInfo& info);
+Napi::Value AddonUniPCRow(const Napi::CallbackInfo& info);
+Napi::Value AddonDdimRow(const Napi::CallbackInfo& info);
+Napi::Value AddonPndmRow(const Napi::CallbackInfo& info);
+Napi::Value AddonEdmPredictionRow(const Napi::CallbackInfo& info);
+Napi::Value AddonKeepNoise(const Napi::CallbackInfo& info);
+Napi::Value AddonElementary(const Napi::CallbackInfo& info);
+Napi::Value AddonPhi(const Napi::CallbackInfo& info);
+Napi::Value AddonWeight(const Napi::CallbackInfo& info);
+
+// noise/
+Napi::Value AddonTorchSeed(const Napi::CallbackInfo& info);
+Napi::Value AddonTorchRandn(const Napi::CallbackInfo& info);
+Napi::Value AddonTorchSkip(const Napi::CallbackInfo& info);
+Napi::Value AddonPhiloxRandn(const Napi::CallbackInfo& info);
+Napi::Value AddonPhiloxBlock(const Napi::CallbackInfo& info);
+Napi::Value AddonNoiseElementary(const Napi::CallbackInfo& info);
+Napi::Value AddonNoiseWord(const Napi::CallbackInfo& info);
+
+void InitCuda(Napi::Env env, Napi::Object exports);  // cuda.cpp
 
 }  // namespace dpm::addon

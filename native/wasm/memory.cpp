@@ -1,5 +1,5 @@
-// Memory without the C library's allocator, which would be a tenth of the module: blocks come from lib/wasm/memory.ts.
-// Copies are single instructions.
+// Memory without the C library's allocator, which would be a tenth of the module: blocks come from
+// lib/addon/wasm/memory.ts. Copies are single instructions.
 #include <stddef.h>
 
 #include <new>

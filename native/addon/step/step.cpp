@@ -1,15 +1,13 @@
-// step, quantile, errorNorm, standardDeviation, convert, scratchBytes, info
-#include <cmath>
-#include <new>
+// step: the fused step over one batch.
+#include <string>
 
-#include "../cpu/kernels.h"
-#include "../cpu/pool.h"
-#include "arguments.h"
+#include "results.h"
 
 namespace dpm::addon {
+
 namespace {
 
-// Positions of the arguments of `step`; lib/native.ts calls with the same.
+// Positions of the arguments of `step`; lib/addon/native.ts calls with the same.
 enum StepArgument : int {
   kArgRows,
   kArgFirst,
@@ -40,24 +38,6 @@ constexpr const char* kNames[kArgCount] = {"rows", "first", "batch", "flags", "t
 // scratch: to find that out costs as much as all the rest of a call.
 constexpr int kFlagCheckFinite = 1, kFlagDoubled = 2, kFlagAbsent = 2;
 constexpr int kFlagNoScratch = 1 << (kFlagAbsent + kArgCount - kArgX), kMostFlags = 2 * kFlagNoScratch - 1;
-constexpr double kMostElements = 9007199254740991.0;
-
-std::string Size(uint64_t n) { return std::to_string(n); }
-
-std::string LengthMessage(const char* name, const std::string& expected, size_t received) {
-  return "Expected " + expected + " elements for " + name + " but received " + Size(received);
-}
-
-napi_value Number(napi_env env, double value) {
-  napi_value result = nullptr;
-  napi_create_double(env, value, &result);
-  return result;
-}
-
-napi_value OutOfMemory(napi_env env, const char* what) {
-  napi_throw_error(env, nullptr, (std::string("Out of memory: ") + what + " could not be allocated").c_str());
-  return nullptr;
-}
 
 // What is to be checked for shared memory: the outputs, and everything that is read while they are written.
 struct Range {
@@ -98,7 +78,9 @@ bool OwnMemory(napi_env env, napi_value array) {
          napi_is_arraybuffer(env, buffer, &own) == napi_ok && own;
 }
 
-napi_value StepFunction(napi_env env, napi_callback_info info) {
+}  // namespace
+
+napi_value AddonStep(napi_env env, napi_callback_info info) {
   napi_value argv[kArgCount];
   size_t argc = kArgCount;
   napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
@@ -293,214 +275,6 @@ napi_value StepFunction(napi_env env, napi_callback_info info) {
   const int64_t status = Step(call);
   if (status == kStepOutOfMemory) return OutOfMemory(env, "the quantile's working space");
   return Number(env, static_cast<double>(status));
-}
-
-// One number a sample, kept back until all are there: a call that fails has written nothing.
-class Results {
- public:
-  Results(size_t count, const View& out) : count_(count), out_(static_cast<double*>(out.data)) {
-    if (count > sizeof few_ / sizeof *few_) values_ = new (std::nothrow) double[count];
-  }
-  ~Results() {
-    if (values_ != few_) delete[] values_;
-  }
-  Results(const Results&) = delete;
-  Results& operator=(const Results&) = delete;
-  double* values() const { return values_; }  // null if out of memory
-  void Write() const { std::memcpy(out_, values_, count_ * sizeof *out_); }
-
- private:
-  size_t count_;
-  double* out_;
-  double few_[64];
-  double* values_ = few_;
-};
-
-// (x, batch, ratio, threads, out: Float64Array of batch)
-napi_value QuantileFunction(napi_env env, napi_callback_info info) {
-  napi_value argv[5];
-  size_t argc = 5;
-  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
-  View x, out;
-  int64_t batch, threads;
-  double ratio;
-  if (!ReadView(env, argv[0], "x", kAllowF32 | kAllowF64, &x) ||
-      !ReadInteger(env, argv[1], "batch", 1, kMostElements, &batch) || !ReadNumber(env, argv[2], "ratio", &ratio) ||
-      !ReadInteger(env, argv[3], "threads", 0, 1024, &threads) || !ReadView(env, argv[4], "out", kAllowF64, &out)) {
-    return nullptr;
-  }
-  if (!(ratio >= 0 && ratio <= 1)) {
-    ThrowRange(env, "Expected a number from 0 to 1 for ratio but received " + Describe(env, argv[2]));
-    return nullptr;
-  }
-  if (x.length == 0 || x.length % batch != 0 || out.length != static_cast<size_t>(batch)) {
-    ThrowRange(env, "Expected whole samples in x and one number a sample in out but received " + Size(x.length) +
-                        " and " + Size(out.length) + " elements for a batch of " + Size(batch));
-    return nullptr;
-  }
-  const size_t n = x.length / batch;
-  const Results results(out.length, out);
-  for (int64_t b = 0; b < batch && results.values(); ++b) {
-    const void* sample = static_cast<const char*>(x.data) + b * (x.bytes() / batch);
-    results.values()[b] = Quantile(sample, x.type, n, ratio, static_cast<int>(threads));
-    if (results.values()[b] == -1) return OutOfMemory(env, "the quantile's working space");
-  }
-  if (!results.values()) return OutOfMemory(env, "the quantiles' working space");
-  results.Write();
-  return nullptr;
-}
-
-// (low, high, previous, batch, atol, rtol, threads, out: Float64Array of batch)
-napi_value ErrorNormFunction(napi_env env, napi_callback_info info) {
-  napi_value argv[8];
-  size_t argc = 8;
-  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
-  View low, high, previous, out;
-  int64_t batch, threads;
-  double atol, rtol;
-  const int state = kAllowF32 | kAllowF64;
-  if (!ReadView(env, argv[0], "low", state, &low) || !ReadView(env, argv[1], "high", state, &high) ||
-      !ReadView(env, argv[2], "previous", state, &previous) ||
-      !ReadInteger(env, argv[3], "batch", 1, kMostElements, &batch) || !ReadNumber(env, argv[4], "atol", &atol) ||
-      !ReadNumber(env, argv[5], "rtol", &rtol) || !ReadInteger(env, argv[6], "threads", 0, 1024, &threads) ||
-      !ReadView(env, argv[7], "out", kAllowF64, &out)) {
-    return nullptr;
-  }
-  for (const int k : {4, 5}) {
-    if (!((k == 4 ? atol : rtol) >= 0)) {
-      ThrowRange(env, std::string("Expected a number from 0 on for ") + (k == 4 ? "atol" : "rtol") + " but received " +
-                          Describe(env, argv[k]));
-      return nullptr;
-    }
-  }
-  if (high.type != low.type || previous.type != low.type || high.length != low.length ||
-      previous.length != low.length || low.length == 0 || low.length % batch != 0 ||
-      out.length != static_cast<size_t>(batch)) {
-    ThrowRange(env,
-               "Expected low, high and previous of one type and length, whole samples, and one number a sample in "
-               "out but received others");
-    return nullptr;
-  }
-  const size_t n = low.length / batch, bytes = low.bytes() / batch;
-  const Results results(out.length, out);
-  bool out_of_memory = !results.values();
-  for (int64_t b = 0; b < batch && !out_of_memory; ++b) {
-    const auto at = [&](const View& view) { return static_cast<const char*>(view.data) + b * bytes; };
-    results.values()[b] =
-        ErrorNorm(at(low), at(high), at(previous), low.type, n, atol, rtol, static_cast<int>(threads), &out_of_memory);
-  }
-  if (out_of_memory) return OutOfMemory(env, "the error norm's working space");
-  results.Write();
-  return nullptr;
-}
-
-// (x, batch, out: Float64Array of batch)
-napi_value DeviationFunction(napi_env env, napi_callback_info info) {
-  napi_value argv[3];
-  size_t argc = 3;
-  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
-  View x, out;
-  int64_t batch;
-  if (!ReadView(env, argv[0], "x", kAllowF32 | kAllowF64, &x) ||
-      !ReadInteger(env, argv[1], "batch", 1, kMostElements, &batch) ||
-      !ReadView(env, argv[2], "out", kAllowF64, &out)) {
-    return nullptr;
-  }
-  if (x.length % batch != 0 || x.length < 2 * static_cast<size_t>(batch) || out.length != static_cast<size_t>(batch)) {
-    ThrowRange(env, "Expected whole samples of two or more elements in x and one number a sample in out but received " +
-                        Size(x.length) + " and " + Size(out.length) + " elements for a batch of " + Size(batch));
-    return nullptr;
-  }
-  const Results results(out.length, out);
-  if (!results.values()) return OutOfMemory(env, "the standard deviations' working space");
-  for (int64_t b = 0; b < batch; ++b) {
-    const void* sample = static_cast<const char*>(x.data) + b * (x.bytes() / batch);
-    results.values()[b] = StandardDeviation(sample, x.type, x.length / batch);
-  }
-  results.Write();
-  return nullptr;
-}
-
-// (from, to): element by element between float16, float32 and float64, rounding to nearest even
-napi_value ConvertFunction(napi_env env, napi_callback_info info) {
-  napi_value argv[2];
-  size_t argc = 2;
-  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
-  View from, to;
-  const int any = kAllowF16 | kAllowF32 | kAllowF64;
-  if (!ReadView(env, argv[0], "from", any, &from) || !ReadView(env, argv[1], "to", any, &to)) return nullptr;
-  if (from.length != to.length) {
-    ThrowRange(env, LengthMessage("to", Size(from.length), to.length));
-    return nullptr;
-  }
-  if (from.data != to.data || from.type != to.type) {
-    if (Overlap(from.data, from.bytes(), to.data, to.bytes())) {
-      ThrowRange(env, "Expected separate memory for from and to but received buffers that overlap");
-      return nullptr;
-    }
-    ActiveKernels().convert(from.data, static_cast<int>(from.type), to.data, static_cast<int>(to.type), from.length);
-  }
-  return nullptr;
-}
-
-// (float64: boolean, batch, n, ratio, threads): number
-napi_value ScratchFunction(napi_env env, napi_callback_info info) {
-  napi_value argv[5];
-  size_t argc = 5;
-  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
-  int64_t wide, batch, n, threads;
-  double ratio;
-  if (!ReadInteger(env, argv[0], "wide", 0, 1, &wide) ||
-      !ReadInteger(env, argv[1], "batch", 1, kMostElements, &batch) ||
-      !ReadInteger(env, argv[2], "n", 0, kMostElements, &n) || !ReadNumber(env, argv[3], "ratio", &ratio) ||
-      !ReadInteger(env, argv[4], "threads", 0, 1024, &threads)) {
-    return nullptr;
-  }
-  if (!(ratio >= 0 && ratio <= 1)) {
-    ThrowRange(env, "Expected a number from 0 to 1 for ratio but received " + Describe(env, argv[3]));
-    return nullptr;
-  }
-  if (static_cast<double>(batch) * static_cast<double>(n) > kMostElements) {
-    ThrowRange(env, "Expected at most 2^53 - 1 elements in all for batch times n but received " + Size(batch) +
-                        " times " + Size(n));
-    return nullptr;
-  }
-  return Number(
-      env, static_cast<double>(ScratchBytes(wide ? Type::f64 : Type::f32, batch, n, ratio, static_cast<int>(threads))));
-}
-
-// { simd, simdAvailable, threads }
-napi_value InfoFunction(napi_env env, napi_callback_info) {
-  Napi::Env wrapped(env);
-  Napi::Object result = Napi::Object::New(wrapped);
-  int count = 0;
-  const char* const* names = AvailableKernels(&count);
-  Napi::Array list = Napi::Array::New(wrapped, static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) list.Set(static_cast<uint32_t>(i), names[i]);
-  result.Set("simd", ActiveKernels().name);
-  result.Set("simdAvailable", list);
-  result.Set("threads", HardwareThreads());
-  return result;
-}
-
-}  // namespace
-
-void InitStep(Napi::Env env, Napi::Object exports) {
-  const struct {
-    const char* name;
-    napi_callback function;
-  } functions[] = {
-      {"step", StepFunction},           {"quantile", QuantileFunction},
-      {"convert", ConvertFunction},     {"standardDeviation", DeviationFunction},
-      {"info", InfoFunction},           {"scratchBytes", ScratchFunction},
-      {"errorNorm", ErrorNormFunction},
-  };
-  for (const auto& f : functions) {
-    napi_value value;
-    if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, nullptr, &value) == napi_ok) {
-      exports.Set(f.name, Napi::Value(env, value));
-    }
-  }
 }
 
 }  // namespace dpm::addon

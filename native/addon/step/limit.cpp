@@ -1,17 +1,16 @@
 // limit: the step's traffic without its arithmetic, what bench/step measures the step against. Not for users.
 #include <algorithm>
 
-#include "../cpu/kernels.h"
-#include "../cpu/pool.h"
-#include "arguments.h"
+#include "../../cpu/kernels.h"
+#include "../../cpu/pool.h"
+#include "../arguments.h"
 
 namespace dpm::addon {
-namespace {
 
 // (nontemporal: 0 or 1, threads, d0, out, in, in, in, in or null), all float32 of one length. Without arguments an
 // empty call; with a Uint8Array only, how many bytes after the start of a cache line that begins. With a number of
 // samples as a ninth argument, on one thread, each of them is read once more before: all inputs but the last.
-napi_value LimitFunction(napi_env env, napi_callback_info info) {
+napi_value AddonLimit(napi_env env, napi_callback_info info) {
   napi_value argv[9];
   size_t argc = 9;
   napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
@@ -68,15 +67,6 @@ napi_value LimitFunction(napi_env env, napi_callback_info info) {
                 [&](size_t task) { part(task * kTask, std::min(n, (task + 1) * kTask)); });
   }
   return nullptr;
-}
-
-}  // namespace
-
-void InitLimit(Napi::Env env, Napi::Object exports) {
-  napi_value value;
-  if (napi_create_function(env, "limit", NAPI_AUTO_LENGTH, LimitFunction, nullptr, &value) == napi_ok) {
-    exports.Set("limit", Napi::Value(env, value));
-  }
 }
 
 }  // namespace dpm::addon

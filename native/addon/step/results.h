@@ -1,0 +1,54 @@
+// What the functions over tensors share: numbers in and out, and what is said when they do not fit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "../arguments.h"
+
+namespace dpm::addon {
+
+constexpr double kMostElements = 9007199254740991.0;
+
+inline std::string Size(uint64_t n) { return std::to_string(n); }
+
+inline std::string LengthMessage(const char* name, const std::string& expected, size_t received) {
+  return "Expected " + expected + " elements for " + name + " but received " + Size(received);
+}
+
+inline napi_value Number(napi_env env, double value) {
+  napi_value result = nullptr;
+  napi_create_double(env, value, &result);
+  return result;
+}
+
+inline napi_value OutOfMemory(napi_env env, const char* what) {
+  napi_throw_error(env, nullptr, (std::string("Out of memory: ") + what + " could not be allocated").c_str());
+  return nullptr;
+}
+
+// One number a sample, kept back until all are there: a call that fails has written nothing.
+class Results {
+ public:
+  Results(size_t count, const View& out) : count_(count), out_(static_cast<double*>(out.data)) {
+    if (count > sizeof few_ / sizeof *few_) values_ = new (std::nothrow) double[count];
+  }
+  ~Results() {
+    if (values_ != few_) delete[] values_;
+  }
+  Results(const Results&) = delete;
+  Results& operator=(const Results&) = delete;
+  double* values() const { return values_; }  // null if out of memory
+  void Write() const { std::memcpy(out_, values_, count_ * sizeof *out_); }
+
+ private:
+  size_t count_;
+  double* out_;
+  double few_[64];
+  double* values_ = few_;
+};
+
+}  // namespace dpm::addon
