@@ -10,8 +10,8 @@ import { judge, randomPrompts, uniform } from '../bench/quality/judge.js';
 import type { Cell, Results } from '../bench/quality/quality.js';
 import { DEIS_1, EXTRA_ROWS, REFERENCE, ROWS, startLoop } from '../bench/quality/rows.js';
 import { drawnPictures } from '../bench/quality/truth.js';
+import { readTraining } from '../lib/folder/training.js';
 import { generator, type Tensor } from '../lib/index.js';
-import { readTraining } from '../lib/pipelines/scheduler-config.js';
 import { hasShapes, shapes } from './pipelines/models.js';
 import { assertClose } from './support.js';
 

@@ -3,10 +3,10 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { readTraining } from '../../lib/folder/training.js';
 import { generator, type Tensor } from '../../lib/index.js';
 import { Conditioner } from '../../lib/pipelines/conditioner.js';
 import { type Conditioning, Denoiser } from '../../lib/pipelines/denoiser.js';
-import { readTraining } from '../../lib/pipelines/scheduler-config.js';
 import type { Prompt } from './judge.js';
 import type { Loop, Network } from './rows.js';
 

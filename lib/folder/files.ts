@@ -2,6 +2,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { firstLine, nearest } from '../base/text.js';
+import { parseJson } from './json.js';
 
 /**
  * The first of `names` that is a file in `folder`.
@@ -46,17 +47,28 @@ function whatIsThere(folder: string, names: readonly string[]): string {
   return `found ${entries.slice(0, 5).join(', ')}${entries.length > 5 ? ', ...' : ''}`;
 }
 
+/** Bytes of a configuration: more are a mistake, or somebody's malice. */
+const MOST_CONFIG = 4 * 2 ** 20;
+/** Bytes of a vocabulary; the largest there are have 35 MB. */
+export const MOST_VOCABULARY = 128 * 2 ** 20;
+
 /**
- * The object in a JSON file of the model directory.
+ * The object in a JSON file of the model directory, as Python may have written it (json.ts).
  *
- * @throws Error that names the file when it is missing, not JSON or not an object
+ * @param most bytes that the file may have
+ * @throws Error that names the file when it is missing, too large, not JSON or not an object
  */
-export function readJson(folder: string, names: readonly string[]): { path: string; json: Record<string, unknown> } {
+export function readJson(
+  folder: string,
+  names: readonly string[],
+  most = MOST_CONFIG,
+): { path: string; json: Record<string, unknown> } {
   const path = findFile(folder, names);
+  const { size } = statSync(path);
+  if (size > most) throw new Error(`Expected at most ${most} bytes in ${path} but found ${size}`);
   let json: unknown;
   try {
-    // Some editors put a byte order mark in front.
-    json = JSON.parse(readFileSync(path, 'utf8').replace(/^\ufeff/, ''));
+    json = parseJson(readFileSync(path, 'utf8'));
   } catch (cause) {
     throw new Error(`${path} could not be read as JSON: ${firstLine((cause as Error).message)}`, { cause });
   }

@@ -7,6 +7,7 @@ import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
 import { allocate, type Tensor } from '../base/tensor.js';
 import { DPMSolver, type SampleOptions, type SolverOptions } from '../dpm-solver.js';
 import { readJson } from '../folder/files.js';
+import { readTraining, type Training } from '../folder/training.js';
 import { type Image, toImages, toPixels } from '../image/image.js';
 import type { SessionOptions } from '../onnx/graph.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
@@ -34,7 +35,6 @@ import {
   type SolverChoices,
   type Timings,
 } from './options.js';
-import { readTraining, type Training } from './scheduler-config.js';
 import { Vae } from './vae.js';
 
 /** How {@link DiffusionPipeline.fromPretrained} loads a folder. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { list } from '../base/check.js';
 import { firstLine } from '../base/text.js';
-import { findFile, readJson } from '../folder/files.js';
+import { findFile, MOST_VOCABULARY, readJson } from '../folder/files.js';
 
 /** CLIP's special tokens, where the configuration names no others. */
 const START = '<|startoftext|>';
@@ -136,9 +136,9 @@ function readDefinition(folder: string, name: string, config: Record<string, unk
   const hasOwn = existsSync(join(folder, name, 'tokenizer.json'));
   // Where neither is there, the message is about both.
   if (hasOwn || !existsSync(join(folder, name, 'vocab.json'))) {
-    return { ...readJson(folder, [`${name}/tokenizer.json`, `${name}/vocab.json`]), built: false };
+    return { ...readJson(folder, [`${name}/tokenizer.json`, `${name}/vocab.json`], MOST_VOCABULARY), built: false };
   }
-  const vocabulary = readJson(folder, [`${name}/vocab.json`]);
+  const vocabulary = readJson(folder, [`${name}/vocab.json`], MOST_VOCABULARY);
   const lines = readFileSync(findFile(folder, [`${name}/merges.txt`]), 'utf8').split('\n');
   const merges = lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#version'));
   const special = specialTokens(folder, name);

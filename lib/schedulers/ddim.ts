@@ -3,7 +3,7 @@
 
 import { ddimRow, END, type Node, pndmRow, ROW, STATUS, type Status, SUM, TRANSFORM } from '../addon/coefficients.js';
 import { finiteNumber, outOfRange } from '../base/check.js';
-import { type ClassRules, clash } from './config.js';
+import { type ClassRules, clash } from '../folder/scheduler-config.js';
 import { CLIPPING, TRAINING } from './defaults.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';
 import { type Plan, type Progress, type Request, type Schedule, Scheduler, type StepOptions } from './scheduler.js';

@@ -1,7 +1,14 @@
 // diffusers' defaults, by the groups in which its classes share them.
-import { TRAINING_DEFAULTS } from './config.js';
 
-export const TRAINING = { ...TRAINING_DEFAULTS, prediction_type: 'epsilon' } as const;
+/** Keys of training, which every class but EDM's has. @internal */
+export const TRAINING = {
+  num_train_timesteps: 1000,
+  beta_start: 0.0001,
+  beta_end: 0.02,
+  beta_schedule: 'linear',
+  trained_betas: null,
+  prediction_type: 'epsilon',
+} as const;
 export const CLIPPING = { thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1 } as const;
 export const SOLVER = { solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint' } as const;
 export const GRIDS = {

@@ -12,7 +12,8 @@ import {
   updateRow,
 } from '../addon/coefficients.js';
 import type { Tensor } from '../base/tensor.js';
-import { type ClassRules, clash, type Settings } from './config.js';
+import { type ClassRules, clash } from '../folder/scheduler-config.js';
+import type { Settings } from '../folder/scheduler-keys.js';
 import { CLIPPING, GRIDS, SHIFTING, SOLVER, SPACING, TRAINING } from './defaults.js';
 import {
   convertedGrid,

@@ -1,5 +1,5 @@
 // The class that a configuration asks for.
-import { parseConfig, type SchedulerConfig } from './config.js';
+import { parseConfig, type SchedulerConfig } from '../folder/scheduler-config.js';
 import { DDIMScheduler, PNDMScheduler } from './ddim.js';
 import {
   DEISMultistepScheduler,

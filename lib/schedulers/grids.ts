@@ -1,6 +1,8 @@
 // Which sigmas a run goes through, and what the network is told at each: the grids of diffusers' set_timesteps.
+
+import { clash } from '../folder/scheduler-config.js';
+import type { Settings } from '../folder/scheduler-keys.js';
 import { betaQuantile } from '../schedule/beta-distribution.js';
-import { clash, type Settings } from './config.js';
 import type { Training } from './training.js';
 
 /** Labels of the evaluations, and one sigma more, in float32: that of the end. */

@@ -1,6 +1,6 @@
 // The public module `dpm-solver/schedulers`: the classes that diffusers' pipelines know.
 export type { Tensor, TensorType } from '../base/tensor.js';
-export type { SchedulerConfig } from './config.js';
+export type { SchedulerConfig } from '../folder/scheduler-config.js';
 export { DDIMScheduler, PNDMScheduler } from './ddim.js';
 export {
   DEISMultistepScheduler,

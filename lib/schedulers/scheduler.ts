@@ -15,7 +15,8 @@ import {
   wholeNumber,
 } from '../base/check.js';
 import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../base/tensor.js';
-import { type ClassRules, resolveConfig, type SchedulerConfig, type Settings } from './config.js';
+import { type ClassRules, resolveConfig, type SchedulerConfig } from '../folder/scheduler-config.js';
+import type { Settings } from '../folder/scheduler-keys.js';
 
 /** Numbers that are iterable as they are and have the `data` that diffusers.js reads: one and the same array. */
 export type Sequence<T extends Int32Array | Float32Array = Int32Array | Float32Array> = T & {

@@ -14,7 +14,8 @@ import {
   TRANSFORM,
 } from '../addon/coefficients.js';
 import { outOfRange } from '../base/check.js';
-import { clash, type Settings } from './config.js';
+import { clash } from '../folder/scheduler-config.js';
+import type { Settings } from '../folder/scheduler-keys.js';
 import {
   convertedGrid,
   type Grid,

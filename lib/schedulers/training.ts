@@ -1,7 +1,8 @@
 // The noise levels of the training steps, rounded where diffusers rounds them: its tables are float32, and which label
 // an interpolated sigma gets turns on their last bit.
+
+import type { Settings } from '../folder/scheduler-keys.js';
 import { betas } from '../schedule/betas.js';
-import type { Settings } from './config.js';
 
 /** Tables over the training steps, index = label. */
 export interface Training {

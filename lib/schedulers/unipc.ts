@@ -1,6 +1,6 @@
 // UniPC (Zhao et al. 2023, arXiv 2302.04867) as diffusers' class.
 import { type Form, STATUS, uniPCRow } from '../addon/coefficients.js';
-import { type ClassRules, clash } from './config.js';
+import { type ClassRules, clash } from '../folder/scheduler-config.js';
 import { CLIPPING, GRIDS, SHIFTING, SPACING, TRAINING } from './defaults.js';
 import type { GridRules } from './grids.js';
 import type { Plan, Progress, Schedule } from './scheduler.js';

@@ -1,7 +1,7 @@
 // The process that draws. A network call blocks its event loop, so it is not the server's; and being a process it can be
 // ended in the middle of one, and takes nobody along when it ends by itself.
 import { basename, resolve } from 'node:path';
-import { readJson } from '../folder/files.js';
+import { MOST_VOCABULARY, readJson } from '../folder/files.js';
 import { encodePng } from '../image/file.js';
 import type { Image } from '../image/image.js';
 import { loadRuntime } from '../onnx/runtime.js';
@@ -42,7 +42,7 @@ async function open(place: Place): Promise<void> {
 /** The words of a tokenizer that knows few of them. */
 function readWords(): string[] | null {
   try {
-    const { model } = readJson(folder, ['tokenizer/tokenizer.json']).json as {
+    const { model } = readJson(folder, ['tokenizer/tokenizer.json'], MOST_VOCABULARY).json as {
       model?: { type?: string; vocab?: Record<string, number> };
     };
     if (model?.type !== 'WordLevel') return null;

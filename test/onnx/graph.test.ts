@@ -1,11 +1,10 @@
 // Graphs that read and write our buffers. The graphs: test/fixtures/graphs.py.
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findFile, readJson } from '../../lib/folder/files.js';
 import { convert } from '../../lib/native.js';
 import { fill, Graph, slot, toHalf } from '../../lib/onnx/graph.js';
 import { loadRuntime } from '../../lib/onnx/runtime.js';
@@ -179,51 +178,6 @@ test('says which file cannot be loaded, and why', async () => {
   );
   const provider = Graph.open(fixture('double'), { executionProviders: ['nonsense'] });
   await assertRejects(provider, Error, /double\.onnx could not be loaded by onnxruntime for nonsense: .*nonsense/);
-});
-
-test('says what was looked for, and what is there', () => {
-  mkdirSync(join(folder, 'model/unet'), { recursive: true });
-  const model = join(folder, 'model');
-  assertThrows(() => findFile(join(folder, 'none'), ['a.json']), Error, /^Expected a\.json in .* no such folder$/);
-  assertThrows(() => findFile(model, ['vae/model.onnx']), Error, /^Expected vae\/model.onnx in .* no folder .*vae$/);
-  assertThrows(() => findFile(model, ['unet/model.onnx']), Error, /that folder is empty$/);
-  copyFileSync(fixture('double'), join(model, 'unet/modle.onnx'));
-  assertThrows(() => findFile(model, ['unet/model.onnx']), Error, /there is only unet.modle\.onnx$/);
-  writeFileSync(join(model, 'weights.bin'), '');
-  assertThrows(
-    () => findFile(model, ['a.json', 'b.json']),
-    Error,
-    /^Expected a\.json or b\.json .* found unet, weights/,
-  );
-  assert.is(findFile(model, ['a', 'weights.bin']), join(model, 'weights.bin'));
-  mkdirSync(join(model, 'text/model.onnx'), { recursive: true });
-  assertThrows(
-    () => findFile(model, ['text/model_fp16.onnx', 'text/model.onnx']),
-    Error,
-    /^Expected text\/model_fp16\.onnx or text\/model\.onnx in .* but text\/model\.onnx is a folder$/,
-  );
-  assertThrows(
-    () => findFile(join(model, 'weights.bin'), ['a.json']),
-    Error,
-    /^Expected a\.json in .*weights\.bin but that is no folder$/,
-  );
-  assertThrows(() => findFile(join(model, 'weights.bin/model'), ['a.json']), Error, /but there is no such folder$/);
-});
-
-test('says which JSON file is none', () => {
-  for (const [text, reason] of [
-    ['{', /half\.json could not be read as JSON: /],
-    ['[1]', /^Expected an object in .*half\.json but found an array$/],
-    ['null', /but found null$/],
-  ] as const) {
-    writeFileSync(join(folder, 'half.json'), text);
-    assertThrows(() => readJson(folder, ['half.json']), Error, reason);
-  }
-  // With or without the byte order mark that some editors put in front.
-  for (const text of ['{"a":1}', '\ufeff{"a":1}']) {
-    writeFileSync(join(folder, 'half.json'), text);
-    assert.equal(readJson(folder, ['half.json']).json, { a: 1 });
-  }
 });
 
 test.run();

@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { betas, NoiseSchedule, randn } from '../../lib/index.js';
 import { DiffusionPipeline, type GenerateOptions, type Progress } from '../../lib/pipelines/index.js';
+import { DPMSolverMultistepScheduler } from '../../lib/schedulers/index.js';
 import { assertBitsEqual, assertClose, assertRejects, assertThrows } from '../support.js';
 import { colorsOf } from './colors.js';
 import { changed, constant, hasShapes, removeCopies, shapes } from './models.js';
@@ -174,6 +175,22 @@ test('takes its defaults from the scheduler configuration', async () => {
   assertBitsEqual(own, (await plain({ ...ask, algorithmType: 'sde-dpmsolver++', order: 3 })).sample.data);
   // Nobody asked for order 3, so one step is no mistake.
   await pipe({ ...ask, steps: 1 });
+});
+
+test('reads scheduler_config.json as Python writes it', async () => {
+  const folder = changed((copy) => {
+    const path = join(copy, 'scheduler/scheduler_config.json');
+    // As diffusers' own DPMSolverMultistepScheduler is saved.
+    const text = readFileSync(path, 'utf8').replace('{', '{\n  "lambda_min_clipped": -Infinity,');
+    writeFileSync(path, text);
+  });
+  const pipe = await load(folder);
+  assert.is(pipe.schedulerConfig.lambda_min_clipped, -Infinity);
+  const ask = { prompt: 'red', seed: 1, steps: 3 };
+  const plain = await load(constant);
+  assertBitsEqual((await pipe(ask)).sample.data, (await plain(ask)).sample.data);
+  const scheduler = DPMSolverMultistepScheduler.fromConfig(pipe.schedulerConfig);
+  assert.is((await pipe({ ...ask, scheduler })).nfe, 3);
 });
 
 test('stops when told to, before and between calls', async () => {

@@ -1,8 +1,8 @@
 // What scheduler_config.json says.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { readTraining } from '../../lib/folder/training.js';
 import { betas, betasForZeroTerminalSnr, NoiseSchedule } from '../../lib/index.js';
-import { readTraining } from '../../lib/pipelines/scheduler-config.js';
 import { assertThrows } from '../support.js';
 
 const test = suite('scheduler_config.json');

@@ -1,0 +1,263 @@
+// What becomes of every key and every class of scheduler_config.json, in one table: where a scheduler class is made of a
+// configuration, and where a pipeline reads the one in its folder.
+import {
+  finiteNumber,
+  list,
+  numbers,
+  oneOf,
+  outOfRange,
+  positiveNumber,
+  wholeNumber,
+  wrongType,
+} from '../base/check.js';
+
+/** The keys that the schedulers here read, as diffusers writes them. */
+export interface Settings {
+  num_train_timesteps: number;
+  beta_start: number;
+  beta_end: number;
+  beta_schedule: 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';
+  trained_betas: ArrayLike<number> | null;
+  rescale_betas_zero_snr: boolean;
+  prediction_type: 'epsilon' | 'sample' | 'v_prediction' | 'flow_prediction';
+  variance_type: string | null;
+  thresholding: boolean;
+  dynamic_thresholding_ratio: number;
+  sample_max_value: number;
+  clip_sample: boolean;
+  clip_sample_range: number;
+  solver_order: 1 | 2 | 3;
+  algorithm_type: 'dpmsolver' | 'dpmsolver++' | 'sde-dpmsolver' | 'sde-dpmsolver++' | 'deis';
+  solver_type: 'midpoint' | 'heun' | 'logrho' | 'bh1' | 'bh2';
+  lower_order_final: boolean;
+  euler_at_final: boolean;
+  final_sigmas_type: 'zero' | 'sigma_min';
+  use_karras_sigmas: boolean;
+  use_exponential_sigmas: boolean;
+  use_beta_sigmas: boolean;
+  use_lu_lambdas: boolean;
+  use_flow_sigmas: boolean;
+  flow_shift: number;
+  use_dynamic_shifting: boolean;
+  time_shift_type: 'exponential' | 'linear';
+  shift_terminal: number | null;
+  timestep_spacing: 'linspace' | 'leading' | 'trailing';
+  steps_offset: number;
+  lambda_min_clipped: number;
+  predict_x0: boolean;
+  disable_corrector: ArrayLike<number>;
+  set_alpha_to_one: boolean;
+  skip_prk_steps: boolean;
+  sigma_min: number | null;
+  sigma_max: number | null;
+  sigma_data: number;
+  sigma_schedule: 'karras' | 'exponential';
+  rho: number;
+}
+
+/**
+ * - `noise`: variance-preserving training steps, whose networks every class but EDM's can follow
+ * - `flow`: flow matching
+ * - `edm`: a network with the preconditioning of EDM
+ * - `distilled`: a network that was distilled to make a few steps of its own kind
+ * - `other`: known, and nothing that DPM-Solver evaluates
+ */
+export type NetworkKind = 'noise' | 'flow' | 'edm' | 'distilled' | 'other';
+
+/** What the network of each of diffusers' schedulers was trained for. A class that is not here is refused by the classes. */
+export const CLASSES: ReadonlyMap<string, NetworkKind> = new Map(
+  (
+    [
+      [
+        'noise',
+        'DPMSolverMultistep DPMSolverSinglestep DPMSolverMultistepInverse UniPCMultistep DEISMultistep DDIM DDIMInverse',
+        'DDIMParallel DDPM DDPMParallel PNDM EulerDiscrete EulerAncestralDiscrete HeunDiscrete LMSDiscrete',
+        'KDPM2Discrete KDPM2AncestralDiscrete DPMSolverSDE SASolver',
+      ],
+      ['flow', 'FlowMatchEulerDiscrete FlowMatchHeunDiscrete'],
+      ['edm', 'EDMDPMSolverMultistep EDMEuler'],
+      ['distilled', 'LCM TCD CMStochasticIterative'],
+      ['other', 'FlowMatchLCM VQDiffusion ScoreSdeVe ScoreSdeVp UnCLIP'],
+    ] as [NetworkKind, ...string[]][]
+  ).flatMap(([kind, ...lines]) => lines.flatMap((line) => line.split(' ').map((name) => [`${name}Scheduler`, kind]))),
+);
+
+/** How a pipeline reads a key of the file in its folder. */
+export interface FolderRule {
+  /** In which files it counts; in all unless told. `flow`: is the network one of flow matching? */
+  readonly when?: (json: Readonly<Record<string, unknown>>, flow: boolean) => boolean;
+  readonly takes: (value: unknown) => boolean;
+  /** What is said of a value that is not taken; such a value is passed over where this is absent. */
+  readonly expected?: string;
+}
+
+export interface KeyRule {
+  /**
+   * Of a scheduler class. Heeded: the value where neither the configuration nor the class has one, and a check that throws.
+   * Kept: it stays in the configuration and does nothing. Refused: some values are, for which reason; others are kept.
+   */
+  readonly inClass:
+    | { readonly is: 'heeded'; readonly standard: unknown; readonly check: (value: unknown, key: string) => unknown }
+    | { readonly is: 'kept' }
+    | { readonly is: 'refused'; readonly why: string };
+  /** Of the pipeline of a folder; kept, which is passed over, where absent. */
+  readonly inFolder?: FolderRule;
+}
+
+const bool = (value: unknown, key: string) => oneOf(value, key, [true, false]);
+const choice =
+  (...choices: string[]) =>
+  (value: unknown, key: string) =>
+    oneOf(value, key, choices);
+const optional = (check: (value: unknown, key: string) => unknown) => (value: unknown, key: string) =>
+  value === null ? value : check(value, key);
+
+function unitInterval(value: unknown, key: string): void {
+  const x = finiteNumber(value, key);
+  if (!(x > 0 && x < 1)) throw outOfRange('a number between 0 and 1', key, x);
+}
+
+const KEPT: KeyRule = { inClass: { is: 'kept' } };
+const heeded = (
+  standard: unknown,
+  check: (value: unknown, key: string) => unknown,
+  inFolder?: FolderRule,
+): KeyRule => ({
+  inClass: { is: 'heeded', standard, check },
+  inFolder,
+});
+const refused = (why: string): KeyRule => ({ inClass: { is: 'refused', why } });
+
+type When = NonNullable<FolderRule['when']>;
+const ofNoise: When = (_, flow) => !flow;
+const ofFlow: When = (_, flow) => flow;
+const ofBetas: When = ({ trained_betas: trained }, flow) => !flow && (trained === undefined || trained === null);
+const ofDynamicShift: When = ({ use_dynamic_shifting: dynamic }, flow) => flow && dynamic === true;
+const ofThresholding: When = ({ thresholding }) => thresholding === true;
+
+/** A thousand times what networks are trained with; more is a mistake, and would take all memory. */
+const MOST_TIMESTEPS = 1e6;
+
+const isPositive = (value: unknown): value is number => typeof value === 'number' && value > 0 && value < Infinity;
+const positive = (when: When): FolderRule => ({ when, takes: isPositive, expected: 'a positive number' });
+const among = (...choices: unknown[]): FolderRule => ({ takes: (value) => choices.includes(value) });
+const onlyOf = (choices: readonly string[], when?: When): FolderRule => ({
+  when,
+  takes: (value) => choices.includes(value as string),
+  expected: list(choices, 'or'),
+});
+const isTrue = among(true);
+
+const PREDICTIONS = ['epsilon', 'sample', 'v_prediction', 'flow_prediction'] as const;
+const BETAS = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
+const ALGORITHMS = ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver++'] as const;
+
+export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<string, KeyRule>> = {
+  num_train_timesteps: heeded(1000, (value, key) => wholeNumber(value, key, 2), {
+    ...{ when: ofBetas, expected: `a whole number from 1 to ${MOST_TIMESTEPS}` },
+    takes: (value) => isPositive(value) && Number.isInteger(value) && value <= MOST_TIMESTEPS,
+  }),
+  beta_start: heeded(0.0001, unitInterval, positive(ofBetas)),
+  beta_end: heeded(0.02, unitInterval, positive(ofBetas)),
+  beta_schedule: heeded('linear', choice(...BETAS), onlyOf(BETAS, ofBetas)),
+  trained_betas: heeded(null, optional(betaList), { when: ofNoise, takes: Array.isArray, expected: 'numbers' }),
+  rescale_betas_zero_snr: heeded(false, bool, { ...isTrue, when: ofNoise }),
+  prediction_type: heeded('epsilon', choice(...PREDICTIONS), onlyOf(PREDICTIONS)),
+  variance_type: heeded(
+    null,
+    optional((value, key) => {
+      if (typeof value !== 'string') throw wrongType('a string or null', key, value);
+    }),
+  ),
+  thresholding: heeded(false, bool, isTrue),
+  dynamic_thresholding_ratio: heeded(
+    0.995,
+    (value, key) => {
+      const x = finiteNumber(value, key);
+      if (!(x >= 0 && x <= 1)) throw outOfRange('a number from 0 to 1', key, x);
+    },
+    positive(ofThresholding),
+  ),
+  sample_max_value: heeded(1, positiveNumber, positive(ofThresholding)),
+  clip_sample: heeded(false, bool),
+  clip_sample_range: heeded(1, positiveNumber),
+  solver_order: heeded(2, (value, key) => wholeNumber(value, key, 1, 3), among(1, 2, 3)),
+  algorithm_type: heeded('dpmsolver++', choice(...ALGORITHMS, 'deis'), among(...ALGORITHMS)),
+  solver_type: heeded('midpoint', choice('midpoint', 'heun', 'logrho', 'bh1', 'bh2'), among('midpoint', 'heun')),
+  lower_order_final: heeded(true, bool, among(true, false)),
+  euler_at_final: heeded(false, bool, isTrue),
+  final_sigmas_type: heeded('zero', choice('zero', 'sigma_min'), among('zero')),
+  use_karras_sigmas: heeded(false, bool, isTrue),
+  use_exponential_sigmas: heeded(false, bool, isTrue),
+  use_beta_sigmas: heeded(false, bool, isTrue),
+  use_lu_lambdas: heeded(false, bool, isTrue),
+  use_flow_sigmas: heeded(false, bool),
+  flow_shift: heeded(1, positiveNumber, positive(ofFlow)),
+  use_dynamic_shifting: heeded(false, bool, { ...isTrue, when: ofFlow }),
+  time_shift_type: heeded(
+    'exponential',
+    choice('exponential', 'linear'),
+    onlyOf(['exponential', 'linear'], ofDynamicShift),
+  ),
+  shift_terminal: heeded(null, optional(unitInterval)),
+  timestep_spacing: heeded('linspace', choice('linspace', 'leading', 'trailing')),
+  steps_offset: heeded(0, (value, key) => wholeNumber(value, key, 0)),
+  lambda_min_clipped: heeded(-Infinity, (value, key) => {
+    if (typeof value !== 'number') throw wrongType('a number', key, value);
+    if (Number.isNaN(value) || value === Infinity) throw outOfRange('a number below Infinity', key, value);
+  }),
+  predict_x0: heeded(true, bool),
+  disable_corrector: heeded([], (value, key) => {
+    for (const [i, x] of numbers(value, key).entries()) wholeNumber(x, `${key}[${i}]`, 0);
+  }),
+  set_alpha_to_one: heeded(false, bool),
+  skip_prk_steps: heeded(false, bool),
+  sigma_min: heeded(null, optional(positiveNumber)),
+  sigma_max: heeded(null, optional(positiveNumber)),
+  sigma_data: heeded(0.5, positiveNumber),
+  sigma_schedule: heeded('karras', choice('karras', 'exponential')),
+  rho: heeded(7, positiveNumber),
+
+  // A class takes the shift of a flow for flow_shift; the others are told by mu.
+  shift: { ...KEPT, inFolder: positive((json, flow) => flow && (json.flow_shift ?? null) === null) },
+  base_shift: { ...KEPT, inFolder: positive(ofDynamicShift) },
+  max_shift: { ...KEPT, inFolder: positive(ofDynamicShift) },
+  base_image_seq_len: { ...KEPT, inFolder: positive(ofDynamicShift) },
+  max_image_seq_len: { ...KEPT, inFolder: positive(ofDynamicShift) },
+
+  solver_p: refused('another scheduler, which is not made here'),
+  invert_sigmas: refused('invert_sigmas turns its time round'),
+  timestep_type: refused('its network is told log sigma and not a training step'),
+  original_inference_steps: refused('its network was distilled for steps of its own kind'),
+
+  _class_name: KEPT,
+  _diffusers_version: KEPT,
+  _use_default_values: KEPT,
+  _name_or_path: KEPT,
+  interpolation_type: KEPT,
+  stochastic_sampling: KEPT,
+  timestep_scaling: KEPT,
+  predict_epsilon: KEPT,
+  eta: KEPT,
+  s_churn: KEPT,
+  s_noise: KEPT,
+  tau_func: KEPT,
+  predictor_order: KEPT,
+  corrector_order: KEPT,
+  skip_type: KEPT,
+  noise_sampler_seed: KEPT,
+  use_tau: KEPT,
+};
+
+/** What becomes of a key that has another name: it is kept, and a class warns of it. */
+export function ruleOf(key: string): KeyRule | undefined {
+  return Object.hasOwn(KEYS, key) ? KEYS[key] : undefined;
+}
+
+function betaList(value: unknown, key: string): void {
+  const list = numbers(value, key);
+  if (list.length < 2) throw outOfRange('at least two numbers', key, list.length);
+  for (const [i, x] of list.entries()) {
+    if (!(x > 0 && x <= 1)) throw outOfRange('numbers above 0 and at most 1', `${key}[${i}]`, x);
+  }
+}
