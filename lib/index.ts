@@ -13,7 +13,9 @@ export {
   type ScheduleKind,
   type ScheduleNode,
 } from './schedule/noise-schedule.js';
+export { type ClassicOptions, classicTable } from './solver/classic-table.js';
 export type { Sampling } from './solver/drive.js';
 export type { Transfers } from './solver/engine.js';
 export type { AlgorithmType, GuidanceOption, Model, NetworkType, Progress, SolverMethod } from './solver/options.js';
 export type { Run } from './solver/run.js';
+export { readTable, type SolverTable, type TableForm, type TableGuidance } from './solver/table.js';

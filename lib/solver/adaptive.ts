@@ -7,7 +7,7 @@ import { requireFiniteLambda } from '../schedule/grid.js';
 import type { ScheduleNode } from '../schedule/noise-schedule.js';
 import type { Application, EngineMaker, Output } from './engine.js';
 import type { Sampler, Solver } from './options.js';
-import { fillRow, fillSecond } from './plan.js';
+import { fillRow, fillSecond } from './rows.js';
 import { BaseRun } from './run.js';
 
 const FIRST_STEP = 0.05;

@@ -32,6 +32,7 @@ export async function drive(
   model: Evaluation,
   gradientOf: Evaluation | undefined,
 ): Promise<Sampling> {
+  if (run.ready) await run.ready;
   while (!run.done) {
     signal?.throwIfAborted();
     if (run.engine.fetches) await run.fetch();

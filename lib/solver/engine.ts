@@ -1,24 +1,11 @@
 // What a run needs of whatever holds its tensors: the engines in lib/engines implement it.
 import type { Later } from '../base/later.js';
 import type { Tensor } from '../base/tensor.js';
+import type { Application } from './application.js';
 import type { Sampler, Solver } from './options.js';
 import type { Plan } from './plan.js';
 
-/** What one native step reads and writes, by slot; -1 for none. @internal */
-export interface Application {
-  /** Index of its row in `rows`. */
-  readonly row: number;
-  readonly seen: number;
-  readonly base: number;
-  readonly out: number;
-  readonly out2?: number;
-  readonly keep: number;
-  readonly history: readonly number[];
-  readonly noisy?: boolean;
-  /** Thresholding and correctX0 apply. */
-  readonly predictsData: boolean;
-  readonly time: number;
-}
+export type { Application };
 
 /** Which sample's prediction, or corrected x0, is not finite; -1 for none. @internal */
 export interface Found {
@@ -72,7 +59,10 @@ export interface Engine {
   readOutput(output: unknown, gradient: unknown): Output;
   /** Runs one row. */
   apply(rows: Float64Array, step: Application, output: Output): Later<Found>;
-  /** Runs one row on a prediction that a history slot holds: an adaptive step tried again. */
+  /**
+   * Runs one row on a prediction that a history slot holds, or on none (-1): an adaptive step tried again, and what of a
+   * table's row is too long for one step. Rows of a plan say themselves that P is given.
+   */
   applyKept(rows: Float64Array, step: Application, kept: number): Later<void>;
   /** The adaptive solver's error of each sample, the largest of them: solvers with one step size for a batch need it. */
   largestError(low: number, high: number, previous: number, atol: number, rtol: number): Later<number>;

@@ -16,6 +16,7 @@ import {
 import type { Tensor, TensorType } from '../base/tensor.js';
 import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { evaluationsOf, type FittedTable, readTable, type SolverTable, tableTimes } from './table.js';
 
 /**
  * A network: called with the state ([B, ...], or [2B, ...] under classifier-free guidance) and modelTime, gives its
@@ -140,6 +141,12 @@ export interface CommonSampleOptions {
   intermediates?: boolean;
   /** After each step. `x` is a view that the next step overwrites; `steps` is 0 for adaptive runs. */
   onStep?: (progress: Progress) => void;
+  /**
+   * Times and rows made for this network (`dpm-solver/calibrate`, or imported), in place of a grid and of the solver's
+   * own rows; with `steps` and `skipType` absent or agreeing. Multistep only, not for inversions, and what the rows
+   * combine is the table's `form`, whatever the algorithm.
+   */
+  table?: SolverTable;
   /** Looked at between model calls; `sample` rejects with its reason. */
   signal?: AbortSignal;
 }
@@ -198,6 +205,7 @@ export interface Sampler {
   readonly intermediates: boolean;
   readonly onStep?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
+  readonly table?: FittedTable;
 }
 
 /** @internal */
@@ -233,6 +241,7 @@ export const SAMPLE_KEYS = [
   'noise',
   'intermediates',
   'onStep',
+  'table',
   'signal',
 ] as const satisfies (keyof CommonSampleOptions)[];
 
@@ -316,6 +325,7 @@ function readSeed(seed: unknown): number | readonly number[] | undefined {
 
 /** @internal */
 export function readSampleOptions(solver: Solver, options: CommonSampleOptions, inverse: boolean): Sampler {
+  if (options.table !== undefined) return readTableOptions(solver, options, inverse);
   const { schedule } = solver;
   const method = oneOf(options.method ?? 'multistep', 'method', METHODS);
   const order = wholeNumber(options.order ?? 2, 'order', 1, 3) as 1 | 2 | 3;
@@ -348,6 +358,75 @@ export function readSampleOptions(solver: Solver, options: CommonSampleOptions, 
   };
   checkTogether(solver, sampler, inverse);
   return sampler;
+}
+
+/** The options of a run with a table, which says what most of them would. */
+function readTableOptions(solver: Solver, options: CommonSampleOptions, inverse: boolean): Sampler {
+  const { table: given, steps, skipType, tStart, tEnd, ...rest } = options;
+  const table = readTable(given);
+  const refuse = (expected: string, name: string, received: unknown): never => {
+    throw outOfRange(`${expected} with table '${table.name}'`, name, received);
+  };
+  if (inverse) throw outOfRange('no table for an inversion', 'table', table.name);
+  const method = options.method ?? 'multistep';
+  if (method !== 'multistep') refuse("'multistep'", 'method', method);
+  if (table.rows) {
+    for (const name of ['order', 'solverType', 'lowerOrderFinal'] as const) {
+      if (options[name] !== undefined) refuse(`no ${name}, as it has rows of its own,`, name, options[name]);
+    }
+  }
+  const times = tableTimes(table, solver);
+  const evaluations = evaluationsOf(table);
+  if (steps !== undefined && steps !== evaluations) refuse(`${evaluations}`, 'steps', steps);
+  const last = times[times.length - 1];
+  if (tStart !== undefined && tStart !== times[0]) refuse(`${times[0]}`, 'tStart', tStart);
+  if (tEnd !== undefined && tEnd !== last) refuse(`${last}`, 'tEnd', tEnd);
+  if (skipType !== undefined) {
+    const agrees =
+      typeof skipType !== 'string' && skipType.length === times.length && times.every((t, i) => t === skipType[i]);
+    if (!agrees) refuse('its own times, or none,', 'skipType', typeof skipType === 'string' ? skipType : 'others');
+  }
+  checkTableForm(solver, table);
+  if (options.denoiseToZero && (table.rows || table.modelTimes?.includes(null) || last === 0)) {
+    refuse(last === 0 ? 'false, as it ends at sigma 0,' : 'false', 'denoiseToZero', true);
+  }
+  // The grid is only looked at for what the ends of a schedule allow; a table may go beyond the last time, to sigma 0.
+  const order = table.rows ? 1 : options.order;
+  const sampler = readSampleOptions(solver, { ...rest, order, steps: times.length - 1, tStart: times[0] }, false);
+  return { ...sampler, steps: evaluations, tEnd: last, table: { table, times } };
+}
+
+/** What a table's rows combine decides what else may be done to it. */
+function checkTableForm(solver: Solver, table: SolverTable): void {
+  const what = `with table '${table.name}', whose form is '${table.form}'`;
+  const { thresholding, correctX0, guidance, tau2 } = solver;
+  if (table.form !== 'data' && thresholding) throw outOfRange(`false ${what}`, 'thresholding', true);
+  if (table.form !== 'data' && correctX0) throw outOfRange(`no function ${what}`, 'correctX0', 'a function');
+  if (table.form === 'output' && guidance.type === 'classifier') {
+    throw outOfRange(`'uncond' or 'classifier-free' ${what}`, 'guidance.type', guidance.type);
+  }
+  const noisy = table.noise !== undefined || (!table.rows && tau2 > 0);
+  if (tau2 > 0 && !noisy) {
+    throw outOfRange(
+      `'dpmsolver++' or 'dpmsolver' with table '${table.name}', which adds no noise,`,
+      'algorithmType',
+      solver.algorithmType,
+    );
+  }
+  if (tau2 === 0 && noisy) {
+    throw outOfRange(
+      `'sde-dpmsolver++' or 'sde-dpmsolver' with table '${table.name}', which adds noise,`,
+      'algorithmType',
+      solver.algorithmType,
+    );
+  }
+  if (tau2 > 0 && table.modelTimes?.includes(null)) {
+    throw outOfRange(
+      `'dpmsolver++' or 'dpmsolver' with table '${table.name}', which has steps without an evaluation,`,
+      'algorithmType',
+      solver.algorithmType,
+    );
+  }
 }
 
 /** What each option allows, but the two together do not. */

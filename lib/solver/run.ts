@@ -4,7 +4,8 @@ import { type Later, whenDone } from '../base/later.js';
 import type { Tensor } from '../base/tensor.js';
 import type { Engine, EngineMaker, Found, LateFound, Sizes } from './engine.js';
 import type { Sampler, Solver } from './options.js';
-import { type Evaluation, fixedPlan, type Plan } from './plan.js';
+import type { Evaluation, Further, Plan } from './plan.js';
+import { fixedPlan } from './planner.js';
 
 /**
  * A sampling run for those who own their loop, of tensors like xT (T) and with a network of tensors X:
@@ -49,6 +50,8 @@ export interface InternalRun extends Run {
   readonly intermediates: Tensor[];
   readonly times: number[];
   readonly engine: Engine;
+  /** What has to be waited for before the first evaluation, with an engine that may take its time. */
+  readonly ready: Promise<void> | undefined;
   /** As `advance`, with an engine that may take its time: a promise if it does. */
   proceed(output: Tensor, gradient?: Tensor): Later<void>;
   /** Waits for what a card has still to do, and throws what it found wrong. */
@@ -64,6 +67,7 @@ export abstract class BaseRun implements InternalRun {
   readonly intermediates: Tensor[] = [];
   readonly times: number[] = [];
   readonly engine: Engine;
+  ready: Promise<void> | undefined;
   protected readonly solver: Solver;
   protected readonly sampler: Sampler;
   #nfe = 0;
@@ -243,6 +247,14 @@ export class FixedRun extends BaseRun {
     super(solver, sampler, xT, sizes, plan.start, make);
     this.#plan = plan;
     this.engine.plan?.(plan);
+    const going = this.begin();
+    if (going instanceof Promise) this.ready = going;
+  }
+
+  /** What a table does to the start before the first evaluation. */
+  begin(): Later<void> {
+    const { begin, rows } = this.#plan;
+    if (begin) return this.engine.applyKept(rows, begin, begin.kept);
   }
 
   get #next(): Evaluation {
@@ -288,8 +300,20 @@ export class FixedRun extends BaseRun {
   }
 
   #applied(evaluation: Evaluation, found: Found): Later<void> {
+    this.checkFinite(found, evaluation.time);
+    return evaluation.more ? this.#further(evaluation, evaluation.more) : this.#summed(evaluation);
+  }
+
+  /** Completes the sums of a row that is longer than a step. */
+  #further(evaluation: Evaluation, more: readonly Further[]): Later<void> {
+    const [first, ...rest] = more;
+    return whenDone(this.engine.applyKept(this.#plan.rows, first, first.kept), () =>
+      rest.length > 0 ? this.#further(evaluation, rest) : this.#summed(evaluation),
+    );
+  }
+
+  #summed(evaluation: Evaluation): Later<void> {
     const { reached, denoises, time, out } = evaluation;
-    this.checkFinite(found, time);
     const going = reached === undefined ? undefined : this.correct(out, denoises ? time : reached);
     return going instanceof Promise ? this.#correctedLater(evaluation, going) : this.#moveOn(evaluation);
   }

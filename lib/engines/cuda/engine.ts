@@ -265,8 +265,10 @@ export class CudaEngine implements Engine {
   #allocTables(plan: Plan): void {
     const count = plan.evaluations.length;
     const draws = plan.evaluations.filter((evaluation) => evaluation.noisy).length;
-    this.#rows = this.#alloc([count, this.batch * ROW.length], 'float64');
-    if (this.#x0) this.#givenRows = this.#alloc([count, this.batch * ROW.length], 'float64');
+    // A table's rows may be more than its evaluations.
+    const rows = [plan.rows.length / ROW.length, this.batch * ROW.length];
+    this.#rows = this.#alloc(rows, 'float64');
+    if (this.#x0) this.#givenRows = this.#alloc(rows, 'float64');
     this.#makeTimes(count);
     if (draws === 0) return;
     if (this.#noise instanceof PhiloxNoise) this.#words = this.#alloc([count, 4 * this.batch], 'uint32');
@@ -287,12 +289,10 @@ export class CudaEngine implements Engine {
 
   #uploadTables(plan: Plan): void {
     const { evaluations, rows } = plan;
-    const all = new Float64Array(evaluations.length * this.#stage.length);
-    for (const [i, { row }] of evaluations.entries()) {
-      for (let b = 0; b < this.batch; b++) {
-        const from = rows.subarray(row * ROW.length, (row + 1) * ROW.length);
-        all.set(from, (i * this.batch + b) * ROW.length);
-      }
+    const all = new Float64Array(rows.length * this.batch);
+    for (let row = 0; row < rows.length; row += ROW.length) {
+      const from = rows.subarray(row, row + ROW.length);
+      for (let b = 0; b < this.batch; b++) all.set(from, row * this.batch + b * ROW.length);
     }
     this.#upload(this.#rows!, all);
     if (this.#givenRows) {
@@ -572,7 +572,7 @@ export class CudaEngine implements Engine {
   }
 
   applyKept(rows: Float64Array, step: Application, kept: number): void {
-    this.#queue(rows, step, {}, this.#history[kept]!, true, null);
+    this.#queue(rows, step, {}, this.#historyAt(kept), kept >= 0, null);
     this.#fetched = -1;
   }
 
@@ -621,7 +621,7 @@ export class CudaEngine implements Engine {
 
   /** All rows are on the card, or this one goes there now. */
   #rowsOf(rows: Float64Array, index: number, given: boolean): DeviceTensor {
-    if (this.#plan) return given ? this.#givenRows! : this.#rows!;
+    if (this.#plan) return (given && this.#givenRows) || this.#rows!;
     const row = rows.subarray(index * ROW.length, (index + 1) * ROW.length);
     for (let b = 0; b < this.batch; b++) this.#stage.set(row, b * ROW.length);
     if (given) for (let b = 0; b < this.batch; b++) this.#stage[b * ROW.length + ROW.transform] = TRANSFORM.given;

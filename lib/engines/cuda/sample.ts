@@ -7,7 +7,8 @@ import { AdaptiveRun } from '../../solver/adaptive.js';
 import { drive, type Sampling } from '../../solver/drive.js';
 import type { EngineMaker } from '../../solver/engine.js';
 import type { Model, Sampler, Solver } from '../../solver/options.js';
-import { fixedPlan, type Plan } from '../../solver/plan.js';
+import type { Plan } from '../../solver/plan.js';
+import { fixedPlan } from '../../solver/planner.js';
 import { FixedRun, type InternalRun } from '../../solver/run.js';
 import { CudaEngine } from './engine.js';
 import type { CardSolver, DeviceModel } from './options.js';
@@ -162,8 +163,11 @@ function shapeOf(plan: Plan, { noise }: Sampler, xT: AnyTensor, stream: Stream):
     one.history,
     one.noisy,
     one.predictsData,
+    one.out2,
+    one.more,
   ]);
-  return JSON.stringify([stream.device, dims, type, noise, plan.stateSlots, plan.historySlots, evaluations]);
+  const { stateSlots, historySlots, begin } = plan;
+  return JSON.stringify([stream.device, dims, type, noise, stateSlots, historySlots, begin, evaluations]);
 }
 
 interface Capture {
@@ -213,6 +217,7 @@ class CapturedRun {
       let last = result;
       const graph = stream.capture(() => {
         tensors.begin();
+        run.begin();
         while (!run.done) run.advance(atOnce(evaluate()), gradient && atOnce(gradient()));
         last = tensors.finish(run.finalSlot, result);
       });

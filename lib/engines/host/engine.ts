@@ -247,7 +247,7 @@ export class HostEngine implements Engine {
   }
 
   applyKept(rows: Float64Array, step: Application, kept: number): void {
-    this.#native(rows, step, null, this.#history[kept], true);
+    this.#native(rows, step, null, this.#historyAt(kept), kept >= 0);
   }
 
   #native(

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Stream as CardStream, DeviceTensor as CardTensor } from '../../../lib/cuda/index.js';
-import type { DeviceModel, Model, SampleOptions, SolverOptions, Tensor } from '../../../lib/index.js';
+import type { DeviceModel, Model, SampleOptions, SolverOptions, SolverTable, Tensor } from '../../../lib/index.js';
 import { card } from '../../cuda/card.js';
 import { assertBitsEqual, assertRejects, assertThrows, noise } from '../../support.js';
 
@@ -127,13 +127,60 @@ const CASES: Case[] = [
   ['adaptive, float64', {}, { method: 'adaptive', order: 3, rtol: 0.01, atol: 0.001 }, 'float64'],
 ];
 
+/** Tables with all that a plan does not have otherwise. */
+const sigmas = [9, 4, 2, 1, 0.5, 0.2, 0.1, 0];
+const rowsUpTo = (most: number) =>
+  Array.from({ length: 7 }, (_, i) => [
+    0.9,
+    ...Array.from({ length: Math.min(most, i + 1) }, (_, k) => 0.3 * Math.cos(3 * i + k)),
+  ]);
+const table = (more: Partial<SolverTable>): SolverTable => ({
+  ...{ format: 'dpm-solver-table/1', name: 'of a test', modelType: 'noise', schedule: { kind: 'linear' } },
+  ...{ form: 'data', sigmas, rows: rowsUpTo(7) },
+  ...more,
+});
+const correct = [null, ...rowsUpTo(3).slice(1)];
+const guided: SolverOptions = { guidance: { type: 'classifier-free', scale: 3 } };
+CASES.push(
+  ['a table with long rows', {}, { table: table({}) }],
+  ['a table with long rows, thresholding', { thresholding: THRESHOLD }, { table: table({}) }],
+  ['a table with a corrector', {}, { table: table({ rows: rowsUpTo(3), correct }) }],
+  [
+    'a table with a long corrector, float64',
+    {},
+    { table: table({ correct: [null, ...rowsUpTo(7).slice(1)] }) },
+    'float64',
+  ],
+  [
+    'a table with a corrector here and there, guided',
+    guided,
+    { table: table({ correct: correct.map((row, i) => (i % 3 ? row : null)) }) },
+  ],
+  [
+    'a table without a first evaluation',
+    guided,
+    {
+      table: table({
+        form: 'output',
+        modelTimes: [null, 0.7, 0.6, null, 0.3, 0.2, 0.1],
+        derive: [[0.4], [], [], [0.2, 0.5, 0.1], [], [], []],
+      }),
+    },
+  ],
+  [
+    'a table with noise',
+    { algorithmType: 'sde-dpmsolver++' },
+    { seed: 7, table: table({ noise: [0, 0.5, 0, 0.25, 0.1, 0, 0] }) },
+  ],
+);
+
 /** Under sanitizers, in every `npm test`: one of each kernel and way. */
 const FEW = /in float16|^thresholding|philox, thresholding|float64, thresholding|adaptive, float64/;
 const cases = process.env.DPM_SOLVER_FEW_CASES ? CASES.filter(([name]) => FEW.test(name)) : CASES;
 
 for (const [name, options, sample, type] of cases) {
   const settings = { steps: 6, ...sample };
-  if (settings.method === 'adaptive') delete (settings as SampleOptions).steps;
+  if (settings.method === 'adaptive' || settings.table) delete (settings as SampleOptions).steps;
   test(`${name}: the CPU's bits, wherever xT and the network are`, async () => {
     const xT = start(type);
     const before = (xT.data as Floats).slice();
