@@ -1,7 +1,7 @@
 // The public module `dpm-solver/pipelines`.
 export { encodePng, readPng } from '../image/file.js';
 export type { Image } from '../image/image.js';
-export { DiffusionPipeline, type PipelineOptions } from './diffusion-pipeline.js';
+export { DiffusionPipeline } from './diffusion-pipeline.js';
 export type {
   CommonOptions,
   Edit,
@@ -13,3 +13,4 @@ export type {
   SolverChoices,
   Timings,
 } from './options.js';
+export type { PipelineOptions } from './parts.js';

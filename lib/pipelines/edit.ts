@@ -1,0 +1,178 @@
+// DiffEdit (Couairon et al. 2022, arXiv 2210.11427): a picture is inverted under one prompt and denoised under another,
+// where the two differ.
+import { convert } from '../addon/native.js';
+import { type Generator, generator } from '../addon/noise.js';
+import type { NetworkArray, Tensor } from '../base/tensor.js';
+import { DPMSolver, type SampleOptions, type SolverOptions } from '../dpm-solver.js';
+import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { Clock } from './clock.js';
+import type { Conditioning, Shape } from './denoiser.js';
+import { drive } from './drive.js';
+import { decode, elements, encodeImages, typed } from './latents.js';
+import { dilate, grow, keep, type Mask, maskImage, pasteBack, renoise, shrink } from './mask.js';
+import { networkOf, timeScaleOf } from './network.js';
+import type { Edit, EditOptions } from './options.js';
+import type { Parts } from './parts.js';
+import { guidanceOf, runOptionsOf, scheduleOf, shapeOf, solverOptionsOf, usesPair } from './plan.js';
+import { type EditRequest, readEditRequest } from './request.js';
+import { Watch } from './watch.js';
+
+/**
+ * Changes what a picture shows.
+ *
+ * @param started when the call began, by `performance.now()`
+ */
+export async function edit(parts: Parts, options: EditOptions, started: number): Promise<Edit> {
+  const { conditioner, limits, vae } = parts;
+  const request = readEditRequest(options, limits);
+  const { image, source, target, negative, guidance, rescale, size, encoding, choices } = request;
+  const { signal, onStep } = options;
+  signal?.throwIfAborted();
+  const shape = shapeOf(parts, size);
+  for (const prompt of [source, target, negative ?? '']) conditioner.check(prompt, encoding);
+  vae?.findEncoder();
+  const schedule = scheduleOf(parts, shape);
+  const { run, steps } = runOptionsOf(parts, { ...request, strength: 1, fromImage: false }, schedule);
+  const tEnd = schedule.epsilon;
+  const tStart = tEnd + request.strength * (schedule.T - tEnd);
+  const plain = { ...solverOptionsOf(parts, choices), guidance: { type: 'uncond' } as const };
+  const inverter = new DPMSolver(async (x, t) => invertNetwork(x, t), schedule, {
+    ...plain,
+    ...odeOf(plain.algorithmType),
+    thresholding: false,
+  });
+  const there: SampleOptions = { ...run, tStart: tEnd, tEnd: tStart, steps, intermediates: true, signal };
+
+  const clock = new Clock(started);
+  const encoded = await clock.inEncoder(() => conditioner.encode([source, target, negative], size, encoding));
+  const [from, to, away] = [source, target, negative].map((prompt) => encoded.get(prompt) as Conditioning);
+  const x0 = (await encodeImages(parts, [{ image }], clock)).get(image)!;
+
+  const draws = generator(request.seed);
+  const noise = draws.randn([1, ...shape]).data as Float32Array;
+  const contrast = request.mask
+    ? undefined
+    : await contrastOf(parts, request, { ...{ draws, schedule, x0, shape, clock, signal }, pair: [from, to] });
+  const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
+
+  const single = { guidance: 1, rescale: 0, shape, fold: true };
+  const invertNetwork = clock.timed(networkOf(parts, [from], [away], single).evaluate);
+  const dims = [1, ...shape];
+  const inversion = await inverter.invert({ type: 'float32', data: x0, dims } as Tensor, there);
+  const states = (inversion.intermediates as Tensor[]).map(({ data }) => data as Float32Array);
+  const times = inversion.times.toReversed();
+  const begin = states[steps].slice();
+  renoise(begin, x0, noise, schedule.node(times[0]), small, request.freshNoise);
+
+  const scale = usesPair(guidance, limits) ? guidance : undefined;
+  const network = networkOf(parts, [to], [away], { guidance, rescale, shape, fold: true });
+  const solver = new DPMSolver(null, schedule, {
+    ...plain,
+    guidance: guidanceOf(scale, rescale),
+    correctXt: (x, _t, step) => {
+      const data = new Float32Array(x.data as Float32Array);
+      keep(data, states[steps - step], small);
+      return { type: 'float32', data, dims };
+    },
+  });
+  const watch = onStep && new Watch(parts, onStep, { batch: 0, batches: 1 }, schedule, network.scale);
+  const sampling = solver.start(
+    { type: 'float32', data: begin, dims },
+    {
+      ...run,
+      steps,
+      skipType: times,
+      seed: [request.seed],
+      signal,
+      ...(watch ? { onStep: (progress) => watch.tell(progress) } : {}),
+    },
+  );
+  await drive(sampling, { network: network.evaluate, clock, signal, watch });
+  const sample = sampling.result.data as Float32Array;
+  keep(sample, x0, small);
+
+  const images = await clock.inVae(() => decode(vae, { data: sample, dims }));
+  const mask = request.mask ?? grow(small, limits.factor);
+  pasteBack(images[0], image, mask);
+  return {
+    images,
+    mask: maskImage(mask),
+    sample: { type: 'float32', data: sample, dims },
+    nfe: (contrast?.nfe ?? 0) + inversion.nfe + sampling.nfe,
+    seeds: [request.seed],
+    guidance,
+    timings: clock.timings(vae !== null),
+  };
+}
+
+/** What the two prompts are contrasted on. */
+interface Ground {
+  readonly pair: readonly Conditioning[];
+  readonly draws: Generator;
+  readonly schedule: NoiseSchedule;
+  readonly x0: Float32Array;
+  readonly shape: Shape;
+  readonly clock: Clock;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** How much the network's predictions for two prompts differ, place by place. */
+async function contrastOf(
+  parts: Parts,
+  { maskStrengths, maskSamples }: EditRequest,
+  { pair, draws, schedule, x0, shape, clock, signal }: Ground,
+): Promise<{ data: Float64Array; nfe: number }> {
+  const { denoiser, limits } = parts;
+  const options = { timeScale: timeScaleOf(parts), guidance: limits.defaultGuidance };
+  const evaluate = clock.timed(denoiser.prepare(pair, shape, options));
+  const n = elements(shape);
+  const plane = shape[1] * shape[2];
+  const data = new Float64Array(plane);
+  const both = new Float32Array(2 * n);
+  const dims = [2, ...shape];
+  let nfe = 0;
+  for (let draw = 0; draw < maskSamples; draw++) {
+    for (const strength of maskStrengths) {
+      signal?.throwIfAborted();
+      const t = schedule.epsilon + strength * (schedule.T - schedule.epsilon);
+      const { alpha, sigma } = schedule.node(t);
+      const noise = draws.randn([1, ...shape]).data;
+      for (let i = 0; i < n; i++) {
+        both[i] = alpha * x0[i] + sigma * noise[i];
+        both[n + i] = both[i];
+      }
+      const x = typed({ type: 'float32', data: both, dims } as Tensor, denoiser.type);
+      const output = await evaluate(x, schedule.modelTime(t));
+      const wide = new Float32Array(2 * n);
+      convert(output.data as NetworkArray, wide);
+      for (let i = 0; i < n; i++) data[i % plane] += Math.abs(wide[n + i] - wide[i]);
+      nfe++;
+    }
+  }
+  return { data, nfe };
+}
+
+/** Where two prompts' predictions differ by more than a share of the most, a little widened. */
+function contrastMask(
+  { data }: { data: Float64Array },
+  [, height, width]: Shape,
+  { maskThreshold, maskMargin = Math.floor(Math.min(width, height) / 10) }: EditRequest,
+): Mask {
+  // A few places may stand out: the largest hundredth counts as one.
+  const sorted = new Float64Array(data).sort();
+  const most = sorted[Math.floor(0.99 * (sorted.length - 1))];
+  const found = Uint8Array.from(data, (value) => (value > maskThreshold * most ? 1 : 0));
+  const mask = dilate({ width, height, data: found }, maskMargin);
+  if (!found.includes(1))
+    throw new RangeError('Expected prompts that differ somewhere in the picture, but they do not');
+  if (!mask.data.includes(0)) {
+    throw new RangeError('Expected prompts that agree somewhere in the picture, but they do not: pass a mask');
+  }
+  return mask;
+}
+
+/** An inversion has no noise: an SDE's picture is inverted along the ODE of the same form. */
+function odeOf(algorithmType: SolverOptions['algorithmType']): Pick<SolverOptions, 'algorithmType'> {
+  if (algorithmType === undefined) return {};
+  return { algorithmType: algorithmType.endsWith('++') ? 'dpmsolver++' : 'dpmsolver' };
+}

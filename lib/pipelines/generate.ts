@@ -1,0 +1,144 @@
+// From prompts to pictures: every batch is sampled from its noise or from a picture, by the solver or by a scheduler object.
+import type { Tensor } from '../base/tensor.js';
+import { DPMSolver, type SolverOptions } from '../dpm-solver.js';
+import type { Image } from '../image/image.js';
+import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { Clock } from './clock.js';
+import type { Conditioning } from './denoiser.js';
+import { drive, type Work } from './drive.js';
+import { decode, elements, encodeImages, inpaintingInputs, joined, startNoise } from './latents.js';
+import { keep, keepNoisy, type Mask, pasteBack, shrink } from './mask.js';
+import { networkOf } from './network.js';
+import type { GenerateOptions, Generation } from './options.js';
+import type { Parts } from './parts.js';
+import type { Plan } from './plan.js';
+import type { Picture } from './request.js';
+import { driveScheduler } from './scheduler-object.js';
+import { Watch } from './watch.js';
+
+/**
+ * Makes the pictures of a planned call.
+ *
+ * @param started when the call began, by `performance.now()`
+ */
+export async function generate(
+  parts: Parts,
+  plan: Plan,
+  { onStep, signal }: GenerateOptions,
+  started: number,
+): Promise<Generation> {
+  const { request, shape, schedule, classifier, labels } = plan;
+  const { pictures, guidance, rescale, batchSize, mask, scheduler } = request;
+  const clock = new Clock(started);
+  const encoded = await clock.inEncoder(() => encodePrompts(parts, plan));
+  const latents = await encodeImages(parts, pictures, clock);
+  const small = mask && shrink(mask, parts.limits.factor);
+  const extras = await inpaintingInputs(parts, pictures, mask, small, clock);
+
+  const n = elements(shape);
+  const sample = new Float32Array(pictures.length * n);
+  const batches = Math.ceil(pictures.length / batchSize);
+  let nfe = 0;
+  for (let batch = 0; batch < batches; batch++) {
+    const begin = batch * batchSize;
+    const part = pictures.slice(begin, begin + batchSize);
+    const network = networkOf(
+      parts,
+      part.map(({ prompt }) => encoded.get(prompt) as Conditioning),
+      part.map(({ negative }) => encoded.get(negative) as Conditioning),
+      {
+        ...{ guidance, rescale, shape, fold: !scheduler },
+        extra: extras && part.map((one) => extras.get(one.image as Image)!),
+      },
+    );
+    const start: Start = {
+      noise: startNoise(part, shape),
+      known: request.fromImage ? joined(part.map(({ image }) => latents.get(image as Image)!)) : undefined,
+      mask: small,
+    };
+    const watch = onStep && new Watch(parts, onStep, { batch, batches }, schedule, network.scale);
+    const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), shape);
+    const work = { network: network.evaluate, gradient, clock, signal, watch };
+    const made = await (scheduler
+      ? driveScheduler(
+          {
+            ...{ scheduler, ...start, steps: request.steps, strength: request.strength },
+            ...{ type: parts.denoiser.type, dims: [part.length, ...shape] },
+          },
+          work,
+        )
+      : sampleBatch(plan, part, start, work));
+    nfe = Math.max(nfe, made.nfe);
+    if (small && start.known) keep(made.sample, start.known, small);
+    sample.set(made.sample, begin * n);
+  }
+
+  const dims = [pictures.length, ...shape];
+  const images = await clock.inVae(() => decode(parts.vae, { data: sample, dims }));
+  if (mask) for (const [i, image] of images.entries()) pasteBack(image, pictures[i].image as Image, mask);
+  return {
+    images,
+    sample: { type: 'float32', data: sample, dims },
+    nfe,
+    seeds: pictures.map(({ seed }) => seed),
+    guidance,
+    timings: clock.timings(parts.vae !== null),
+  };
+}
+
+/** The prompts that the guidance asks for: with, without, or both. */
+function encodePrompts(
+  { conditioner, limits }: Parts,
+  { request, scale }: Plan,
+): Promise<Map<string | undefined, Conditioning>> {
+  const { pictures, guidance, size, encoding } = request;
+  const prompts = pictures.flatMap(({ prompt, negative }) => [
+    ...(guidance === 0 && !limits.distilled ? [] : [prompt]),
+    ...(scale === undefined && (guidance !== 0 || limits.distilled) ? [] : [negative]),
+  ]);
+  return conditioner.encode(prompts, size, encoding);
+}
+
+/** Where a batch starts. */
+interface Start {
+  readonly noise: Float32Array;
+  /** The pictures, where it starts from some. */
+  readonly known: Float32Array | undefined;
+  readonly mask: Mask | undefined;
+}
+
+/** Samples one batch by the solver. */
+async function sampleBatch(
+  { request, shape, schedule, run, solverOptions }: Plan,
+  pictures: readonly Picture[],
+  { noise, known, mask }: Start,
+  work: Work,
+): Promise<{ sample: Float32Array; nfe: number }> {
+  const blend = mask && known && blending(schedule, known, noise, mask, solverOptions.correctXt);
+  const solver = new DPMSolver(null, schedule, { ...solverOptions, ...(blend ? { correctXt: blend } : {}) });
+  let xT = { type: 'float32', data: noise, dims: [pictures.length, ...shape] } as Tensor;
+  // All that a mask covers is made anew at full strength, so nothing of it is in the start state.
+  if (known && !(mask && request.strength === 1)) {
+    xT = solver.addNoise({ ...xT, data: known }, run.tStart ?? schedule.T, xT);
+  }
+  const { signal, watch } = work;
+  const sampling = solver.start(xT, {
+    ...run,
+    seed: pictures.map(({ seed }) => seed),
+    signal,
+    ...(watch ? { onStep: (progress) => watch.tell(progress) } : {}),
+  });
+  await drive(sampling, work);
+  return { sample: sampling.result.data as Float32Array, nfe: sampling.nfe };
+}
+
+/** The known part of a state, put in place after every step. */
+function blending(
+  schedule: NoiseSchedule,
+  known: Float32Array,
+  noise: Float32Array,
+  mask: Mask,
+  before: SolverOptions['correctXt'],
+): SolverOptions['correctXt'] {
+  return (x, t, step) => keepNoisy(before ? before(x, t, step) : x, known, noise, schedule.node(t), mask);
+}

@@ -1,0 +1,112 @@
+// The parts of a pipeline, loaded from the directories that exported diffusion pipelines come in.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
+import { readJson } from '../folder/files.js';
+import { readTraining, type Training } from '../folder/training.js';
+import type { SessionOptions } from '../onnx/graph.js';
+import { Conditioner } from './conditioner.js';
+import { Denoiser } from './denoiser.js';
+import type { Limits } from './request.js';
+import { Vae } from './vae.js';
+
+/** How {@link DiffusionPipeline.fromPretrained} loads a folder. */
+export interface PipelineOptions {
+  /** onnxruntime's execution providers in order of preference; what `device` says where absent. */
+  executionProviders?: SessionOptions['executionProviders'];
+  /** Which graphs are taken where a directory has both: model_fp16.onnx comes before model.onnx for `'float16'`. */
+  dtype?: 'float32' | 'float16';
+  /**
+   * Where the networks run: `'auto'` and `'cpu'` (the default) on the CPU, `'cuda'` on an NVIDIA card. The solver's step
+   * runs on the CPU: onnxruntime hands outputs over in host memory.
+   */
+  device?: 'auto' | 'cpu' | 'cuda';
+  /** Threads of one network operator; onnxruntime's choice where absent or 0. */
+  networkThreads?: number;
+}
+
+/** Networks and what is known of them; nothing here changes from call to call. */
+export interface Parts {
+  readonly denoiser: Denoiser;
+  readonly conditioner: Conditioner;
+  /** null: the network works in pixels. */
+  readonly vae: Vae | null;
+  readonly training: Training;
+  readonly schedulerConfig: Readonly<Record<string, unknown>>;
+  readonly folder: string;
+  readonly classifierFolder: string | undefined;
+  readonly limits: Limits;
+  readonly session: SessionOptions;
+}
+
+/** Guidance scales that the kinds of networks are used with. */
+const defaultScales: Record<Denoiser['kind'], number> = { plain: 7.5, xl: 5, sd3: 7, flux: 1 };
+
+/** Loads what {@link DiffusionPipeline.fromPretrained} says; frees what it had loaded where something is wrong. */
+export async function loadParts(folder: string, options: PipelineOptions): Promise<Parts> {
+  if (typeof folder !== 'string') throw wrongType('the path of a folder', 'the model', folder);
+  const { graphs, session } = readOptions(options);
+  const index = readJson(folder, ['model_index.json']).json;
+  const has = (part: string) => Object.hasOwn(index, part) || existsSync(join(folder, part));
+  const own = (index._dpm_solver ?? {}) as { space?: string; classifier?: string };
+  const classifierFolder = own.classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined);
+  const scheduler = readJson(folder, ['scheduler/scheduler_config.json']);
+  const training = readTraining(scheduler.json, scheduler.path);
+  // Every file is looked for before gigabytes are loaded.
+  const network = has('transformer') ? 'transformer' : 'unet';
+  const latent = own.space !== 'pixel' && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
+  const encoders = Conditioner.find(folder, index, graphs);
+  Denoiser.find(folder, network, graphs);
+  if (latent) Vae.find(folder, graphs);
+
+  const opened: { release(): Promise<void> }[] = [];
+  try {
+    const denoiser = await Denoiser.open(folder, network, graphs, session);
+    opened.push(denoiser);
+    // Pixels have one or three channels.
+    if (!latent && ![1, 3].includes(denoiser.channels)) Vae.find(folder, graphs);
+    const conditioner = await Conditioner.open(folder, index, encoders, denoiser, graphs, session);
+    opened.push(conditioner);
+    const vae = latent ? await Vae.open(folder, graphs, session, denoiser.kind === 'plain') : null;
+    const limits = limitsOf(denoiser, vae, own.space === 'pixel');
+    return {
+      ...{ denoiser, conditioner, vae, training, folder, classifierFolder, limits, session },
+      schedulerConfig: scheduler.json,
+    };
+  } catch (error) {
+    await Promise.all(opened.map((part) => part.release()));
+    throw error;
+  }
+}
+
+function readOptions(options: PipelineOptions): { graphs: readonly string[]; session: SessionOptions } {
+  knownOptions(options, ['executionProviders', 'dtype', 'device', 'networkThreads'], 'fromPretrained');
+  const dtype = oneOf(options.dtype ?? 'float32', 'dtype', ['float32', 'float16']);
+  const { executionProviders, networkThreads } = options;
+  if (executionProviders !== undefined && !Array.isArray(executionProviders)) {
+    throw wrongType('an array of names or objects', 'executionProviders', executionProviders);
+  }
+  if (networkThreads !== undefined) wholeNumber(networkThreads, 'networkThreads', 0);
+  const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda']);
+  return {
+    graphs: dtype === 'float16' ? ['model_fp16.onnx', 'model.onnx'] : ['model.onnx'],
+    session: {
+      executionProviders: executionProviders ?? (device === 'cuda' ? ['cuda', 'cpu'] : ['cpu']),
+      threads: networkThreads,
+    },
+  };
+}
+
+function limitsOf(denoiser: Denoiser, vae: Vae | null, inPixels: boolean): Limits {
+  const { channels, patch, distilled } = denoiser;
+  const factor = vae?.factor ?? 1;
+  const [height, width] = denoiser.size;
+  const scale = distilled ? 3.5 : inPixels ? 3 : defaultScales[denoiser.kind];
+  const size = { width: width * factor, height: height * factor };
+  return { channels, factor, patch, size, defaultGuidance: scale, distilled, inpainting: denoiser.extraChannels > 0 };
+}
+
+/** Frees the networks, after the runs that are under way. */
+export async function releaseParts({ denoiser, conditioner, vae }: Parts): Promise<void> {
+  await Promise.all([denoiser.release(), conditioner.release(), vae?.release()]);
+}

@@ -1,0 +1,136 @@
+// The plan of a call: all that can be said of it before the networks are troubled.
+import type { Tensor } from '../base/tensor.js';
+import { DPMSolver, type SampleOptions, type SolverOptions } from '../dpm-solver.js';
+import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import type { Classifier } from './classifier.js';
+import type { Size } from './conditioner.js';
+import type { Shape } from './denoiser.js';
+import { elements } from './latents.js';
+import type { GenerateOptions, SolverChoices } from './options.js';
+import type { Parts } from './parts.js';
+import { type Limits, type Request, readRequest } from './request.js';
+
+/** A call that nothing is wrong with. */
+export interface Plan {
+  readonly request: Request;
+  /** Of one state. */
+  readonly shape: Shape;
+  readonly schedule: NoiseSchedule;
+  readonly run: SampleOptions;
+  readonly solverOptions: SolverOptions;
+  /** Of classifier-free guidance, where the network is evaluated with and without the prompt. */
+  readonly scale: number | undefined;
+  readonly classifier: Classifier | undefined;
+  /** For the classifier, of every picture. */
+  readonly labels: readonly (readonly number[])[];
+}
+
+/**
+ * Plans what calling a pipeline does, and refuses what cannot be done.
+ *
+ * @param openClassifier loads the classifier, or says that there is none
+ */
+export async function planOf(
+  parts: Parts,
+  options: GenerateOptions,
+  openClassifier: () => Promise<Classifier>,
+): Promise<Plan> {
+  const { conditioner, limits, vae } = parts;
+  const request = readRequest(options, limits);
+  const { pictures, guidance, rescale, encoding, size, scheduler } = request;
+  options.signal?.throwIfAborted();
+  const shape = shapeOf(parts, size);
+  for (const { prompt, negative } of pictures) {
+    conditioner.check(prompt, encoding);
+    conditioner.check(negative ?? '', encoding);
+  }
+  if (request.fromImage) vae?.findEncoder();
+
+  const classifier = options.classifierScale === undefined ? undefined : await openClassifier();
+  const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
+  const schedule = scheduleOf(parts, shape);
+  const { run } = runOptionsOf(parts, request, schedule);
+  const scale = usesPair(guidance, limits) ? guidance : undefined;
+  const solverOptions: SolverOptions = {
+    ...solverOptionsOf(parts, request.choices),
+    guidance:
+      options.classifierScale === undefined
+        ? guidanceOf(scale, rescale)
+        : { type: 'classifier', scale: options.classifierScale },
+  };
+  if (!scheduler) {
+    const [{ seed }] = pictures;
+    const zeros = { type: 'float32', data: new Float32Array(elements(shape)), dims: [1, ...shape] } as Tensor;
+    new DPMSolver(null, schedule, solverOptions).start(zeros, { ...run, seed: [seed] });
+  }
+  return { request, shape, schedule, run, scale, solverOptions, classifier, labels };
+}
+
+/** The dims of one state for pictures of this size. */
+export function shapeOf({ denoiser, limits }: Parts, { width, height }: Size): Shape {
+  const shape = [limits.channels, height / limits.factor, width / limits.factor] as const;
+  denoiser.checkSize(shape[1], shape[2], limits.factor);
+  return shape;
+}
+
+/** The noise schedule for states of this shape. */
+export function scheduleOf({ training, limits }: Parts, [, height, width]: Shape): NoiseSchedule {
+  return training.scheduleFor?.((height * width) / limits.patch ** 2) ?? training.schedule;
+}
+
+/** The options of a run, and its steps: from an image, the share of them that its strength says. */
+export function runOptionsOf(
+  { training }: Parts,
+  { choices, steps: asked, strength, fromImage }: Pick<Request, 'choices' | 'steps' | 'strength' | 'fromImage'>,
+  schedule: NoiseSchedule,
+): { run: SampleOptions; steps: number } {
+  const { defaults } = training;
+  const steps = fromImage ? Math.max(1, Math.floor(asked * strength + 1e-6)) : asked;
+  // An order that nobody asked for gives way to few steps.
+  const order = Math.min(defaults.order ?? 2, steps) as 1 | 2 | 3;
+  const run: SampleOptions = { ...pickRun(defaults), order, ...pickRun(choices), steps };
+  // So does one that goes with the steps asked for, to the fewer steps that strength leaves.
+  if (run.order !== undefined && run.order <= asked) run.order = Math.min(run.order, steps) as 1 | 2 | 3;
+  if (strength < 1) {
+    const end = choices.tEnd ?? schedule.epsilon;
+    run.tStart = end + strength * (schedule.T - end);
+  }
+  return { run, steps };
+}
+
+/** The options of the solver, but for guidance. */
+export function solverOptionsOf({ training, denoiser }: Parts, choices: SolverChoices): SolverOptions {
+  const { thirdOrder, correctX0, correctXt, checkFinite, threads } = choices;
+  const algorithmType = choices.algorithmType ?? training.defaults.algorithmType;
+  let { thresholding } = choices;
+  // A configuration's thresholding is meant for its own algorithm; noise forms have none.
+  thresholding ??= algorithmType?.endsWith('++') === false ? undefined : training.defaults.thresholding;
+  return {
+    modelType: training.modelType,
+    modelDtype: denoiser.type,
+    device: 'cpu',
+    ...defined({ algorithmType, thresholding, thirdOrder, correctX0, correctXt, checkFinite, threads }),
+  };
+}
+
+/** Classifier-free guidance in the solver's step, unless its result has to be rescaled first. */
+export function guidanceOf(scale: number | undefined, rescale: number): NonNullable<SolverOptions['guidance']> {
+  return scale !== undefined && rescale === 0 ? { type: 'classifier-free', scale } : { type: 'uncond' };
+}
+
+/** Is the network evaluated with and without the prompt? */
+export function usesPair(guidance: number, { distilled }: Limits): boolean {
+  return !distilled && guidance !== 0 && guidance !== 1;
+}
+
+/** The options of a run that have been set. */
+function pickRun(options: SolverChoices): SampleOptions {
+  const { order, method, skipType, solverType, tStart, tEnd, lowerOrderFinal, denoiseToZero } = options;
+  const { atol, rtol, controller, maxNfe, noise } = options;
+  const grid = { order, method, skipType, solverType, tStart, tEnd, lowerOrderFinal, denoiseToZero };
+  return defined({ ...grid, atol, rtol, controller, maxNfe, noise });
+}
+
+function defined<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+}

@@ -1,0 +1,369 @@
+// A call as it is carried out: read from its options, with a sentence for whatever is wrong with them.
+import {
+  finiteNumber,
+  oneOf,
+  optionalFunction,
+  optionalSignal,
+  outOfRange,
+  show,
+  wholeNumber,
+  wrongType,
+} from '../base/check.js';
+import { nearest } from '../base/text.js';
+import type { Image } from '../image/image.js';
+import type { Size } from './conditioner.js';
+import { type Mask, readMask } from './mask.js';
+import type { CommonOptions, EditOptions, GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
+
+const solverKeys = [
+  ...['algorithmType', 'thresholding', 'thirdOrder', 'correctX0', 'correctXt', 'checkFinite', 'threads', 'order'],
+  ...['method', 'skipType', 'solverType', 'tStart', 'tEnd', 'lowerOrderFinal', 'denoiseToZero', 'atol', 'rtol'],
+  ...['controller', 'maxNfe', 'noise'],
+];
+const commonKeys = ['guidance', 'guidanceRescale', 'overlong', 'onWarning', 'onStep', 'signal', ...solverKeys];
+const generateKeys = [
+  ...['prompt', 'negativePrompt', 'steps', 'scheduler', 'classifierScale', 'seed', 'seeds', 'count', 'width', 'height'],
+  ...['image', 'strength', 'mask', 'batchSize', ...commonKeys],
+];
+const editKeys = [
+  ...['image', 'source', 'target', 'negativePrompt', 'steps', 'strength', 'mask', 'maskStrength', 'maskSamples'],
+  ...['maskThreshold', 'maskMargin', 'freshNoise', 'seed', ...commonKeys],
+];
+
+/** What the networks say about sizes and guidance. */
+export interface Limits {
+  /** Of the network's states. */
+  channels: number;
+  /** Pixels a latent, and latents that go together. */
+  factor: number;
+  patch: number;
+  /** Pixels of the pictures that the network was trained on. */
+  size: Size;
+  defaultGuidance: number;
+  distilled: boolean;
+  inpainting: boolean;
+}
+
+/** A picture to be made. */
+export interface Picture {
+  prompt: string;
+  /** undefined: nobody gave one. */
+  negative: string | undefined;
+  seed: number;
+  image?: Image;
+}
+
+/** A checked call. */
+export interface Request {
+  pictures: Picture[];
+  guidance: number;
+  rescale: number;
+  size: Size;
+  steps: number;
+  /** Below 1, or 1: the share of the time that is sampled. */
+  strength: number;
+  /** Sampling starts from images. */
+  fromImage: boolean;
+  mask?: Mask;
+  batchSize: number;
+  scheduler?: SchedulerLike;
+  choices: SolverChoices;
+  encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
+}
+
+/**
+ * More are a slip of the keyboard, which would end in hours of work or without memory. Of steps, the solver and our own
+ * schedulers take fewer still (`stepCount`).
+ */
+const MOST_STEPS = 1e6;
+const MOST_PIXELS = 2 ** 30;
+
+/** */
+export function readRequest(options: GenerateOptions, limits: Limits): Request {
+  checkKeys(options, generateKeys, 'an object with a prompt');
+  checkListeners(options);
+  const prompts = strings(options.prompt, 'prompt');
+  const negatives = options.negativePrompt === undefined ? [] : strings(options.negativePrompt, 'negativePrompt');
+  if (negatives.length > 1 && negatives.length !== prompts.length) {
+    throw new RangeError(
+      `Expected one negativePrompt or one for each of ${prompts.length} prompts but received ${negatives.length}`,
+    );
+  }
+  const steps = wholeNumber(options.steps ?? 20, 'steps', 1, MOST_STEPS);
+  const count = wholeNumber(options.count ?? 1, 'count', 1);
+  const images = options.image === undefined ? [] : readImages(options.image, prompts.length);
+  const size = readSize(options, images, limits);
+  const all = prompts.length * count;
+  if (all * size.width * size.height > MOST_PIXELS) {
+    throw new RangeError(
+      `Expected at most ${MOST_PIXELS} pixels in all pictures of a call but received ${all} of ${size.width} x ${size.height}`,
+    );
+  }
+  const seeds = readSeeds(options, all);
+  const fromImage = images.length > 0;
+  if (!fromImage && options.strength !== undefined) {
+    throw new TypeError('Expected an image with strength but received none');
+  }
+  if (!fromImage && options.mask !== undefined) throw new TypeError('Expected an image with mask but received none');
+  const mask = options.mask === undefined ? undefined : checkMask(options.mask, images[0]);
+  if (limits.inpainting && !mask) {
+    throw new TypeError('Expected an image and a mask, as the model is an inpainting network, but received none');
+  }
+  const strength = fromImage ? readStrength(options.strength ?? (mask ? 1 : 0.8)) : 1;
+  const { choices, scheduler } = readScheduler(options);
+  if (strength < 1 && choices.tStart !== undefined) {
+    throw new TypeError('Expected either strength or tStart but received both');
+  }
+  if (mask && choices.method === 'adaptive') {
+    throw new RangeError(
+      "Expected a method other than 'adaptive' with mask, as its states are corrected at every step",
+    );
+  }
+  const guidance = readGuidance(options, limits);
+  if (scheduler && options.classifierScale !== undefined) {
+    throw new TypeError('Expected no classifierScale with a scheduler object, which has no classifier guidance');
+  }
+  const pictures = seeds.map((seed, i) => {
+    const p = Math.floor(i / count);
+    const negative = negatives[negatives.length === 1 ? 0 : p];
+    return { prompt: prompts[p], negative, seed, image: images[images.length === 1 ? 0 : p] };
+  });
+  if (limits.distilled && options.negativePrompt !== undefined) {
+    options.onWarning?.('The negative prompt is not used: the guidance is distilled into the network');
+  }
+  const elements = (limits.channels * size.width * size.height) / limits.factor ** 2;
+  const fitting = Math.max(1, Math.min(8, Math.floor(65536 / elements)));
+  const asked = wholeNumber(options.batchSize ?? fitting, 'batchSize', 1);
+  return {
+    pictures,
+    guidance,
+    rescale: readRescale(options.guidanceRescale),
+    size,
+    steps,
+    strength,
+    fromImage,
+    mask,
+    // The adaptive method takes its step sizes from the worst picture of a batch.
+    batchSize: choices.method === 'adaptive' ? 1 : asked,
+    scheduler,
+    choices,
+    encoding: readEncoding(options),
+  };
+}
+
+/** */
+export interface EditRequest {
+  image: Image;
+  source: string;
+  target: string;
+  negative: string | undefined;
+  steps: number;
+  guidance: number;
+  rescale: number;
+  strength: number;
+  mask?: Mask;
+  maskStrengths: readonly number[];
+  maskSamples: number;
+  maskThreshold: number;
+  /** undefined: as wide as the latents say. */
+  maskMargin: number | undefined;
+  freshNoise: number;
+  seed: number;
+  size: Size;
+  choices: SolverChoices;
+  encoding: Request['encoding'];
+}
+
+/** */
+export function readEditRequest(options: EditOptions, limits: Limits): EditRequest {
+  checkKeys(options, editKeys, 'an object with an image, a source and a target');
+  checkListeners(options);
+  const prompt = (name: 'source' | 'target'): string => {
+    if (typeof options[name] !== 'string') throw wrongType('a string', name, options[name]);
+    return options[name];
+  };
+  const [source, target] = [prompt('source'), prompt('target')];
+  if (source === target) throw new RangeError('Expected a target other than the source but received the same prompt');
+  const { negativePrompt } = options;
+  if (negativePrompt !== undefined && typeof negativePrompt !== 'string') {
+    throw wrongType('a string', 'negativePrompt', negativePrompt);
+  }
+  if (options.image === undefined) throw wrongType('a picture', 'image', options.image);
+  const [image] = readImages(options.image, 1);
+  const size = readSize({}, [image], limits);
+  if (limits.inpainting) throw new TypeError('Expected a network of the whole picture for edit, not an inpainting one');
+  for (const name of ['method', 'tStart', 'tEnd', 'correctXt'] as const) {
+    if (options[name] !== undefined) throw new TypeError(`Expected no ${name} for edit, which goes there and back`);
+  }
+  if (Array.isArray(options.skipType)) throw wrongType('the name of a grid', 'skipType', options.skipType);
+  const levels = options.maskStrength ?? [0.4, 0.5, 0.6];
+  const maskStrengths = (Array.isArray(levels) ? levels : [levels]).map((level) => readStrength(level, 'maskStrength'));
+  if (maskStrengths.length === 0) throw new RangeError('Expected at least one number for maskStrength');
+  const maskThreshold = finiteNumber(options.maskThreshold ?? 0.5, 'maskThreshold');
+  if (!(maskThreshold > 0 && maskThreshold < 1))
+    throw outOfRange('a number between 0 and 1', 'maskThreshold', maskThreshold);
+  return {
+    ...{ image, source, target, size, maskStrengths, maskThreshold },
+    negative: negativePrompt,
+    steps: wholeNumber(options.steps ?? 20, 'steps', 1, MOST_STEPS),
+    guidance: readGuidance(options, limits),
+    rescale: readRescale(options.guidanceRescale),
+    strength: readStrength(options.strength ?? 1),
+    freshNoise: readShare(options.freshNoise ?? 1, 'freshNoise'),
+    mask: options.mask === undefined ? undefined : checkMask(options.mask, image),
+    maskSamples: wholeNumber(options.maskSamples ?? 4, 'maskSamples', 1),
+    maskMargin: options.maskMargin === undefined ? undefined : wholeNumber(options.maskMargin, 'maskMargin', 0),
+    seed: wholeNumber(options.seed ?? 0, 'seed', Number.MIN_SAFE_INTEGER),
+    choices: pickChoices(options),
+    encoding: readEncoding(options),
+  };
+}
+
+function readEncoding({ overlong, onWarning }: CommonOptions): Request['encoding'] {
+  return { overlong: oneOf(overlong ?? 'refuse', 'overlong', ['refuse', 'cut']), warn: onWarning };
+}
+
+function readGuidance(options: CommonOptions & { classifierScale?: number }, limits: Limits): number {
+  if (options.classifierScale !== undefined) {
+    finiteNumber(options.classifierScale, 'classifierScale');
+    const guidance = options.guidance === null ? 1 : (options.guidance ?? 0);
+    if (guidance === 0 || guidance === 1) return guidance;
+    throw new RangeError(
+      `Expected a guidance of 0 (unconditional) or 1 (conditional) beside classifierScale but received ${show(guidance)}`,
+    );
+  }
+  return options.guidance === null ? 1 : finiteNumber(options.guidance ?? limits.defaultGuidance, 'guidance');
+}
+
+function readRescale(value: unknown): number {
+  return readShare(value ?? 0, 'guidanceRescale');
+}
+
+function readShare(value: unknown, name: string): number {
+  const share = finiteNumber(value, name);
+  if (!(share >= 0 && share <= 1)) throw outOfRange('a number from 0 to 1', name, share);
+  return share;
+}
+
+function readStrength(value: unknown, name = 'strength'): number {
+  const strength = finiteNumber(value, name);
+  if (!(strength > 0 && strength <= 1)) throw outOfRange('a number above 0 and up to 1', name, strength);
+  return strength;
+}
+
+function readImages(value: Image | readonly Image[], prompts: number): readonly Image[] {
+  const images = Array.isArray(value) ? (value as readonly Image[]) : [value as Image];
+  if (images.length !== 1 && images.length !== prompts) {
+    throw new RangeError(`Expected one image or one for each of ${prompts} prompts but received ${images.length}`);
+  }
+  for (const image of images) checkImage(image, 'image', [3]);
+  return images;
+}
+
+function checkImage(image: unknown, name: string, channels: readonly number[]): void {
+  const { width, height, data } = (image ?? {}) as Partial<Image>;
+  const bytes: unknown = data;
+  const isBytes = bytes instanceof Uint8Array || bytes instanceof Uint8ClampedArray;
+  if (typeof image !== 'object' || data === undefined || !isBytes) {
+    throw wrongType('a picture { width, height, data } of bytes', name, image);
+  }
+  for (const [key, side] of Object.entries({ width, height })) wholeNumber(side, `${name}.${key}`, 1);
+  const pixels = (width as number) * (height as number);
+  if (!channels.some((count) => data.length === count * pixels)) {
+    const lengths = channels.map((count) => count * pixels).join(' or ');
+    throw outOfRange(`${lengths} bytes, ${channels.join(' or ')} a pixel,`, `${name}.data`, data.length);
+  }
+}
+
+function checkMask(mask: Image, image: Image): Mask {
+  checkImage(mask, 'mask', [1, 3]);
+  if (mask.width !== image.width || mask.height !== image.height) {
+    throw new RangeError(
+      `Expected a mask of the image's size, ${image.width} x ${image.height}, but received one of ${mask.width} x ${mask.height}`,
+    );
+  }
+  return readMask(mask);
+}
+
+function readSize(options: Partial<Size>, images: readonly Image[], limits: Limits): Size {
+  const unit = limits.factor * limits.patch;
+  const [first] = images;
+  const read = (name: 'width' | 'height'): number => {
+    for (const image of images) {
+      const asked = options[name] ?? first[name];
+      if (image[name] !== asked) {
+        throw new RangeError(`Expected images with a ${name} of ${asked} pixels but received one of ${image[name]}`);
+      }
+    }
+    const value = wholeNumber(options[name] ?? first?.[name] ?? limits.size[name], name, 1);
+    if (value % unit !== 0) throw outOfRange(`a multiple of ${unit}, as the model's latents have it,`, name, value);
+    return value;
+  };
+  return { width: read('width'), height: read('height') };
+}
+
+function readScheduler(options: GenerateOptions): { choices: SolverChoices; scheduler?: SchedulerLike } {
+  const own = pickChoices(options);
+  const { scheduler } = options;
+  if (scheduler === undefined) return { choices: own };
+  if (typeof scheduler !== 'object' || scheduler === null) {
+    throw wrongType('an object of solver options or a scheduler', 'scheduler', scheduler);
+  }
+  if (isScheduler(scheduler)) {
+    const beside = Object.keys(own)[0];
+    if (beside !== undefined) {
+      throw new TypeError(`Expected no option ${beside} beside a scheduler object, which has its own steps`);
+    }
+    return { choices: {}, scheduler };
+  }
+  checkKeys(scheduler, solverKeys, 'an object of solver options', 'The scheduler option');
+  return { choices: { ...pickChoices(scheduler), ...own } };
+}
+
+function isScheduler(value: object): value is SchedulerLike {
+  return (
+    typeof (value as SchedulerLike).step === 'function' && typeof (value as SchedulerLike).setTimesteps === 'function'
+  );
+}
+
+function pickChoices(options: SolverChoices): SolverChoices {
+  return Object.fromEntries(
+    Object.entries(options).filter(([key, value]) => solverKeys.includes(key) && value !== undefined),
+  );
+}
+
+/** What is called in the middle of a run must be known to be callable before. */
+function checkListeners({ onStep, onWarning, signal }: CommonOptions): void {
+  optionalFunction(onStep, 'onStep');
+  optionalFunction(onWarning, 'onWarning');
+  optionalSignal(signal);
+}
+
+function checkKeys(options: unknown, known: readonly string[], what: string, subject = 'The pipeline'): void {
+  if (typeof options !== 'object' || options === null) throw wrongType(what, 'the call', options);
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const meant = nearest(key, known);
+    throw new TypeError(`${subject} has no option ${show(key)}${meant ? `; did you mean '${meant}'?` : ''}`);
+  }
+}
+
+function strings(value: unknown, name: string): readonly string[] {
+  const all = Array.isArray(value) ? value : [value];
+  if (all.length === 0) throw new RangeError(`Expected at least one string for ${name} but received none`);
+  for (const one of all) if (typeof one !== 'string') throw wrongType('a string or strings', name, one);
+  return all;
+}
+
+function readSeeds({ seed, seeds }: GenerateOptions, n: number): number[] {
+  if (seeds !== undefined) {
+    if (seed !== undefined) throw new TypeError('Expected either seed or seeds but received both');
+    if (!Array.isArray(seeds)) throw wrongType('an array of numbers', 'seeds', seeds);
+    if (seeds.length !== n) throw new RangeError(`Expected ${n} seeds, one a picture, but received ${seeds.length}`);
+    return seeds.map((one, i) => wholeNumber(one, `seeds[${i}]`, Number.MIN_SAFE_INTEGER));
+  }
+  // Torch's generator on the CPU looks at 32 bits.
+  const first = wholeNumber(seed ?? Math.floor(Math.random() * 2 ** 32), 'seed', Number.MIN_SAFE_INTEGER);
+  wholeNumber(first + n - 1, 'seed + pictures - 1', Number.MIN_SAFE_INTEGER);
+  return Array.from({ length: n }, (_, i) => first + i);
+}

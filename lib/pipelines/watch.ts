@@ -1,0 +1,56 @@
+// What onStep is told: the run's progress, and what the network took the result to be.
+import type { Tensor } from '../base/tensor.js';
+import type { Training } from '../folder/training.js';
+import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { predictX0 } from './guidance.js';
+import { decode } from './latents.js';
+import type { CommonOptions, Progress } from './options.js';
+import type { Parts } from './parts.js';
+
+/** Passes progress on, with what the network took the result to be. */
+export class Watch {
+  readonly #vae: Parts['vae'];
+  readonly #onStep: NonNullable<CommonOptions['onStep']>;
+  readonly #place: { batch: number; batches: number };
+  readonly #training: { schedule: NoiseSchedule; modelType: Training['modelType'] };
+  readonly #scale: number | undefined;
+  #x0: Float32Array | undefined;
+
+  /** @param scale of classifier-free guidance, where the network's output is unconditional and conditional */
+  constructor(
+    { vae, training }: Parts,
+    onStep: NonNullable<CommonOptions['onStep']>,
+    place: { batch: number; batches: number },
+    schedule: NoiseSchedule,
+    scale: number | undefined,
+  ) {
+    this.#vae = vae;
+    this.#onStep = onStep;
+    this.#place = place;
+    this.#training = { schedule, modelType: training.modelType };
+    this.#scale = scale;
+  }
+
+  /** Looks at an evaluation. */
+  see(x: Tensor, output: Tensor, time: number | undefined): void {
+    this.#x0 = time === undefined ? undefined : predictX0(x, output, this.#training, time, this.#scale);
+  }
+
+  /** The schedule's time for what a network is told, where the two go together. */
+  timeOf(t: number): number | undefined {
+    const { schedule } = this.#training;
+    const [low, high] = [schedule.epsilon, schedule.T];
+    const [first, last] = [schedule.modelTime(low), schedule.modelTime(high)];
+    const time = low + ((high - low) * (t - first)) / (last - first);
+    return schedule.kind === 'discrete' && time >= low && time <= high ? time : undefined;
+  }
+
+  tell(progress: Omit<Progress, 'batch' | 'batches' | 'x0' | 'preview'>): void {
+    const data = this.#x0;
+    const { dims } = progress.x;
+    const preview: Progress['preview'] = async ({ decode: decoded = false } = {}) =>
+      data ? decode(this.#vae, { data, dims }, decoded ? 'decode' : 'project') : [];
+    const x0 = data && ({ type: 'float32', data, dims } as Tensor);
+    this.#onStep({ ...progress, ...this.#place, ...(x0 ? { x0 } : {}), preview });
+  }
+}
