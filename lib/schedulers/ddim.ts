@@ -6,7 +6,9 @@ import { finiteNumber, outOfRange } from '../base/check.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
 import { CLIPPING, TRAINING } from './defaults.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';
-import { type Plan, type Progress, type Request, type Schedule, Scheduler, type StepOptions } from './scheduler.js';
+import type { Plan, Progress, Schedule } from './progress.js';
+import type { Request } from './request.js';
+import { Scheduler, type StepOptions } from './scheduler.js';
 import { MODEL, threshold } from './sigma-scheduler.js';
 import { betasOption, type Training, trainingTables } from './training.js';
 

@@ -1,13 +1,13 @@
 // The class that a configuration asks for.
 import { parseConfig, type SchedulerConfig } from '../folder/scheduler-config.js';
 import { DDIMScheduler, PNDMScheduler } from './ddim.js';
+import { DEISMultistepScheduler } from './deis.js';
 import {
-  DEISMultistepScheduler,
   DPMSolverMultistepInverseScheduler,
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
-  EDMDPMSolverMultistepScheduler,
 } from './dpm-solver.js';
+import { EDMDPMSolverMultistepScheduler } from './edm.js';
 import type { Scheduler, SchedulerClass } from './scheduler.js';
 import { UniPCMultistepScheduler } from './unipc.js';
 

@@ -2,13 +2,14 @@
 export type { Tensor, TensorType } from '../base/tensor.js';
 export type { SchedulerConfig } from '../folder/scheduler-config.js';
 export { DDIMScheduler, PNDMScheduler } from './ddim.js';
+export { DEISMultistepScheduler } from './deis.js';
 export {
-  DEISMultistepScheduler,
   DPMSolverMultistepInverseScheduler,
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
-  EDMDPMSolverMultistepScheduler,
 } from './dpm-solver.js';
+export { EDMDPMSolverMultistepScheduler } from './edm.js';
 export { schedulerFromConfig } from './from-config.js';
-export { Scheduler, type SchedulerClass, type Sequence, type StepOptions, type TimestepOptions } from './scheduler.js';
+export type { TimestepOptions } from './request.js';
+export { Scheduler, type SchedulerClass, type Sequence, type StepOptions } from './scheduler.js';
 export { UniPCMultistepScheduler } from './unipc.js';

@@ -1,40 +1,30 @@
 // What the schedulers share: the loop that a pipeline drives with setTimesteps and step, its place in the schedule, its
 // history, and the native step over them. A scheduler says what its rows are.
-import { Arena, BYTES } from '../addon/arena.js';
-import { type Node, ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
+import { type Node, ROW, SUM } from '../addon/coefficients.js';
 import { combine } from '../addon/combine.js';
-import { addon, CHECK_FINITE, DOUBLED, type StateArray } from '../addon/native.js';
+import { addon, CHECK_FINITE, DOUBLED } from '../addon/native.js';
 import { TorchNoise } from '../addon/noise.js';
+import { finiteNumber, knownOptions, numbers, outOfRange, wholeNumber } from '../base/check.js';
 import {
-  finiteNumber,
-  knownOptions,
-  numbers,
-  outOfRange,
-  positiveNumber,
-  stepCount,
-  wholeNumber,
-} from '../base/check.js';
-import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../base/tensor.js';
+  allocate,
+  makeTensor,
+  readTensor,
+  type StateArray,
+  sameDims,
+  type Tensor,
+  type TensorView,
+} from '../base/tensor.js';
 import { type ClassRules, resolveConfig, type SchedulerConfig } from '../folder/scheduler-config.js';
 import type { Settings } from '../folder/scheduler-keys.js';
+import { Buffers, stateTypeOf } from './buffers.js';
+import { after, FRESH, freeSlot, type Plan, type Progress, type Schedule } from './progress.js';
+import { type Request, readRequest, type TimestepOptions } from './request.js';
 
 /** Numbers that are iterable as they are and have the `data` that diffusers.js reads: one and the same array. */
 export type Sequence<T extends Int32Array | Float32Array = Int32Array | Float32Array> = T & {
   /** The array itself. */
   readonly data: T;
 };
-
-/** What {@link Scheduler.setTimesteps} takes besides a number of steps. */
-export interface TimestepOptions {
-  /** Number of network evaluations. */
-  steps?: number;
-  /** Training labels, strictly decreasing integers, instead of `steps`. */
-  timesteps?: ArrayLike<number>;
-  /** Strictly decreasing sigmas (sigma / alpha, or flow times before the shift), instead of `steps`; the end follows. */
-  sigmas?: ArrayLike<number>;
-  /** For use_dynamic_shifting: log of the shift (time_shift_type 'exponential'), or the shift itself ('linear'). */
-  mu?: number;
-}
 
 /** What {@link Scheduler.step} takes besides tensors. */
 export interface StepOptions {
@@ -54,80 +44,6 @@ export interface StepOptions {
   eta?: number;
   /** DDIMScheduler: takes the noise from the clipped x0 and not from the network; false. */
   useClippedModelOutput?: boolean;
-}
-
-/** A prediction that the history keeps: where it was made, and in which of the scheduler's buffers it is. */
-export interface Kept {
-  readonly node: Node;
-  readonly slot: number;
-}
-
-/** How far a run has come. */
-export interface Progress {
-  /** Evaluations so far. */
-  readonly count: number;
-  /** The index of the first one. */
-  readonly begin: number;
-  /** Kept predictions, the latest first. */
-  readonly history: readonly Kept[];
-  /** Where the kept state stands, if one is kept. */
-  readonly base: Node | null;
-}
-
-/** What one evaluation does besides its row. */
-export interface Plan {
-  /** What `base` in the row is: the sample that comes in, or the state that was kept. */
-  readonly base: 'sample' | 'kept';
-  /** Which entries of the history are D1, D2, D3. */
-  readonly history: readonly Kept[];
-  /** Where this prediction was made, if it is to be kept. */
-  readonly keep: Node | null;
-  /** How many of the latest kept ones are dropped. */
-  readonly drop?: number;
-  /** Where the state stands that `second` writes and is to be kept; null leaves what is kept as it is. */
-  readonly save: Node | null;
-  /** Does the algorithm draw noise here, whether or not its coefficient is 0? */
-  readonly draws: boolean;
-}
-
-/** A run's schedule. */
-export interface Schedule {
-  readonly timesteps: readonly number[];
-  /** One more than timesteps. */
-  readonly sigmas: Float32Array;
-  /** Where the states before and after each evaluation stand. */
-  readonly nodes: readonly Node[];
-  /** Are the timesteps integers? */
-  readonly integer: boolean;
-}
-
-/** A checked request for a schedule. */
-export interface Request {
-  readonly steps: number;
-  readonly timesteps: readonly number[] | null;
-  readonly sigmas: readonly number[] | null;
-  readonly mu: number | null;
-}
-
-/** The tensors of a run, made at its first step. */
-interface Buffers {
-  readonly dims: readonly number[];
-  readonly batch: number;
-  readonly length: number;
-  readonly stateType: 'float32' | 'float64';
-  readonly arena: Arena;
-  readonly rows: Float64Array;
-  readonly history: (StateArray | undefined)[];
-  readonly kept: [StateArray | undefined, StateArray | undefined];
-  /** Which of `kept` holds the state. */
-  which: 0 | 1;
-  /** float16 samples are widened into these. */
-  sample?: StateArray;
-  out?: StateArray;
-  /** Noise that is drawn, and the caller's own in the state's type. */
-  noise?: StateArray;
-  given?: StateArray;
-  scratch: Uint8Array | null;
 }
 
 /** The constructor of a scheduler. */
@@ -272,14 +188,13 @@ export abstract class Scheduler {
     if (scale !== undefined) guide(this.row, scale);
     spread(this.row, buffers.rows, buffers.batch);
     const z = this.noiseFor(plan, buffers, options);
-    const state = this.widened(sample, buffers);
+    const state = buffers.widened(sample);
     const slot = plan.keep ? freeSlot(progress.history) : -1;
     const kept = buffers.kept[buffers.which];
-    const save = plan.save ? this.stateBuffer(buffers, buffers.kept, 1 - buffers.which) : null;
+    const save = plan.save ? buffers.state(buffers.kept, 1 - buffers.which) : null;
     const narrow = sample.type === 'float16';
     const result = allocate(sample.type, buffers.length, sample.data);
     const earlier = (i: number) => (plan.history[i] ? (buffers.history[plan.history[i].slot] ?? null) : null);
-    if (narrow) buffers.out ??= buffers.arena.state('float32', buffers.length);
 
     const bad = addon.step(
       buffers.rows,
@@ -287,7 +202,7 @@ export abstract class Scheduler {
       buffers.batch,
       CHECK_FINITE | (scale === undefined ? 0 : DOUBLED),
       0,
-      this.scratchFor(buffers),
+      buffers.scratchFor(this.row),
       state,
       m.data,
       null,
@@ -298,8 +213,8 @@ export abstract class Scheduler {
       earlier(1),
       earlier(2),
       z,
-      slot < 0 ? null : this.stateBuffer(buffers, buffers.history, slot),
-      narrow ? buffers.out! : (result as StateArray),
+      slot < 0 ? null : buffers.state(buffers.history, slot),
+      narrow ? buffers.wideResult() : (result as StateArray),
       save,
       narrow ? result : null,
     );
@@ -430,64 +345,20 @@ export abstract class Scheduler {
   }
 
   private buffersFor(sample: TensorView): Buffers {
-    const stateType = sample.type === 'float64' ? 'float64' : 'float32';
     const old = this.buffers;
-    if (old && old.stateType === stateType && sameDims(old.dims, sample.dims)) return old;
-    if (this.progress.count > 0) {
-      throw old!.stateType === stateType
-        ? dimsError(old!.dims, 'the sample', sample.dims)
+    if (old?.fit(sample)) return old;
+    if (old && this.progress.count > 0) {
+      throw old.stateType === stateTypeOf(sample)
+        ? dimsError(old.dims, 'the sample', sample.dims)
         : new TypeError(
-            `Expected type '${old!.stateType}', as at the run's first step, for the sample but received '${sample.type}'`,
+            `Expected type '${old.stateType}', as at the run's first step, for the sample but received '${sample.type}'`,
           );
     }
-    const state = BYTES[stateType] * sample.length;
-    const arena = new Arena(
-      [
-        // Of history one more than is kept, two of `kept`, and four that are made where needed.
-        [state, this.historyLength + 7],
-        [8 * sample.batch * ROW.length, 1],
-      ],
-      // The sample and the next one, and the network's output, of a doubled batch and with variances.
-      6 * state,
-    );
     // The draws of a first step of another shape that failed.
     this.noiseSource = null;
     this.drawn = false;
-    this.buffers = {
-      arena,
-      dims: sample.dims,
-      batch: sample.batch,
-      length: sample.length,
-      stateType,
-      rows: arena.doubles(sample.batch * ROW.length),
-      history: [],
-      kept: [undefined, undefined],
-      which: 0,
-      scratch: null,
-    };
+    this.buffers = new Buffers(sample, this.historyLength);
     return this.buffers;
-  }
-
-  private stateBuffer(buffers: Buffers, from: (StateArray | undefined)[], i: number): StateArray {
-    from[i] ??= buffers.arena.state(buffers.stateType, buffers.length);
-    return from[i];
-  }
-
-  private scratchFor(buffers: Buffers): Uint8Array | null {
-    const { batch, length, stateType } = buffers;
-    if (this.row[ROW.transform] !== TRANSFORM.quantile) return null;
-    buffers.scratch ??= buffers.arena.bytes(
-      addon.scratchBytes(stateType === 'float64' ? 1 : 0, batch, length / batch, this.row[ROW.ratio], 0),
-    );
-    return buffers.scratch;
-  }
-
-  /** A float16 sample is worked on in float32. */
-  private widened(sample: TensorView, buffers: Buffers): StateArray {
-    if (sample.type !== 'float16') return sample.data as StateArray;
-    buffers.sample ??= buffers.arena.state('float32', buffers.length);
-    addon.convert(sample.data, buffers.sample);
-    return buffers.sample;
   }
 
   private fits(m: TensorView, sample: TensorView, buffers: Buffers, doubled: boolean): void {
@@ -511,10 +382,7 @@ export abstract class Scheduler {
     if (options.noise !== undefined) {
       const given = readTensor(options.noise, 'the noise');
       if (!sameDims(given.dims, buffers.dims)) throw dimsError(buffers.dims, 'the noise', given.dims);
-      if (given.type === buffers.stateType) return given.data as StateArray;
-      buffers.given ??= buffers.arena.state(buffers.stateType, buffers.length);
-      addon.convert(given.data, buffers.given);
-      return buffers.given;
+      return given.type === buffers.stateType ? (given.data as StateArray) : buffers.converted(given.data);
     }
     const seed = options.seed;
     const key = Array.isArray(seed) ? `[${seed.join()}]` : String(seed);
@@ -524,10 +392,10 @@ export abstract class Scheduler {
       this.noiseSource = { key, source };
       this.drawn = false;
     }
-    buffers.noise ??= buffers.arena.state(buffers.stateType, buffers.length);
-    if (!this.drawn) this.noiseSource.source.fill(buffers.noise, buffers.batch);
+    const noise = buffers.noise();
+    if (!this.drawn) this.noiseSource.source.fill(noise, buffers.batch);
     this.drawn = true;
-    return buffers.noise;
+    return noise;
   }
 
   private noiseNode(time: number): Node {
@@ -547,25 +415,6 @@ export abstract class Scheduler {
 }
 
 const STEP_OPTIONS = ['guidanceScale', 'noise', 'seed', 'eta', 'useClippedModelOutput'];
-const FRESH: Progress = { count: 0, begin: 0, history: [], base: null };
-
-function after(progress: Progress, plan: Plan, slot: number, length: number): Progress {
-  const earlier = progress.history.slice(plan.drop ?? 0);
-  return {
-    count: progress.count + 1,
-    begin: progress.begin,
-    history: plan.keep ? [{ node: plan.keep, slot }, ...earlier].slice(0, length) : earlier,
-    base: plan.save ?? progress.base,
-  };
-}
-
-/** A buffer that holds no kept prediction: what a failed step has written is then nobody's. */
-function freeSlot(history: readonly Kept[]): number {
-  let slot = 0;
-  while (history.some((kept) => kept.slot === slot)) slot++;
-  return slot;
-}
-
 /** u + scale (m - u) wherever a row takes the network's output m. */
 function guide(row: Float64Array, scale: number): void {
   row[ROW.cu] = (1 - scale) * row[ROW.cm];
@@ -593,46 +442,4 @@ function timeOf(t: unknown): number {
 
 function dimsError(expected: readonly number[], name: string, received: readonly number[]): RangeError {
   return new RangeError(`Expected dims [${expected.join(', ')}] for ${name} but received [${received.join(', ')}]`);
-}
-
-function readRequest(options: unknown): Request {
-  knownOptions(options, ['steps', 'timesteps', 'sigmas', 'mu'], 'setTimesteps');
-  const { steps, timesteps, sigmas, mu } = options as TimestepOptions;
-  const given = [steps, timesteps, sigmas].filter((value) => value !== undefined).length;
-  if (given !== 1) {
-    throw new TypeError(
-      `Expected exactly one of steps, timesteps and sigmas for setTimesteps but received ${given === 0 ? 'none' : given}`,
-    );
-  }
-  if (mu !== undefined) finiteNumber(mu, 'mu');
-  return {
-    steps: steps === undefined ? (timesteps ?? sigmas)!.length : stepCount(steps, 'the number of steps'),
-    timesteps: timesteps === undefined ? null : givenTimesteps(timesteps),
-    sigmas: sigmas === undefined ? null : givenSigmas(sigmas),
-    mu: mu ?? null,
-  };
-}
-
-function givenTimesteps(list: ArrayLike<number>): number[] {
-  const times = Array.from(numbers(list, 'timesteps'));
-  if (times.length === 0) throw outOfRange('at least one timestep', 'timesteps', 0);
-  times.forEach((t, i) => {
-    if (!Number.isInteger(t)) throw outOfRange('integers', `timesteps[${i}]`, t);
-    if (i > 0 && !(t < times[i - 1])) {
-      throw outOfRange('strictly decreasing timesteps', `timesteps[${i}]`, t, ` after ${times[i - 1]}`);
-    }
-  });
-  return times;
-}
-
-function givenSigmas(list: ArrayLike<number>): number[] {
-  const sigmas = Array.from(numbers(list, 'sigmas'));
-  if (sigmas.length === 0) throw outOfRange('at least one sigma', 'sigmas', 0);
-  sigmas.forEach((sigma, i) => {
-    positiveNumber(sigma, `sigmas[${i}]`);
-    if (i > 0 && !(sigma < sigmas[i - 1])) {
-      throw outOfRange('strictly decreasing sigmas', `sigmas[${i}]`, sigma, ` after ${sigmas[i - 1]}`);
-    }
-  });
-  return sigmas;
 }

@@ -27,7 +27,9 @@ import {
   sigmaGrid,
   spacedTimesteps,
 } from './grids.js';
-import { type Request, type Schedule, Scheduler } from './scheduler.js';
+import type { Schedule } from './progress.js';
+import type { Request } from './request.js';
+import { Scheduler } from './scheduler.js';
 import { type Training, trainingTables } from './training.js';
 
 /** @internal */

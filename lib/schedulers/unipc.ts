@@ -3,7 +3,7 @@ import { type Form, STATUS, uniPCRow } from '../addon/coefficients.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
 import { CLIPPING, GRIDS, SHIFTING, SPACING, TRAINING } from './defaults.js';
 import type { GridRules } from './grids.js';
-import type { Plan, Progress, Schedule } from './scheduler.js';
+import type { Plan, Progress, Schedule } from './progress.js';
 import { SigmaScheduler } from './sigma-scheduler.js';
 
 /**
