@@ -127,9 +127,9 @@ const STYLE = [
 ].join('');
 
 const escapeText = (text: string) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
-const px = (value: number) => String(Math.round(value * 10) / 10 + 0);
+export const px = (value: number) => String(Math.round(value * 10) / 10 + 0);
 /** About how wide a text comes out. */
-const widthOf = (text: string, size = FONT) => 0.6 * size * [...text].length;
+export const widthOf = (text: string, size = FONT) => 0.6 * size * [...text].length;
 const classOf = (color: Color) => (typeof color === 'number' ? `c${color % LIGHT.length}` : color);
 
 // ---- axes -----------------------------------------------------------------------------------------------------------
@@ -207,7 +207,12 @@ interface Box {
   height: number;
 }
 
-function text(x: number, y: number, words: string, options: { anchor?: string; style?: string; turn?: boolean } = {}) {
+export function text(
+  x: number,
+  y: number,
+  words: string,
+  options: { anchor?: string; style?: string; turn?: boolean } = {},
+) {
   const anchor = options.anchor && options.anchor !== 'start' ? ` text-anchor="${options.anchor}"` : '';
   const style = options.style ? ` class="${options.style}"` : '';
   const turn = options.turn ? ` transform="rotate(-90 ${px(x)} ${px(y)})"` : '';
@@ -237,7 +242,7 @@ function errorBar(x: number, low: number, high: number): string {
 }
 
 /** Title, legend and small print around panels; `body` is drawn below `top`, which it is told, and returns its height. */
-function page(
+export function page(
   about: { title: string; description: string; note?: string; width: number },
   legend: readonly { name: string; sample: (x: number, y: number) => string }[],
   body: (top: number) => { svg: string; height: number },

@@ -22,13 +22,13 @@ export interface Link {
   target: string;
 }
 
-/** README.md and everything in docs/, as paths in the repository. */
+/** README.md, CONTRIBUTING.md and everything in docs/, as paths in the repository. */
 export function pages(root: string): string[] {
   const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
     .map((path) => `docs/${path.replaceAll('\\', '/')}`)
     // The reference that `npm run docs:api` writes.
     .filter((path) => path.endsWith('.md') && !path.startsWith('docs/api/'));
-  return ['README.md', ...docs.sort()];
+  return ['README.md', 'CONTRIBUTING.md', ...docs.sort()];
 }
 
 export function read(root: string, page: string): string {

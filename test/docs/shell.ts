@@ -59,6 +59,7 @@ export function attempt(root: string, folder: string, all: readonly string[]): O
   if (program === 'npx' || program === 'dpm-solver') return npx(root, folder, program === 'npx' ? args : all);
   if (program === 'node' || program === 'python' || program === 'torchrun') return script(root, args);
   if (ELSEWHERE.has(program)) return checked;
+  if (program === '.ci/run') return existsSync(join(root, program)) ? checked : wrong(`${program} is missing`);
   return wrong(`nothing is known about the program ${program}: test/docs/shell.ts checks what it knows`);
 }
 

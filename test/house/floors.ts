@@ -48,3 +48,8 @@ export const ROOMS: readonly Room[] = [
   { path: 'addon/', floor: 1, knows: 'the native surface: the loader, rows, the step, noise, WebAssembly' },
   { path: 'base/', floor: 0, knows: 'checks, words of messages, tensors as they come: nothing of the rest' },
 ];
+
+/** As it is called. */
+export function nameOf({ path, name }: Room): string {
+  return name ?? [path].flat().join(', ');
+}

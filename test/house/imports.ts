@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import ts from 'typescript';
-import type { Room } from './floors.js';
+import { nameOf, type Room } from './floors.js';
 
 /** Files of lib, and the files of lib that each of them imports, types included. */
 export type Imports = ReadonlyMap<string, readonly string[]>;
@@ -28,10 +28,6 @@ export function importsOf(file: string, text: string): string[] {
 export function roomOf(file: string, rooms: readonly Room[]): Room | undefined {
   const named = (path: string) => (path.endsWith('/') ? file.startsWith(path) : file === path);
   return rooms.find(({ path }) => [path].flat().some(named));
-}
-
-export function nameOf({ path, name }: Room): string {
-  return name ?? [path].flat().join(', ');
 }
 
 /** One sentence for each file outside of the rooms, each arrow that does not lead down, and each circle. */
