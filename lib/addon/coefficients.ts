@@ -167,6 +167,17 @@ interface Native {
     bh1: number,
     nodes: Float64Array,
   ): Status;
+  saSolverRow(
+    rows: Float64Array,
+    index: number,
+    form: number,
+    predictorOrder: number,
+    correctorOrder: number,
+    tau2: number,
+    lastTau2: number,
+    nodes: Float64Array,
+  ): Status;
+  lmsRow(rows: Float64Array, index: number, order: number, sigmas: Float64Array): Status;
   ddimRow(
     rows: Float64Array,
     index: number,
@@ -191,6 +202,7 @@ const oneNode = new Float64Array(4);
 const twoNodes = new Float64Array(2 * 4);
 const fourWeights = new Float64Array(4);
 const fiveNodes = new Float64Array(5 * 4);
+const fiveSigmas = new Float64Array(5);
 
 function put(to: Float64Array, i: number, node: Node): void {
   to[4 * i] = node.alpha;
@@ -289,6 +301,51 @@ export function uniPCRow(rows: Float64Array, index: number, update: UniPCUpdate)
     bh1,
     fiveNodes,
   );
+}
+
+/** A step of SA-Solver (native/coefficients/adams.h). */
+export interface SaSolverUpdate {
+  readonly form: Form;
+  readonly predictorOrder: 1 | 2 | 3 | 4;
+  /** 0: no corrector. */
+  readonly correctorOrder: 0 | 1 | 2 | 3 | 4;
+  /** tau^2 of the step to the target. */
+  readonly tau2: number;
+  /** tau^2 of the step that led to `current`. */
+  readonly lastTau2: number;
+  readonly target: Node;
+  /** Where P was evaluated. */
+  readonly current: Node;
+  /** Where D1, D2 and D3 were, as many as the orders read. */
+  readonly history: readonly Node[];
+}
+
+/**
+ * Fills both sums of row `index`: `first` is the network's next input, `second` what the next corrector starts from,
+ * with the noise of this step in it. Returns a STATUS; unless it is `ok`, the row is as it was.
+ */
+export function saSolverRow(rows: Float64Array, index: number, update: SaSolverUpdate): Status {
+  put(fiveNodes, 0, update.target);
+  put(fiveNodes, 1, update.current);
+  for (let i = 0; i < 3; i++) put(fiveNodes, 2 + i, update.history[i] ?? update.current);
+  const { predictorOrder, correctorOrder, tau2, lastTau2 } = update;
+  const form = FORM[update.form];
+  return native().saSolverRow(rows, index, form, predictorOrder, correctorOrder, tau2, lastTau2, fiveNodes);
+}
+
+/**
+ * Fills `first` of row `index` with a linear multistep step over sigma (LMS): x plus the integral of the polynomial
+ * through P, D1, D2, D3, which are derivatives of x in sigma at `sigmas`. Returns a STATUS; unless it is `ok`, the row is
+ * as it was.
+ *
+ * @param target the sigma where the step ends
+ * @param sigmas those of P, D1, ..., one to four
+ */
+export function lmsRow(rows: Float64Array, index: number, target: number, sigmas: readonly number[]): Status {
+  fiveSigmas.fill(0);
+  fiveSigmas[0] = target;
+  for (let i = 0; i < Math.min(sigmas.length, 4); i++) fiveSigmas[1 + i] = sigmas[i];
+  return native().lmsRow(rows, index, Math.min(sigmas.length, 4), fiveSigmas);
 }
 
 /**

@@ -22,6 +22,8 @@ napi_value AddonLimit(napi_env env, napi_callback_info info);
 Napi::Value AddonPredictionRow(const Napi::CallbackInfo& info);
 Napi::Value AddonUpdateRow(const Napi::CallbackInfo& info);
 Napi::Value AddonUniPCRow(const Napi::CallbackInfo& info);
+Napi::Value AddonSaSolverRow(const Napi::CallbackInfo& info);
+Napi::Value AddonLmsRow(const Napi::CallbackInfo& info);
 Napi::Value AddonDdimRow(const Napi::CallbackInfo& info);
 Napi::Value AddonPndmRow(const Napi::CallbackInfo& info);
 Napi::Value AddonEdmPredictionRow(const Napi::CallbackInfo& info);

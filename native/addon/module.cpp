@@ -33,6 +33,8 @@ constexpr struct {
     {"predictionRow", Wrapped<AddonPredictionRow>},
     {"updateRow", Wrapped<AddonUpdateRow>},
     {"uniPCRow", Wrapped<AddonUniPCRow>},
+    {"saSolverRow", Wrapped<AddonSaSolverRow>},
+    {"lmsRow", Wrapped<AddonLmsRow>},
     {"ddimRow", Wrapped<AddonDdimRow>},
     {"pndmRow", Wrapped<AddonPndmRow>},
     {"edmPredictionRow", Wrapped<AddonEdmPredictionRow>},

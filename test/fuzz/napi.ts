@@ -240,6 +240,8 @@ const FITTING: Record<string, Value[]> = {
   ddimRow: rowsCall(zero, value(0.5), zero, nodes(2)),
   pndmRow: rowsCall(zero, nodes(2), f64(4, 1)),
   edmPredictionRow: rowsCall(zero, value(0.5), nodes(1)),
+  saSolverRow: rowsCall(zero, value(2), value(2), value(0), value(0), nodes(5)),
+  lmsRow: rowsCall(value(2), f64(5, 1)),
   keepNoise: rowsCall(nodes(1)),
   elementary: [value('exp'), f64(16, 0), f64(16, 1)],
   phi: [one, value(0.5)],

@@ -7,12 +7,14 @@ import {
   END,
   edmPredictionRow,
   keepNoise,
+  lmsRow,
   type Node,
   pndmRow,
   predictionRow,
   ROW,
   STATUS,
   SUM,
+  saSolverRow,
   uniPCRow,
   updateRow,
 } from '../../lib/addon/coefficients.js';
@@ -121,6 +123,137 @@ test('UniPC at ends and repeated nodes: the order falls, every coefficient is fi
   const before = rows.slice();
   const wrong = { ...update, predictorOrder: 0 as 1, current: b, history: [] };
   assert.is(uniPCRow(rows, 0, wrong), STATUS.invalid);
+  assert.equal(rows, before);
+});
+
+/** The mean of the SDE's step where the prediction is f(lambda), by Simpson's rule: SA-Solver, eqs. 10 and 12. */
+function mean(form: 'data' | 'noise', tau2: number, from: Node, to: Node, x: number, f: (lambda: number) => number) {
+  const h = to.lambda - from.lambda;
+  const n = 2000;
+  let integral = 0;
+  for (let i = 0; i <= n; i++) {
+    const lambda = from.lambda + (h * i) / n;
+    const kernel = form === 'data' ? Math.exp((1 + tau2) * (lambda - to.lambda)) : Math.exp(to.lambda - lambda);
+    integral += ((i === 0 || i === n ? 1 : i % 2 === 1 ? 4 : 2) * h * kernel * f(lambda)) / (3 * n);
+  }
+  if (form === 'data') return (to.sigma / from.sigma) * Math.exp(-tau2 * h) * x + (1 + tau2) * to.alpha * integral;
+  return (to.alpha / from.alpha) * x - (1 + tau2) * to.sigma * integral;
+}
+
+test('SA-Solver integrates polynomials in lambda: predictor and corrector of order p those of degree p - 1', async () => {
+  const gap = fc.double({ min: 0.05, max: 0.8, noNaN: true });
+  await check(
+    fc.property(
+      fc.constantFrom('data' as const, 'noise' as const),
+      fc.tuple(gap, gap, gap, gap),
+      fc.double({ min: -2, max: 0.5, noNaN: true }),
+      fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 4, maxLength: 4 }),
+      fc.constantFrom(0, 0.3, 1),
+      fc.constantFrom(0, 0.5, 1),
+      (form, gaps, start, c, tau2, lastTau2) => {
+        const lambdas = [start];
+        for (const g of gaps) lambdas.push(lambdas[lambdas.length - 1] + g);
+        const [n3, n2, n1, current, target] = lambdas.map(node);
+        const history = [n1, n2, n3];
+        const close = { atol: 1e-8, rtol: 1e-8 };
+        const base = 0.7;
+        for (const predictorOrder of [1, 2, 3, 4] as const) {
+          for (const correctorOrder of [0, 1, 2, 3, 4] as const) {
+            const update = { form, predictorOrder, correctorOrder, tau2, lastTau2, target, current, history };
+            assert.is(saSolverRow(rows, 0, update), STATUS.ok);
+            const degree = Math.min(predictorOrder, correctorOrder || 4);
+            const f = (lambda: number) => c.slice(0, degree).reduceRight((value, k) => value * lambda + k, 0);
+            const d = history.map((n) => f(n.lambda));
+            // The base of a corrector has been moved on to where P was evaluated: the mean without the integral.
+            const x0 = 0.9;
+            const moved = mean(form, lastTau2, n1, current, x0, () => 0);
+            const corrected = correctorOrder === 0 ? base : mean(form, lastTau2, n1, current, x0, f);
+            const given = correctorOrder === 0 ? base : moved;
+            // The data form's one slope is that of short steps, as published.
+            const slope = (order: number) => form === 'data' && order === 2;
+            if (slope(predictorOrder) || slope(correctorOrder)) continue;
+            const what = `${form}, predictor ${predictorOrder}, corrector ${correctorOrder}`;
+            const next = mean(form, tau2, current, target, corrected, f);
+            assertClose(sum(ROW.first, given, f(current.lambda), d), next, close, what);
+            const kept = mean(form, tau2, current, target, corrected, () => 0);
+            assertClose(sum(ROW.second, given, f(current.lambda), d), kept, close, `${what}: what is kept`);
+            // The noise of the step, which is in both.
+            const h = target.lambda - current.lambda;
+            const n =
+              form === 'data'
+                ? target.sigma * Math.sqrt(1 - Math.exp(-2 * tau2 * h))
+                : Math.sqrt(tau2) * target.sigma * Math.sqrt(Math.expm1(2 * h));
+            assertClose(
+              [rows[ROW.first + SUM.n], rows[ROW.second + SUM.n]],
+              [n, n],
+              { atol: 1e-14, rtol: 1e-12 },
+              what,
+            );
+          }
+        }
+      },
+    ),
+    { numRuns: 40 },
+  );
+  const [a, b] = [node(0), node(1)];
+  const wrong = { form: 'data', predictorOrder: 0 as 1, correctorOrder: 0, tau2: 0, lastTau2: 0 } as const;
+  assert.is(saSolverRow(rows, 0, { ...wrong, target: b, current: a, history: [] }), STATUS.invalid);
+  const up = { ...wrong, predictorOrder: 1, tau2: 1, target: a, current: b, history: [] } as const;
+  assert.is(saSolverRow(rows, 0, up), STATUS.sdeInversion);
+});
+
+test("SA-Solver's single slope in the data form weighs (1 + tau^2) h / 2, as published", () => {
+  const [n1, current, target] = [node(-1), node(-0.4), node(0.3)];
+  for (const tau2 of [0, 1]) {
+    const update = { form: 'data', predictorOrder: 2, correctorOrder: 0, tau2, lastTau2: 0 } as const;
+    saSolverRow(rows, 0, { ...update, target, current, history: [n1] });
+    const expected = (-target.alpha * (1 + tau2) * 0.7 ** 2) / 2 / 0.6;
+    assertClose(rows[ROW.first + SUM.b1], expected, { rtol: 1e-12 });
+  }
+});
+
+test('LMS integrates polynomials in sigma of degree order - 1, to sigma 0 as well', async () => {
+  const level = fc.double({ min: 0.01, max: 2, noNaN: true });
+  await check(
+    fc.property(
+      fc.tuple(level, level, level, level),
+      fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 4, maxLength: 4 }),
+      fc.boolean(),
+      (gaps, c, zero) => {
+        const sigmas: number[] = [];
+        let sigma = zero ? 0 : 0.4;
+        for (const g of gaps) {
+          sigma += g;
+          sigmas.push(sigma);
+        }
+        const target = zero ? 0 : 0.4;
+        for (const order of [1, 2, 3, 4]) {
+          const f = (s: number) => c.slice(0, order).reduceRight((value, k) => value * s + k, 0);
+          const primitive = (s: number) =>
+            c.slice(0, order).reduce((value, k, i) => value + (k * s ** (i + 1)) / (i + 1), 0);
+          assert.is(lmsRow(rows, 0, target, sigmas.slice(0, order)), STATUS.ok);
+          const found = sum(
+            ROW.first,
+            0.7,
+            f(sigmas[0]),
+            [1, 2, 3].map((i) => f(sigmas[i])),
+          );
+          const expected = 0.7 + primitive(target) - primitive(sigmas[0]);
+          assertClose(found, expected, { atol: 1e-9, rtol: 1e-9 }, `order ${order}`);
+        }
+      },
+    ),
+    { numRuns: 200 },
+  );
+  // One that repeats another takes no part.
+  lmsRow(rows, 0, 1, [2, 2, 3]);
+  const three = rows.slice();
+  lmsRow(rows, 0, 1, [2, 3]);
+  assert.is(three[ROW.first + SUM.b2], rows[ROW.first + SUM.b1]);
+  assert.is(three[ROW.first + SUM.b1], 0);
+  const before = rows.slice();
+  assert.is(lmsRow(rows, 0, -1, [2]), STATUS.invalid);
+  assert.is(lmsRow(rows, 0, 1, []), STATUS.invalid);
   assert.equal(rows, before);
 });
 

@@ -50,7 +50,10 @@ const WRITES: Record<string, readonly number[]> = {
   elementary: [2],
 };
 /** Functions that write one row: rows and its index are their first arguments. */
-const ROWS = ['predictionRow', 'updateRow', 'uniPCRow', 'ddimRow', 'pndmRow', 'edmPredictionRow', 'keepNoise'];
+const ROWS = [
+  ...['predictionRow', 'updateRow', 'uniPCRow', 'saSolverRow', 'lmsRow'],
+  ...['ddimRow', 'pndmRow', 'edmPredictionRow', 'keepNoise'],
+];
 const ROW_LENGTH = 32;
 /** Working space, whose contents nobody wants: position 5 of step. */
 const SCRATCH = 5;

@@ -190,6 +190,8 @@ test('rows: 2000 random updates of every method', () => {
       ['predictionRow', [random.integer(0, 4), bit(), random.integer(0, 2), random.normal(4), nodes(1)]],
       ['updateRow', [bit(), bit(), bit(), random.integer(0, 3), bit(), bit(), random.pick([0, 1]), nodes(5)]],
       ['uniPCRow', [bit(), random.integer(0, 3), random.integer(0, 3), bit(), nodes(5)]],
+      ['saSolverRow', [bit(), random.integer(0, 4), random.integer(0, 4), random.pick([0, 1, 0.3]), bit(), nodes(5)]],
+      ['lmsRow', [random.integer(0, 4), Float64Array.from({ length: 5 }, () => Math.abs(random.normal(5)))]],
       ['ddimRow', [random.integer(0, 4), random.uniform(), bit(), nodes(2)]],
       ['pndmRow', [bit(), nodes(2), Float64Array.from({ length: 4 }, () => random.normal())]],
       ['edmPredictionRow', [bit(), 0.5, nodes(1)]],
