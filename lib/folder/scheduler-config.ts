@@ -1,8 +1,17 @@
 // scheduler_config.json, for whoever samples: what it gives, checked by the table of keys (scheduler-keys.ts), and for a
 // scheduler class what becomes of another scheduler's configuration. Pipelines read theirs by training.ts.
-import { oneOf, wrongType } from '../base/check.js';
+import { oneOf, show, wrongType } from '../base/check.js';
 import { parseJson } from './json.js';
-import { CLASSES, KEYS, type KeyRule, ruleOf, type Settings } from './scheduler-keys.js';
+import {
+  CLASSES,
+  KEYS,
+  type KeyRule,
+  type NetworkKind,
+  originOf,
+  plainName,
+  ruleOf,
+  type Settings,
+} from './scheduler-keys.js';
 
 /** A configuration as it stands in scheduler_config.json: diffusers' keys, and any others. */
 export type SchedulerConfig = Readonly<Record<string, unknown>>;
@@ -14,10 +23,16 @@ export interface ClassRules {
   readonly defaults: Partial<Settings>;
   /** Can it follow a network that was trained with flow matching? */
   readonly flow: boolean;
+  /** The networks that it can follow; `noise`, and `flow` where that holds, unless told. */
+  readonly takes?: readonly NetworkKind[];
   /** Does it expect a network with the preconditioning of EDM? */
   readonly edm?: boolean;
   /** Does it go towards noise? */
   readonly inverse?: boolean;
+  /** Is its schedule a part of the one that a network was distilled with? */
+  readonly distillation?: boolean;
+  /** Settings that are the class itself, whatever a configuration says. */
+  readonly fixed?: Partial<Settings>;
   /** Values that other classes write and this one has another word for. */
   readonly synonyms?: Partial<Record<keyof Settings, Readonly<Record<string, string>>>>;
   /** The values that it takes, where these are not all of them. */
@@ -95,9 +110,10 @@ export function resolveConfig(
       if (choices) oneOf(worded as string, `${key} of ${rules.name}`, choices);
       return worded;
     },
-    unknown: (key) => void unknown.push(key),
+    // Those that begin with an underscore are other libraries' own.
+    unknown: (key) => void (key.startsWith('_') || unknown.push(key)),
   });
-  const settings: Settings = { ...STANDARDS, ...rules.defaults, ...own };
+  const settings: Settings = { ...STANDARDS, ...rules.defaults, ...own, ...rules.fixed };
   if (merged.solver_p !== undefined && merged.solver_p !== null) {
     throw new TypeError(`Expected null for solver_p of ${rules.name} but received another scheduler`);
   }
@@ -132,20 +148,49 @@ function inOwnWords(rules: ClassRules, key: keyof Settings, value: unknown): unk
   return synonym && Object.hasOwn(synonym, value as string) ? synonym[value as string] : value;
 }
 
+/**
+ * A configuration with what the class that it names has by default for the noise levels of training: what its network was
+ * trained with, where a file leaves it out. A file alone that is given to another class takes that class's defaults, as
+ * in diffusers.
+ *
+ * @internal
+ */
+export function withTraining(config: Record<string, unknown>): Record<string, unknown> {
+  const name = config._class_name;
+  const origin = typeof name === 'string' ? originOf(name) : undefined;
+  return { ...origin?.training, ...config };
+}
+
 /** Another scheduler's configuration as one of the class. */
 function translate(rules: ClassRules, given: Record<string, unknown>): Record<string, unknown> {
-  const from = given._class_name;
-  if (from === undefined || from === null) {
-    if (given.original_inference_steps !== undefined) refuse(rules, 'LCMScheduler', DISTILLED);
+  const named = given._class_name;
+  if (named === undefined || named === null) {
+    // Nothing but the file of a distilled network has this key.
+    const { original_inference_steps: original } = given;
+    const distilled = original !== undefined && original !== null;
+    if (distilled && rules.defaults.original_inference_steps === undefined)
+      refuse(rules, 'LCMScheduler', WHY.distilled);
     return given;
   }
-  if (typeof from !== 'string') throw wrongType('a string', '_class_name', from);
+  if (typeof named !== 'string') throw wrongType('a string', '_class_name', named);
+  const from = plainName(named);
   if (from === rules.name) return given;
-  const kind = CLASSES.get(from);
-  if (kind === 'distilled') refuse(rules, from, DISTILLED);
-  if (kind === 'flow') {
-    if (!rules.flow) refuse(rules, from, 'it has no form for networks trained with flow matching');
-    if (given.invert_sigmas === true) refuse(rules, from, whyNot('invert_sigmas'));
+  const origin = CLASSES.get(from);
+  if (!origin) refuse(rules, named, 'how its network was trained is not known');
+  if (origin.distilled) refuse(rules, named, WHY.distilled);
+  const takes = rules.takes ?? ['noise', ...(rules.flow ? (['flow'] as const) : [])];
+  const toFlow = takes.length === 1 && takes[0] === 'flow';
+  // The flow classes have no flag for it, and the others' classes run both.
+  const { network } = origin;
+  const isFlow = network === 'flow' || (network === 'noise' && given.use_flow_sigmas === true);
+  if (toFlow && isFlow) {
+    if (given.invert_sigmas === true && rules.defaults.invert_sigmas === undefined) refuse(rules, named, WHY.inverted);
+    return 'shift' in given || given.flow_shift === undefined ? given : { ...given, shift: given.flow_shift };
+  }
+  if (network !== 'noise' && !takes.includes(network)) refuse(rules, named, WHY[network]);
+  if (network === 'noise' && !takes.includes('noise')) refuse(rules, named, WHY[`no ${takes[0]}`]);
+  if (network === 'flow') {
+    if (given.invert_sigmas === true) refuse(rules, named, WHY.inverted);
     return {
       prediction_type: 'flow_prediction',
       use_flow_sigmas: true,
@@ -153,23 +198,27 @@ function translate(rules: ClassRules, given: Record<string, unknown>): Record<st
       ...given,
     };
   }
-  if ((kind === 'edm') !== (rules.edm === true)) {
-    const why = rules.edm
-      ? 'it is for networks with the preconditioning of EDM'
-      : 'its network is preconditioned as EDM';
-    refuse(rules, from, why);
-  }
-  if (given.timestep_type === 'continuous') refuse(rules, from, whyNot('timestep_type'));
-  if (kind !== 'noise' && kind !== 'edm') refuse(rules, from, 'how its network was trained is not known');
+  if (given.timestep_type === 'continuous' && given.prediction_type === 'v_prediction')
+    refuse(rules, named, WHY.continuous);
   return given;
 }
 
-/** Why some values of a key are refused. */
-function whyNot(key: string): string {
-  const { inClass } = KEYS[key];
-  return inClass.is === 'refused' ? inClass.why : '';
-}
-const DISTILLED = whyNot('original_inference_steps');
+/** Why one scheduler cannot take another's place. */
+const WHY: Readonly<Record<string, string>> = {
+  distilled: 'its network was distilled for steps of its own kind',
+  inverted: 'invert_sigmas turns its time round',
+  continuous: 'its network is told log sigma and not a training step',
+  flow: 'it has no form for networks trained with flow matching',
+  edm: 'its network is preconditioned as EDM',
+  cosine: 'its network is preconditioned as EDM, and told an angle',
+  cogvideox: 'its noise levels are shifted by snr_shift_scale',
+  ipndm: 'its network is told a time from 1 to 0 and predicts v on sines of it',
+  'no flow': 'its network was not trained with flow matching',
+  'no edm': 'it is for networks with the preconditioning of EDM',
+  'no cosine': 'it is for networks with the preconditioning of EDM that are told an angle',
+  'no cogvideox': 'it is for networks whose noise levels are shifted by snr_shift_scale',
+  'no ipndm': 'it is for networks that are told a time from 1 to 0',
+};
 
 function refuse(rules: ClassRules, from: string, why: string): never {
   throw new TypeError(
@@ -182,8 +231,8 @@ function checkTogether(rules: ClassRules, s: Settings): void {
   const grids = (
     ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'use_lu_lambdas', 'use_flow_sigmas'] as const
   ).filter((key) => s[key]);
-  // Karras et al.'s spacing is used for flows too, in sigma / alpha.
-  if (grids.length > 1 && !(grids.length === 2 && s.use_karras_sigmas && s.use_flow_sigmas)) {
+  // A flow's own sigmas may be placed by another grid, but for Lu's, which is in lambda.
+  if (grids.length > 1 && !(grids.length === 2 && s.use_flow_sigmas && !s.use_lu_lambdas)) {
     throw clash(`${grids[0]} true`, `${grids[1]} true`, 'each places the sigmas in its own way');
   }
   if (rules.inverse && s.algorithm_type.startsWith('sde')) {
@@ -234,12 +283,19 @@ export function clash(one: string, other: string, why: string): RangeError {
   return new RangeError(`Expected options that go together but received ${one} with ${other}: ${why}`);
 }
 
+/** So many unknown keys are named, and words of at most so many letters compared: a file may have a million. */
+const MOST_NAMED = 8;
+const LONGEST = 40;
+
 function warnOf(unknown: readonly string[], name: string): void {
-  const words = unknown.map((key) => {
-    const meant = Object.keys(STANDARDS).find((known) => near(key, known));
-    return meant ? `'${key}' (is '${meant}' meant?)` : `'${key}'`;
+  const words = unknown.slice(0, MOST_NAMED).map((key) => {
+    const meant = key.length <= LONGEST ? Object.keys(STANDARDS).find((known) => near(key, known)) : undefined;
+    return meant ? `${show(key)} (is '${meant}' meant?)` : show(key);
   });
-  process.emitWarning(`${name} knows no key ${words.join(', ')} of its configuration and keeps it without using it`);
+  const more = unknown.length > MOST_NAMED ? ` and ${unknown.length - MOST_NAMED} more` : '';
+  process.emitWarning(
+    `${name} knows no key ${words.join(', ')}${more} of its configuration and keeps it without using it`,
+  );
 }
 
 /** Do two words differ by at most two letters (added, left out or replaced), or by capitals and underscores? */

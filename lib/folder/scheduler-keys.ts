@@ -27,7 +27,14 @@ export interface Settings {
   clip_sample: boolean;
   clip_sample_range: number;
   solver_order: 1 | 2 | 3;
-  algorithm_type: 'dpmsolver' | 'dpmsolver++' | 'sde-dpmsolver' | 'sde-dpmsolver++' | 'deis';
+  algorithm_type:
+    | 'dpmsolver'
+    | 'dpmsolver++'
+    | 'sde-dpmsolver'
+    | 'sde-dpmsolver++'
+    | 'deis'
+    | 'data_prediction'
+    | 'noise_prediction';
   solver_type: 'midpoint' | 'heun' | 'logrho' | 'bh1' | 'bh2';
   lower_order_final: boolean;
   euler_at_final: boolean;
@@ -53,34 +60,74 @@ export interface Settings {
   sigma_data: number;
   sigma_schedule: 'karras' | 'exponential';
   rho: number;
+  timestep_type: 'discrete' | 'continuous';
+  interpolation_type: 'linear' | 'log_linear';
+  shift: number;
+  invert_sigmas: boolean;
+  stochastic_sampling: boolean;
+  scale_factors: ArrayLike<number> | null;
+  original_inference_steps: number;
+  timestep_scaling: number;
+  predictor_order: 1 | 2 | 3 | 4;
+  corrector_order: 1 | 2 | 3 | 4;
+  tau_func: ((t: number) => number) | null;
+  snr_shift_scale: number;
 }
 
 /**
- * - `noise`: variance-preserving training steps, whose networks every class but EDM's can follow
+ * - `noise`: variance-preserving training steps
  * - `flow`: flow matching
- * - `edm`: a network with the preconditioning of EDM
- * - `distilled`: a network that was distilled to make a few steps of its own kind
- * - `other`: known, and nothing that DPM-Solver evaluates
+ * - `edm`: a network with the preconditioning of EDM; `cosine`: the same, told the angle of its noise
+ * - `cogvideox`: training steps whose signal-to-noise ratio is shifted
+ * - `ipndm`: v on sines of a time from 1 to 0
  */
-export type NetworkKind = 'noise' | 'flow' | 'edm' | 'distilled' | 'other';
+export type NetworkKind = 'noise' | 'flow' | 'edm' | 'cosine' | 'cogvideox' | 'ipndm';
 
-/** What the network of each of diffusers' schedulers was trained for. A class that is not here is refused by the classes. */
-export const CLASSES: ReadonlyMap<string, NetworkKind> = new Map(
+/** What is known of a network by the name of its scheduler. */
+export interface Origin {
+  readonly network: NetworkKind;
+  /** Was it distilled to make a few steps of its own kind? */
+  readonly distilled?: boolean;
+  /** The scheduler's defaults of training, where they are not those of DDPM: what a file of it leaves out. */
+  readonly training?: Partial<Settings>;
+}
+
+export const STABLE_BETAS = { beta_start: 0.00085, beta_end: 0.012 } as const;
+export const SCALED_BETAS = { ...STABLE_BETAS, beta_schedule: 'scaled_linear' } as const;
+
+/** What the network of each of diffusers' schedulers was trained for. One of a class that is not here is refused. */
+export const CLASSES: ReadonlyMap<string, Origin> = new Map(
   (
     [
       [
-        'noise',
+        { network: 'noise' },
         'DPMSolverMultistep DPMSolverSinglestep DPMSolverMultistepInverse UniPCMultistep DEISMultistep DDIM DDIMInverse',
-        'DDIMParallel DDPM DDPMParallel PNDM EulerDiscrete EulerAncestralDiscrete HeunDiscrete LMSDiscrete',
-        'KDPM2Discrete KDPM2AncestralDiscrete DPMSolverSDE SASolver',
+        'DDIMParallel DDPM DDPMParallel PNDM EulerDiscrete EulerAncestralDiscrete LMSDiscrete SASolver',
       ],
-      ['flow', 'FlowMatchEulerDiscrete FlowMatchHeunDiscrete'],
-      ['edm', 'EDMDPMSolverMultistep EDMEuler'],
-      ['distilled', 'LCM TCD CMStochasticIterative'],
-      ['other', 'FlowMatchLCM VQDiffusion ScoreSdeVe ScoreSdeVp UnCLIP'],
-    ] as [NetworkKind, ...string[]][]
-  ).flatMap(([kind, ...lines]) => lines.flatMap((line) => line.split(' ').map((name) => [`${name}Scheduler`, kind]))),
+      [{ network: 'noise', training: STABLE_BETAS }, 'HeunDiscrete KDPM2Discrete KDPM2AncestralDiscrete DPMSolverSDE'],
+      [{ network: 'noise', distilled: true, training: SCALED_BETAS }, 'LCM TCD'],
+      [{ network: 'cogvideox', training: SCALED_BETAS }, 'CogVideoXDDIM CogVideoXDPM'],
+      [{ network: 'flow' }, 'FlowMatchEulerDiscrete FlowMatchHeunDiscrete'],
+      [{ network: 'flow', distilled: true }, 'FlowMatchLCM'],
+      [{ network: 'edm' }, 'EDMDPMSolverMultistep EDMEuler'],
+      [{ network: 'edm', distilled: true }, 'CMStochasticIterative'],
+      [{ network: 'cosine' }, 'CosineDPMSolverMultistep'],
+      [{ network: 'ipndm' }, 'IPNDM'],
+    ] as [Origin, ...string[]][]
+  ).flatMap(([origin, ...lines]) =>
+    lines.flatMap((line) => line.split(' ').map((name) => [`${name}Scheduler`, origin])),
+  ),
 );
+
+/** A scheduler's name as PyTorch's classes have it: JAX's are the same methods. */
+export function plainName(name: string): string {
+  return name.startsWith('Flax') ? name.slice(4) : name;
+}
+
+/** What is known of the network of a configuration. */
+export function originOf(name: string): Origin | undefined {
+  return CLASSES.get(plainName(name));
+}
 
 /** How a pipeline reads a key of the file in its folder. */
 export interface FolderRule {
@@ -151,9 +198,10 @@ const isTrue = among(true);
 const PREDICTIONS = ['epsilon', 'sample', 'v_prediction', 'flow_prediction'] as const;
 const BETAS = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
 const ALGORITHMS = ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver++'] as const;
+const OTHER_ALGORITHMS = ['deis', 'data_prediction', 'noise_prediction'] as const;
 
 export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<string, KeyRule>> = {
-  num_train_timesteps: heeded(1000, (value, key) => wholeNumber(value, key, 2), {
+  num_train_timesteps: heeded(1000, (value, key) => wholeNumber(value, key, 2, MOST_TIMESTEPS), {
     ...{ when: ofBetas, expected: `a whole number from 1 to ${MOST_TIMESTEPS}` },
     takes: (value) => isPositive(value) && Number.isInteger(value) && value <= MOST_TIMESTEPS,
   }),
@@ -182,7 +230,7 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
   clip_sample: heeded(false, bool),
   clip_sample_range: heeded(1, positiveNumber),
   solver_order: heeded(2, (value, key) => wholeNumber(value, key, 1, 3), among(1, 2, 3)),
-  algorithm_type: heeded('dpmsolver++', choice(...ALGORITHMS, 'deis'), among(...ALGORITHMS)),
+  algorithm_type: heeded('dpmsolver++', choice(...ALGORITHMS, ...OTHER_ALGORITHMS), among(...ALGORITHMS)),
   solver_type: heeded('midpoint', choice('midpoint', 'heun', 'logrho', 'bh1', 'bh2'), among('midpoint', 'heun')),
   lower_order_final: heeded(true, bool, among(true, false)),
   euler_at_final: heeded(false, bool, isTrue),
@@ -218,35 +266,52 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
   sigma_schedule: heeded('karras', choice('karras', 'exponential')),
   rho: heeded(7, positiveNumber),
 
-  // A class takes the shift of a flow for flow_shift; the others are told by mu.
-  shift: { ...KEPT, inFolder: positive((json, flow) => flow && (json.flow_shift ?? null) === null) },
+  timestep_type: heeded('discrete', choice('discrete', 'continuous')),
+  interpolation_type: heeded('linear', choice('linear', 'log_linear')),
+  invert_sigmas: heeded(false, bool),
+  stochastic_sampling: heeded(false, bool),
+  scale_factors: heeded(
+    null,
+    optional((value, key) => numbers(value, key)),
+  ),
+  original_inference_steps: heeded(50, (value, key) => wholeNumber(value, key, 1)),
+  timestep_scaling: heeded(10, positiveNumber),
+  predictor_order: heeded(2, (value, key) => wholeNumber(value, key, 1, 4)),
+  corrector_order: heeded(2, (value, key) => wholeNumber(value, key, 1, 4)),
+  tau_func: heeded(
+    null,
+    optional((value, key) => {
+      if (typeof value !== 'function') throw wrongType('a function or null', key, value);
+    }),
+  ),
+  snr_shift_scale: heeded(1, positiveNumber),
+
+  // The classes that run flows and other networks take it for flow_shift.
+  shift: heeded(
+    1,
+    positiveNumber,
+    positive((json, flow) => flow && (json.flow_shift ?? null) === null),
+  ),
+  // Classes are told by mu.
   base_shift: { ...KEPT, inFolder: positive(ofDynamicShift) },
   max_shift: { ...KEPT, inFolder: positive(ofDynamicShift) },
   base_image_seq_len: { ...KEPT, inFolder: positive(ofDynamicShift) },
   max_image_seq_len: { ...KEPT, inFolder: positive(ofDynamicShift) },
 
   solver_p: refused('another scheduler, which is not made here'),
-  invert_sigmas: refused('invert_sigmas turns its time round'),
-  timestep_type: refused('its network is told log sigma and not a training step'),
-  original_inference_steps: refused('its network was distilled for steps of its own kind'),
 
   _class_name: KEPT,
   _diffusers_version: KEPT,
   _use_default_values: KEPT,
   _name_or_path: KEPT,
-  interpolation_type: KEPT,
-  stochastic_sampling: KEPT,
-  timestep_scaling: KEPT,
   predict_epsilon: KEPT,
   eta: KEPT,
   s_churn: KEPT,
   s_noise: KEPT,
-  tau_func: KEPT,
-  predictor_order: KEPT,
-  corrector_order: KEPT,
   skip_type: KEPT,
   noise_sampler_seed: KEPT,
   use_tau: KEPT,
+  upscale_mode: KEPT,
 };
 
 /** What becomes of a key that has another name: it is kept, and a class warns of it. */

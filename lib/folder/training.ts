@@ -6,7 +6,7 @@ import { type BetaSchedule, betas, betasForZeroTerminalSnr } from '../schedule/b
 import type { SkipType } from '../schedule/grid.js';
 import { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { type Reader, settingsOf } from './scheduler-config.js';
-import { CLASSES, KEYS, type NetworkKind, type Settings } from './scheduler-keys.js';
+import { KEYS, originOf, type Settings } from './scheduler-keys.js';
 
 /** What the sampler has to know about a network. */
 export interface Training {
@@ -43,16 +43,6 @@ const solverTypes: Partial<Record<Settings['solver_type'], 'dpmsolver' | 'taylor
   heun: 'taylor',
 };
 
-/** What the network of a class was trained for; of a class that nobody knows, what its name says. */
-function kindOf(name: string): NetworkKind {
-  const known = CLASSES.get(name);
-  if (known) return known;
-  if (/LCM|TCD|CMStochastic/.test(name)) return 'distilled';
-  if (/VQ|ScoreSde|UnCLIP/.test(name)) return 'other';
-  if (name.startsWith('EDM')) return 'edm';
-  return name.startsWith('FlowMatch') ? 'flow' : 'noise';
-}
-
 /**
  * Reads a `scheduler_config.json` as diffusers writes it. Keys that only concern diffusers' own step loop are ignored.
  *
@@ -62,10 +52,11 @@ function kindOf(name: string): NetworkKind {
  */
 export function readTraining(json: Record<string, unknown>, path: string): Training {
   const { _class_name: name } = json;
-  const kind = typeof name === 'string' ? kindOf(name) : 'noise';
-  if (kind !== 'noise' && kind !== 'flow') {
+  const origin = typeof name === 'string' ? originOf(name) : { network: 'noise' as const };
+  if (!origin || origin.distilled || (origin.network !== 'noise' && origin.network !== 'flow')) {
     throw new Error(`${path} is of ${show(name)}, whose networks are not evaluated as DPM-Solver does`);
   }
+  const kind = origin.network;
   const own = (flow: boolean): Reader => ({
     read(key, value, { inFolder: rule }) {
       if (!rule || value === undefined || value === null || rule.when?.(json, flow) === false) return undefined;

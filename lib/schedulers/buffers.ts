@@ -20,6 +20,7 @@ export class Buffers {
   private result?: StateArray;
   private drawn?: StateArray;
   private given?: StateArray;
+  private scaled?: StateArray;
   private scratch?: Uint8Array;
 
   /** @param historyLength how many predictions are kept */
@@ -31,8 +32,8 @@ export class Buffers {
     const state = BYTES[this.stateType] * sample.length;
     this.arena = new Arena(
       [
-        // Of history one more than is kept, two of `kept`, and four that are made where needed.
-        [state, historyLength + 7],
+        // Of history one more than is kept, two of `kept`, and five that are made where needed.
+        [state, historyLength + 8],
         [8 * sample.batch * ROW.length, 1],
       ],
       // The sample and the next one, and the network's output, of a doubled batch and with variances.
@@ -70,6 +71,12 @@ export class Buffers {
   noise(): StateArray {
     this.drawn ??= this.make();
     return this.drawn;
+  }
+
+  /** For noise that a network's variances have been put to. */
+  shaped(): StateArray {
+    this.scaled ??= this.make();
+    return this.scaled;
   }
 
   /** The caller's own noise in the state's type. */

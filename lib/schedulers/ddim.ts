@@ -1,102 +1,14 @@
 // DDIM (Song et al. 2021, arXiv 2010.02502) and PNDM (Liu et al. 2022, arXiv 2202.09778) as diffusers' classes: from one
 // training step to another.
-
-import { ddimRow, END, type Node, pndmRow, ROW, STATUS, type Status, SUM, TRANSFORM } from '../addon/coefficients.js';
+import { ddimRow, type Node, pndmRow, ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
 import { finiteNumber, outOfRange } from '../base/check.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
 import { CLIPPING, TRAINING } from './defaults.js';
-import { countDown, linspace, roundHalfEven } from './grids.js';
+import { LabelScheduler, type LabelSchedule } from './label-scheduler.js';
 import type { Plan, Progress, Schedule } from './progress.js';
 import type { Request } from './request.js';
-import { Scheduler, type StepOptions } from './scheduler.js';
+import type { StepOptions } from './scheduler.js';
 import { MODEL, threshold } from './sigma-scheduler.js';
-import { betasOption, type Training, trainingTables } from './training.js';
-
-/** Where each evaluation's update starts and ends, by label; negative ones are the end of the process. */
-interface LabelSchedule extends Schedule {
-  readonly targets: readonly number[];
-}
-
-abstract class LabelScheduler extends Scheduler {
-  private tables: Training | undefined;
-
-  protected get training(): Training {
-    this.tables ??= trainingTables(this.settings, true);
-    return this.tables;
-  }
-
-  /** The node of a label; below 0, of the end: alpha = 1 if set_alpha_to_one, else the first training step. */
-  protected labelNode(t: number): Node {
-    const { alphasCumprod } = this.training;
-    if (t < 0 && this.settings.set_alpha_to_one) return { alpha: 1, sigma: 0, lambda: Infinity, end: END.clean };
-    const a = alphasCumprod[Math.max(t, 0)];
-    if (a === 0) return { alpha: 0, sigma: 1, lambda: -Infinity, end: END.noise };
-    return { alpha: Math.sqrt(a), sigma: Math.sqrt(1 - a), lambda: 0.5 * (Math.log(a) - Math.log1p(-a)) };
-  }
-
-  protected override trainingNode(t: number): Node | null {
-    return t < 0 || t >= this.settings.num_train_timesteps ? null : this.labelNode(t);
-  }
-
-  protected override nodeAt(schedule: Schedule, index: number): Node {
-    return this.labelNode(schedule.timesteps[index]);
-  }
-
-  protected override initial(): Schedule {
-    const n = this.settings.num_train_timesteps;
-    return this.through(Array.from({ length: n }, (_, i) => n - 1 - i));
-  }
-
-  /** A schedule through these labels. */
-  protected through(timesteps: readonly number[]): Schedule {
-    const ratio = ({ alpha, sigma }: Node) => sigma / alpha;
-    const sigmas = [...timesteps, -1].map((t) => ratio(this.labelNode(t)));
-    return { timesteps, sigmas: Float32Array.from(sigmas), nodes: [], integer: true };
-  }
-
-  /** Labels of `steps` evaluations, from noise to data (Lin et al. 2023, table 2). */
-  protected spaced(steps: number): number[] {
-    const { num_train_timesteps: n, timestep_spacing, steps_offset } = this.settings;
-    if (steps > n) throw clash(`${steps} steps`, `num_train_timesteps ${n}`, 'a step is at least one training step');
-    if (timestep_spacing === 'linspace') {
-      return linspace(0, n - 1, steps)
-        .map(roundHalfEven)
-        .reverse();
-    }
-    if (timestep_spacing === 'trailing') return countDown(n, n / steps, steps).map((t) => t - 1);
-    const times = Array.from({ length: steps }, (_, i) => (steps - 1 - i) * Math.floor(n / steps) + steps_offset);
-    if (times[0] >= n) {
-      throw clash(`steps_offset ${steps_offset}`, `${steps} steps`, `the first timestep would be ${times[0]} of ${n}`);
-    }
-    return times;
-  }
-
-  /** How many labels a step takes. */
-  protected stride(steps: number): number {
-    return Math.floor(this.settings.num_train_timesteps / steps);
-  }
-
-  protected refuse(request: Request, keys: readonly ('timesteps' | 'sigmas' | 'mu')[]): void {
-    for (const key of keys) {
-      if (request[key] !== null)
-        throw clash(key, `_class_name '${this.name}'`, 'its steps are evenly spaced training steps');
-    }
-  }
-
-  protected check(status: Status, from: Node): void {
-    if (status === STATUS.ok) return;
-    const prediction = `prediction_type '${this.settings.prediction_type}'`;
-    if (status === STATUS.atNoise || from.end === END.noise) {
-      const betas = this.settings.rescale_betas_zero_snr ? 'rescale_betas_zero_snr true' : betasOption(this.settings);
-      throw clash(prediction, betas, 'the noise says nothing of the data where alpha is 0');
-    }
-    throw clash(
-      prediction,
-      `timestep_spacing '${this.settings.timestep_spacing}'`,
-      'a step has no finite coefficients',
-    );
-  }
-}
 
 /**
  * DDIM (Song et al. 2021, arXiv 2010.02502, eqs. 12 and 16): first order, with `eta` in the options of `step` for its
@@ -123,17 +35,7 @@ export class DDIMScheduler extends LabelScheduler {
 
   protected override schedule(request: Request): LabelSchedule {
     this.refuse(request, ['sigmas', 'mu']);
-    const last = this.settings.num_train_timesteps - 1;
-    if (request.timesteps) {
-      const { timesteps } = request;
-      if (timesteps[0] > last || timesteps[timesteps.length - 1] < 0) {
-        throw outOfRange(`timesteps from 0 to ${last}`, 'timesteps', `${timesteps[0]} to ${timesteps.at(-1)}`);
-      }
-      return { ...this.through(timesteps), targets: [...timesteps.slice(1), -1] };
-    }
-    const stride = this.stride(request.steps);
-    const schedule = this.through(this.spaced(request.steps));
-    return { ...schedule, targets: schedule.timesteps.map((t) => t - stride) };
+    return this.stepping(this.labelsFor(request));
   }
 
   protected override plan(
@@ -161,6 +63,61 @@ export class DDIMScheduler extends LabelScheduler {
   }
 }
 
+/**
+ * DDIM towards noise (Song et al. 2021, section 4.3): from a picture to the noise that makes it. Its timesteps go up, and
+ * as in diffusers the network is told the timestep where a step ends.
+ */
+export class DDIMInverseScheduler extends LabelScheduler {
+  protected override readonly historyLength = 0;
+
+  static override readonly rules: ClassRules = {
+    name: 'DDIMInverseScheduler',
+    flow: false,
+    inverse: true,
+    choices: { prediction_type: ['epsilon', 'sample', 'v_prediction'], timestep_spacing: ['leading', 'trailing'] },
+    defaults: {
+      ...TRAINING,
+      clip_sample: true,
+      set_alpha_to_one: true,
+      steps_offset: 0,
+      clip_sample_range: 1,
+      timestep_spacing: 'leading',
+      rescale_betas_zero_snr: false,
+    },
+  };
+
+  protected override initial(): Schedule {
+    return this.upwards(Array.from({ length: this.settings.num_train_timesteps }, (_, i) => i));
+  }
+
+  protected override schedule(request: Request): Schedule {
+    this.refuse(request, ['timesteps', 'sigmas', 'mu']);
+    return this.upwards([...this.spaced(request.steps)].reverse());
+  }
+
+  /** The state before each evaluation stands at the label before it; the first is the picture. */
+  private upwards(timesteps: readonly number[]): Schedule {
+    const ratio = ({ alpha, sigma }: Node) => sigma / alpha;
+    const nodes = [-1, ...timesteps].map((t) => this.labelNode(t));
+    return { timesteps, sigmas: Float32Array.from(nodes.map(ratio)), nodes, integer: true };
+  }
+
+  protected override nodeAt(schedule: Schedule, index: number): Node {
+    return schedule.nodes[index];
+  }
+
+  protected override plan(schedule: Schedule, _progress: Progress, at: number, index: number): Plan {
+    const s = this.settings;
+    const current = schedule.nodes[at];
+    this.check(ddimRow(this.row, 0, MODEL[s.prediction_type], current, schedule.nodes[index + 1]), current);
+    if (s.clip_sample) {
+      this.row[ROW.transform] = TRANSFORM.clamp;
+      this.row[ROW.floor] = s.clip_sample_range;
+    }
+    return { base: 'sample', history: [], keep: null, save: null, draws: false };
+  }
+}
+
 /** One evaluation of PNDM. */
 interface Move {
   /** The labels between which its update goes. */
@@ -178,11 +135,10 @@ interface PndmSchedule extends LabelSchedule {
   readonly moves: readonly Move[];
   /** How many evaluations the Runge-Kutta steps take. */
   readonly rungeKutta: number;
-  readonly stride: number;
 }
 
-/** Adams-Bashforth, orders 1 to 4. */
-const ADAMS = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]];
+/** Adams-Bashforth, orders 1 to 4. @internal */
+export const ADAMS = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]];
 
 /**
  * PNDM (Liu et al. 2022, arXiv 2202.09778, eq. 9): linear multistep on the noise, started by three Runge-Kutta steps or,
@@ -209,32 +165,31 @@ export class PNDMScheduler extends LabelScheduler {
   protected override schedule(request: Request): PndmSchedule {
     this.refuse(request, ['timesteps', 'sigmas', 'mu']);
     const { steps } = request;
-    const { skip_prk_steps: skips, num_train_timesteps: n } = this.settings;
+    const { skip_prk_steps: skips } = this.settings;
     if (!skips && steps < 4) {
       throw clash('skip_prk_steps false', `${steps} steps`, 'its Runge-Kutta steps take four of the timesteps');
     }
-    const stride = this.stride(steps);
     const spaced = this.spaced(steps);
-    const adams = (t: number): Move => ({ from: t, to: t - stride, weights: null, base: 'sample', keep: true });
-    let timesteps: number[];
-    let moves: Move[];
+    const adams = (t: number, i: number): Move => ({
+      ...{ from: t, to: spaced[i + 1] ?? -1, weights: null },
+      ...{ base: 'sample', keep: true },
+    });
+    let timesteps: readonly number[] = spaced;
+    let moves = spaced.map(adams);
     let rungeKutta = 0;
-    if (skips) {
-      timesteps = steps > 1 ? [spaced[0], spaced[1], ...spaced.slice(1)] : spaced;
-      moves = timesteps.map(adams);
-      // The first step again, with the mean of the slopes at its two ends.
-      if (steps > 1) {
-        const from = Math.min(spaced[1] + stride, n - 1);
-        moves[1] = { from, to: spaced[1], weights: [0.5, 0.5], base: 'kept', keep: false };
-      }
-    } else {
-      const half = Math.floor(stride / 2);
-      const cycles = [0, 1, 2].map((i) => runge(spaced[i], spaced[i + 1], half));
+    if (!skips) {
+      const cycles = [0, 1, 2].map((i) => runge(spaced[i], spaced[i + 1]));
       rungeKutta = 12;
       timesteps = [...cycles.flatMap((cycle) => cycle.times), ...spaced.slice(3)];
-      moves = [...cycles.flatMap((cycle) => cycle.moves), ...spaced.slice(3).map(adams)];
+      moves = [...cycles.flatMap((cycle) => cycle.moves), ...moves.slice(3)];
+    } else if (steps > 1) {
+      // The first step again, with the mean of the slopes at its two ends.
+      const [from, to] = spaced;
+      const again: Move = { from, to, weights: [0.5, 0.5], base: 'kept', keep: false };
+      timesteps = [from, to, ...spaced.slice(1)];
+      moves = [moves[0], again, ...moves.slice(1)];
     }
-    return { ...this.through(timesteps), targets: [], moves, rungeKutta, stride };
+    return { ...this.through(timesteps), targets: [], moves, rungeKutta };
   }
 
   protected override plan(schedule: Schedule, progress: Progress, _at: number, index: number): Plan {
@@ -266,7 +221,7 @@ export class PNDMScheduler extends LabelScheduler {
 
   /** What the evaluation at `index` does; null: nothing, since a run began at a timestep that repeats. */
   private moveAt(schedule: PndmSchedule, progress: Progress, index: number): Move | null {
-    const { moves, timesteps, rungeKutta, stride } = schedule;
+    const { moves, timesteps, rungeKutta } = schedule;
     const { begin } = progress;
     if (begin === 0) return moves[index];
     const repeats = begin + 1 < timesteps.length && timesteps[begin] === timesteps[begin + 1];
@@ -285,20 +240,21 @@ export class PNDMScheduler extends LabelScheduler {
       return moves[index];
     }
     if (repeats && index === begin + 1 && progress.count === 1) return null;
-    const t = timesteps[index];
-    return { from: t, to: t - stride, weights: null, base: 'sample', keep: true };
+    const from = timesteps[index];
+    const to = timesteps.find((t, i) => i > index && t < from) ?? -1;
+    return { from, to, weights: null, base: 'sample', keep: true };
   }
 }
 
 /** The four evaluations of a classical Runge-Kutta step between two timesteps (PNDM's pseudo Runge-Kutta). */
-function runge(from: number, to: number, half: number): { times: number[]; moves: Move[] } {
-  const middle = to + half;
+function runge(from: number, to: number): { times: number[]; moves: Move[] } {
+  const middle = to + Math.floor((from - to) / 2);
   return {
     times: [from, middle, middle, to],
     moves: [
-      { from, to: from - half, weights: [1], base: 'sample', keep: true },
+      { from, to: middle, weights: [1], base: 'sample', keep: true },
       { from, to: middle, weights: [1], base: 'kept', keep: true },
-      { from, to: middle - half, weights: [1], base: 'kept', keep: true },
+      { from, to, weights: [1], base: 'kept', keep: true },
       { from, to, weights: [1 / 6, 1 / 3, 1 / 3, 1 / 6], base: 'kept', keep: false, drop: 2 },
     ],
   };

@@ -13,7 +13,7 @@ export class DEISMultistepScheduler extends MultistepScheduler {
     name: 'DEISMultistepScheduler',
     flow: true,
     synonyms: {
-      algorithm_type: { dpmsolver: 'deis', 'dpmsolver++': 'deis' },
+      algorithm_type: { dpmsolver: 'deis', 'dpmsolver++': 'deis', data_prediction: 'deis', noise_prediction: 'deis' },
       solver_type: { midpoint: 'logrho', heun: 'logrho', bh1: 'logrho', bh2: 'logrho' },
     },
     choices: { algorithm_type: ['deis'] },

@@ -16,11 +16,12 @@ import {
 } from './grids.js';
 import type { Plan, Progress, Schedule } from './progress.js';
 import type { Request } from './request.js';
+import type { StepOptions } from './scheduler.js';
 import { SigmaScheduler } from './sigma-scheduler.js';
 
 // Other classes' words for a solver stand for the default here, as in diffusers.
 export const DPM_SYNONYMS: ClassRules['synonyms'] = {
-  algorithm_type: { deis: 'dpmsolver++' },
+  algorithm_type: { deis: 'dpmsolver++', data_prediction: 'dpmsolver++', noise_prediction: 'dpmsolver' },
   solver_type: { logrho: 'midpoint', bh1: 'midpoint', bh2: 'midpoint' },
 };
 
@@ -76,7 +77,13 @@ export abstract class MultistepScheduler extends DpmScheduler {
     return false;
   }
 
-  protected override plan(schedule: Schedule, progress: Progress, at: number, index: number): Plan {
+  protected override plan(
+    schedule: Schedule,
+    progress: Progress,
+    at: number,
+    index: number,
+    _options: StepOptions,
+  ): Plan {
     const steps = schedule.timesteps.length;
     const order = fallingOrder(this.settings, progress.history.length, steps - index, steps, this.endsInEuler);
     const current = schedule.nodes[at];
@@ -187,7 +194,7 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
       sigmas = linspace(least, 1 - least, steps + 1).map((sigma) => shifted(sigma, shift));
       timesteps = sigmas.slice(0, -1).map((sigma) => Math.trunc(sigma * s.num_train_timesteps));
     } else if (kind) {
-      ({ timesteps, sigmas } = sigmaGrid(s, training, this.gridRules, steps, 1, null, true));
+      ({ timesteps, sigmas } = sigmaGrid(s, training, this.gridRules, steps, this.shiftOf(request), null, true));
       sigmas.push(sigmas[steps - 1]);
     } else {
       const kept = keptSteps(s, training);

@@ -1,43 +1,28 @@
-// DPM-Solver++ for networks with the preconditioning of EDM, as diffusers' class.
-import { END, edmPredictionRow, type Form, keepNoise, type Node, STATUS, type Status } from '../addon/coefficients.js';
+// The schedulers of networks with the preconditioning of EDM (Karras et al. 2022, arXiv 2206.00364, table 1) as diffusers'
+// classes: x = x0 + sigma epsilon, and the network is given x / sqrt(sigma^2 + sigma_data^2).
+import {
+  edmPredictionRow,
+  type Form,
+  keepNoise,
+  type Node,
+  ROW,
+  type Status,
+  STATUS,
+  SUM,
+} from '../addon/coefficients.js';
 import type { Tensor } from '../base/tensor.js';
+import { churnOf } from './churn.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
 import { CLIPPING } from './defaults.js';
 import { DPM_SYNONYMS, MultistepScheduler } from './dpm-solver.js';
-import type { GridRules } from './grids.js';
-import type { Schedule } from './progress.js';
-import type { Request } from './request.js';
-import { endOf, threshold } from './sigma-scheduler.js';
+import { type GridRules, linspace } from './grids.js';
+import type { Plan, Progress, Schedule } from './progress.js';
+import { type Request, stepsOnly } from './request.js';
+import type { StepOptions } from './scheduler.js';
+import { endOf, threshold, varianceExplodingNode } from './sigma-scheduler.js';
 import { linspace32 } from './training.js';
 
-/**
- * DPM-Solver++ for networks with the preconditioning of EDM (Karras et al. 2022, arXiv 2206.00364): alpha = 1, and
- * timesteps are log(sigma) / 4, fractions.
- */
-export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
-  static override readonly rules: ClassRules = {
-    name: 'EDMDPMSolverMultistepScheduler',
-    flow: false,
-    edm: true,
-    synonyms: DPM_SYNONYMS,
-    defaults: {
-      sigma_min: 0.002,
-      sigma_max: 80,
-      sigma_data: 0.5,
-      sigma_schedule: 'karras',
-      num_train_timesteps: 1000,
-      prediction_type: 'epsilon',
-      rho: 7,
-      solver_order: 2,
-      ...CLIPPING,
-      algorithm_type: 'dpmsolver++',
-      solver_type: 'midpoint',
-      lower_order_final: true,
-      euler_at_final: false,
-      final_sigmas_type: 'zero',
-    },
-  };
-
+abstract class EdmScheduler extends MultistepScheduler {
   override get initNoiseSigma(): number {
     return Math.sqrt(this.settings.sigma_max! ** 2 + 1);
   }
@@ -53,8 +38,7 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
   }
 
   protected override nodeOf(sigma: number): Node {
-    if (sigma === 0) return { alpha: 1, sigma: 0, lambda: Infinity, end: END.clean };
-    return { alpha: 1, sigma, lambda: -Math.log(sigma) };
+    return varianceExplodingNode(sigma);
   }
 
   protected override trainingNode(): null {
@@ -62,7 +46,7 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
   }
 
   protected override initial(): Schedule {
-    return this.schedule({ steps: this.settings.num_train_timesteps, timesteps: null, sigmas: null, mu: null });
+    return this.schedule(stepsOnly(this.settings.num_train_timesteps));
   }
 
   protected override schedule(request: Request): Schedule {
@@ -71,17 +55,22 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
     if (request.mu !== null) throw clash('mu', `_class_name '${this.name}'`, 'it has no shift');
     const s = this.settings;
     const sigmas = Float32Array.from(request.sigmas ?? this.ownSigmas(request.steps));
-    const end = s.final_sigmas_type === 'zero' ? 0 : s.sigma_min!;
+    const end = s.final_sigmas_type === 'zero' || request.endsAtZero ? 0 : s.sigma_min!;
     return {
       ...this.withNodes({
-        timesteps: Array.from(sigmas, (sigma) => Math.fround(0.25 * Math.fround(Math.log(sigma)))),
+        timesteps: Array.from(sigmas, (sigma) => Math.fround(this.told(sigma))),
         sigmas: Float32Array.from([...sigmas, endOf(sigmas, end)]),
       }),
       integer: false,
     };
   }
 
-  private ownSigmas(steps: number): Float32Array {
+  /** What the network is told at a sigma. */
+  protected told(sigma: number): number {
+    return 0.25 * Math.fround(Math.log(sigma));
+  }
+
+  protected ownSigmas(steps: number): Float32Array {
     const { sigma_min: low, sigma_max: high, rho, sigma_schedule } = this.settings;
     if (steps === 1) return Float32Array.of(high!);
     if (sigma_schedule === 'exponential') {
@@ -107,5 +96,120 @@ export class EDMDPMSolverMultistepScheduler extends MultistepScheduler {
 
   protected override get endsInEuler(): boolean {
     return this.settings.euler_at_final || this.settings.final_sigmas_type === 'zero';
+  }
+}
+
+/**
+ * DPM-Solver++ for networks with the preconditioning of EDM (Karras et al. 2022, arXiv 2206.00364): alpha = 1, and
+ * timesteps are log(sigma) / 4, fractions.
+ */
+export class EDMDPMSolverMultistepScheduler extends EdmScheduler {
+  static override readonly rules: ClassRules = {
+    name: 'EDMDPMSolverMultistepScheduler',
+    flow: false,
+    edm: true,
+    takes: ['edm'],
+    synonyms: DPM_SYNONYMS,
+    defaults: {
+      sigma_min: 0.002,
+      sigma_max: 80,
+      sigma_data: 0.5,
+      sigma_schedule: 'karras',
+      num_train_timesteps: 1000,
+      prediction_type: 'epsilon',
+      rho: 7,
+      solver_order: 2,
+      ...CLIPPING,
+      algorithm_type: 'dpmsolver++',
+      solver_type: 'midpoint',
+      lower_order_final: true,
+      euler_at_final: false,
+      final_sigmas_type: 'zero',
+    },
+  };
+}
+
+/** Euler's method for such networks, with the noise of `sChurn` in the options of `step`. */
+export class EDMEulerScheduler extends EdmScheduler {
+  protected override readonly churns = true;
+
+  static override readonly rules: ClassRules = {
+    name: 'EDMEulerScheduler',
+    flow: false,
+    edm: true,
+    takes: ['edm'],
+    fixed: { algorithm_type: 'dpmsolver++', solver_order: 1 },
+    defaults: {
+      sigma_min: 0.002,
+      sigma_max: 80,
+      sigma_data: 0.5,
+      sigma_schedule: 'karras',
+      num_train_timesteps: 1000,
+      prediction_type: 'epsilon',
+      rho: 7,
+      final_sigmas_type: 'zero',
+    },
+  };
+
+  /** In double precision, where diffusers' other class rounds on the way. */
+  protected override ownSigmas(steps: number): Float32Array {
+    const { sigma_min: low, sigma_max: high, rho, sigma_schedule } = this.settings;
+    if (steps === 1 || sigma_schedule === 'exponential') return super.ownSigmas(steps);
+    const [first, last] = [high! ** (1 / rho), low! ** (1 / rho)];
+    return Float32Array.from(linspace(0, 1, steps), (w) => (first + w * (last - first)) ** rho);
+  }
+
+  protected override plan(
+    schedule: Schedule,
+    progress: Progress,
+    at: number,
+    index: number,
+    options: StepOptions,
+  ): Plan {
+    const current = schedule.nodes[at];
+    const target = schedule.nodes[index + 1];
+    const { raised, amount, draws } = churnOf(options, current.sigma, schedule.timesteps.length);
+    if (!draws) return super.plan(schedule, progress, at, index, options);
+    // x' = x^ + (x^ - P(x^)) / raised (target - raised), from x^ = x + amount z.
+    this.check(this.predict(varianceExplodingNode(raised)), current, target);
+    const weight = (raised - target.sigma) / raised;
+    this.row[ROW.first + SUM.a] = 1 - weight;
+    this.row[ROW.first + SUM.bp] = weight;
+    this.row[ROW.first + SUM.n] = amount * (1 - weight + weight * this.row[ROW.cx]);
+    return { base: 'sample', history: [], keep: null, save: null, draws };
+  }
+}
+
+/**
+ * SDE-DPM-Solver++ as Stable Audio has it: networks with the preconditioning of EDM that are told the angle
+ * 2 atan(sigma) / pi. diffusers draws its noise from a Brownian tree; here every step has a draw of its own, of the same
+ * distribution.
+ */
+export class CosineDPMSolverMultistepScheduler extends EdmScheduler {
+  static override readonly rules: ClassRules = {
+    name: 'CosineDPMSolverMultistepScheduler',
+    flow: false,
+    edm: true,
+    takes: ['cosine'],
+    fixed: { algorithm_type: 'sde-dpmsolver++' },
+    synonyms: DPM_SYNONYMS,
+    defaults: {
+      sigma_min: 0.3,
+      sigma_max: 500,
+      sigma_data: 1,
+      sigma_schedule: 'exponential',
+      num_train_timesteps: 1000,
+      solver_order: 2,
+      prediction_type: 'v_prediction',
+      rho: 7,
+      solver_type: 'midpoint',
+      lower_order_final: true,
+      euler_at_final: false,
+      final_sigmas_type: 'zero',
+    },
+  };
+
+  protected override told(sigma: number): number {
+    return Math.fround(Math.fround(Math.atan(sigma)) / Math.PI) * 2;
   }
 }

@@ -1,17 +1,37 @@
 // The class that a configuration asks for.
 import { parseConfig, type SchedulerConfig } from '../folder/scheduler-config.js';
-import { DDIMScheduler, PNDMScheduler } from './ddim.js';
+import { plainName } from '../folder/scheduler-keys.js';
+import { CogVideoXDDIMScheduler, CogVideoXDPMScheduler } from './cogvideox.js';
+import { LCMScheduler, TCDScheduler } from './consistency.js';
+import { DDIMInverseScheduler, DDIMScheduler, PNDMScheduler } from './ddim.js';
+import { DDPMScheduler } from './ddpm.js';
 import { DEISMultistepScheduler } from './deis.js';
 import {
   DPMSolverMultistepInverseScheduler,
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
 } from './dpm-solver.js';
-import { EDMDPMSolverMultistepScheduler } from './edm.js';
+import { CosineDPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.js';
+import {
+  FlowMatchEulerDiscreteScheduler,
+  FlowMatchHeunDiscreteScheduler,
+  FlowMatchLCMScheduler,
+} from './flow-match.js';
+import { IPNDMScheduler } from './ipndm.js';
+import {
+  EulerAncestralDiscreteScheduler,
+  EulerDiscreteScheduler,
+  HeunDiscreteScheduler,
+  KDPM2AncestralDiscreteScheduler,
+  KDPM2DiscreteScheduler,
+  LMSDiscreteScheduler,
+} from './k-diffusion.js';
+import { SASolverScheduler } from './sa-solver.js';
 import type { Scheduler, SchedulerClass } from './scheduler.js';
 import { UniPCMultistepScheduler } from './unipc.js';
 
-const CLASSES: Readonly<Record<string, SchedulerClass>> = {
+/** The classes by their names, those of diffusers. @internal */
+export const CLASSES: Readonly<Record<string, SchedulerClass>> = {
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
   DPMSolverMultistepInverseScheduler,
@@ -20,12 +40,36 @@ const CLASSES: Readonly<Record<string, SchedulerClass>> = {
   DEISMultistepScheduler,
   DDIMScheduler,
   PNDMScheduler,
+  DDIMInverseScheduler,
+  DDPMScheduler,
+  EulerDiscreteScheduler,
+  EulerAncestralDiscreteScheduler,
+  HeunDiscreteScheduler,
+  LMSDiscreteScheduler,
+  KDPM2DiscreteScheduler,
+  KDPM2AncestralDiscreteScheduler,
+  LCMScheduler,
+  TCDScheduler,
+  SASolverScheduler,
+  IPNDMScheduler,
+  FlowMatchEulerDiscreteScheduler,
+  FlowMatchHeunDiscreteScheduler,
+  FlowMatchLCMScheduler,
+  EDMEulerScheduler,
+  CosineDPMSolverMultistepScheduler,
+  CogVideoXDDIMScheduler,
+  CogVideoXDPMScheduler,
+};
+
+/** Other names of the same methods: a batch of steps at once is what every class here takes. */
+const SAME: Readonly<Record<string, string>> = {
+  DDIMParallelScheduler: 'DDIMScheduler',
+  DDPMParallelScheduler: 'DDPMScheduler',
 };
 
 /**
- * The scheduler that a configuration asks for by its `_class_name`. One of a class that is not here but whose network
- * DPM-Solver can follow (Euler, FlowMatchEuler, DDPM, Heun, LMS, ...) gives a DPMSolverMultistepScheduler, an EDMEuler
- * one an EDMDPMSolverMultistepScheduler.
+ * The scheduler that a configuration asks for by its `_class_name`, with or without "Flax" before it. One of a class that
+ * is not here but whose network DPM-Solver can follow (DPMSolverSDE) gives a DPMSolverMultistepScheduler.
  *
  * @param json scheduler_config.json, as an object or as text
  * @param overrides keys that replace those of the configuration
@@ -38,7 +82,8 @@ export function schedulerFromConfig(json: SchedulerConfig | string, overrides?: 
   if (typeof name !== 'string') {
     throw new TypeError(`Expected a string for _class_name but received ${name === undefined ? 'none' : String(name)}`);
   }
-  if (name === 'EDMEulerScheduler') return new EDMDPMSolverMultistepScheduler(config, overrides);
-  const Class = Object.hasOwn(CLASSES, name) ? CLASSES[name] : DPMSolverMultistepScheduler;
+  const plain = plainName(name);
+  const known = Object.hasOwn(SAME, plain) ? SAME[plain] : plain;
+  const Class = Object.hasOwn(CLASSES, known) ? CLASSES[known] : DPMSolverMultistepScheduler;
   return new Class(config, overrides);
 }

@@ -135,6 +135,19 @@ export function shifted(sigma: number, shift: number): number {
   return (shift * sigma) / (1 + (shift - 1) * sigma);
 }
 
+/**
+ * Flow sigmas stretched so that the last one is `terminal` and 1 stays 1. A single step begins at the noise, whatever it is
+ * told: it is left alone.
+ *
+ * @internal
+ */
+export function stretched(sigmas: readonly number[], terminal: number): number[] {
+  const rest = 1 - sigmas[sigmas.length - 1];
+  if (sigmas.length === 1 || !(rest > 0)) return [...sigmas];
+  const scale = rest / (1 - terminal);
+  return sigmas.map((sigma) => 1 - (1 - sigma) / scale);
+}
+
 /** Flow sigmas from noise to data; `given` before the shift, or those of the class. */
 function flowSigmas(
   s: Settings,
@@ -153,12 +166,7 @@ function flowSigmas(
           .reverse()
           .slice(0, -1));
   let sigmas = plain.map((sigma) => shifted(sigma, shift));
-  const rest = 1 - sigmas[sigmas.length - 1];
-  // Stretched so that the last one is shift_terminal, and 1 stays 1: a single step that begins at 1 is left alone.
-  if (s.shift_terminal !== null && rest > 0) {
-    const scale = rest / (1 - s.shift_terminal);
-    sigmas = sigmas.map((sigma) => 1 - (1 - sigma) / scale);
-  }
+  if (s.shift_terminal !== null) sigmas = stretched(sigmas, s.shift_terminal);
   if (rules.flowStart === 'noise' && Math.abs(sigmas[0] - 1) < 1e-6) sigmas[0] -= 1e-6;
   return sigmas;
 }
@@ -175,8 +183,15 @@ export function sigmaGrid(
 ): { timesteps: number[]; sigmas: number[] } {
   const kind = convertedGrid(s)!;
   const n = s.num_train_timesteps;
-  if (kind === 'flow') {
-    const sigmas = flowSigmas(s, rules, steps, shift, given);
+  if (kind === 'flow' || s.use_flow_sigmas) {
+    let sigmas = flowSigmas(s, rules, steps, shift, given);
+    // Placed anew between the ends of the flow's own grid, as FlowMatchEulerDiscreteScheduler does.
+    if (kind !== 'flow') {
+      for (const key of ['sigma_min', 'sigma_max'] as const) {
+        if ((s[key] ?? 0) > 1) throw clash(`${key} ${s[key]}`, 'use_flow_sigmas true', "a flow's sigmas are at most 1");
+      }
+      sigmas = spacedSigmas(kind, s.sigma_max ?? sigmas[0], s.sigma_min ?? sigmas[steps - 1], steps);
+    }
     if (upwards) sigmas.reverse();
     return { sigmas, timesteps: sigmas.map((sigma) => Math.trunc(sigma * n)) };
   }
@@ -188,10 +203,6 @@ export function sigmaGrid(
     low = Math.exp(training.logSigmas[0]);
   }
   const sigmas = upwards ? spacedSigmas(kind, low, high, steps) : spacedSigmas(kind, high, low, steps);
-  if (s.use_flow_sigmas) {
-    const flow = sigmas.map((sigma) => sigma / (sigma + 1));
-    return { sigmas: flow, timesteps: flow.map((sigma) => Math.trunc(sigma * n)) };
-  }
   const cuts =
     kind === 'exponential' || kind === 'beta' || (rules.cutsCosine && s.beta_schedule === 'squaredcos_cap_v2');
   const label = cuts ? Math.trunc : roundHalfEven;

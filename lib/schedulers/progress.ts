@@ -1,5 +1,6 @@
 // A run of a scheduler as it goes on: its schedule, what each evaluation does, and how far it has come.
 import type { Node } from '../addon/coefficients.js';
+import type { StateArray } from '../base/tensor.js';
 
 /** A prediction that the history keeps: where it was made, and in which of the scheduler's buffers it is. */
 export interface Kept {
@@ -33,6 +34,10 @@ export interface Plan {
   readonly save: Node | null;
   /** Does the algorithm draw noise here, whether or not its coefficient is 0? */
   readonly draws: boolean;
+  /** Draws that diffusers makes before, and does not use. */
+  readonly idle?: number;
+  /** Writes the noise with the deviations that the second half of the network's channels, `variance`, asks for. */
+  readonly shapes?: (z: StateArray, variance: (i: number) => number, out: StateArray) => void;
 }
 
 /** A run's schedule. */

@@ -40,10 +40,21 @@ export interface StepOptions {
    * the conditional ones, and uncond + guidanceScale (cond - uncond) is taken, in the same pass over memory.
    */
   guidanceScale?: number;
-  /** DDIMScheduler: how much noise a step adds, 0 (default) to 1. */
+  /** How much noise a step adds, 0 to 1: DDIMScheduler (0 unless told) and TCDScheduler (0.3). */
   eta?: number;
   /** DDIMScheduler: takes the noise from the clipped x0 and not from the network; false. */
   useClippedModelOutput?: boolean;
+  /**
+   * The Euler classes, FlowMatchHeun and EDMEuler: noise that is added before a step, as in Karras et al. 2022,
+   * algorithm 2, where sigma lies from sTmin to sTmax; the network has seen the sample without it, as in diffusers.
+   */
+  sChurn?: number;
+  /** 0 */
+  sTmin?: number;
+  /** Infinity */
+  sTmax?: number;
+  /** The standard deviation of that noise; 1. */
+  sNoise?: number;
 }
 
 /** The constructor of a scheduler. */
@@ -64,10 +75,11 @@ export type SchedulerClass = new (json?: SchedulerConfig | string, overrides?: S
 export abstract class Scheduler {
   /** The configuration with this class's defaults filled in, by diffusers' keys. Unknown keys are in it too. */
   readonly config: SchedulerConfig;
-  /** Evaluations per timestep, as diffusers' pipelines ask for it: 1. */
+  /** Evaluations per step, as diffusers' pipelines ask for it: 2 for those that have two stages, 1 for all others. */
   readonly order: number = 1;
   protected readonly settings: Settings;
   protected readonly name: string;
+  protected readonly rules: ClassRules;
   /** The row that `plan` fills. */
   protected readonly row: Float64Array = new Float64Array(ROW.length);
   // No #private members: pipelines and frameworks wrap schedulers in proxies, which do not have them.
@@ -105,11 +117,20 @@ export abstract class Scheduler {
     const { rules } = new.target;
     const { settings, config } = resolveConfig(rules, json, overrides);
     this.name = rules.name;
+    this.rules = rules;
     this.settings = settings;
     this.config = config;
   }
 
-  /** The labels that the network is given, in order: integers, but for EDM's. Before setTimesteps, those of training. */
+  /** The schedule of the run, or, before setTimesteps, that of training. */
+  protected get latest(): Schedule {
+    return this.current ?? this.initial();
+  }
+
+  /**
+   * The labels that the network is given, in order: an Int32Array where the class has training steps, a Float32Array
+   * where they may lie between those. Before setTimesteps, those of training.
+   */
   get timesteps(): Sequence {
     this.labels ??= labelsOf(this.initial());
     return this.labels;
@@ -129,17 +150,25 @@ export abstract class Scheduler {
   /**
    * Starts a run anew: its schedule, and nothing left of the last one.
    *
-   * @param steps the number of network evaluations, 1 to 100,000, or { steps | timesteps | sigmas, mu }
+   * @param steps the number of steps, 1 to 100,000, or { steps | timesteps | sigmas, mu }. A step is one evaluation, but
+   *   for the classes of two stages (`order` 2), which make 2 steps - 1, and PNDM
    * @throws TypeError for anything else; RangeError for timesteps or sigmas that no schedule can have, and for options
    *   of the configuration that do not go together with them
    */
-  setTimesteps(steps: number | TimestepOptions, options?: Pick<TimestepOptions, 'mu'>): void {
+  setTimesteps(
+    steps: number | TimestepOptions,
+    options?: Pick<TimestepOptions, 'mu' | 'originalInferenceSteps' | 'strength'>,
+  ): void {
     const request = readRequest(typeof steps === 'object' ? { ...steps, ...options } : { steps, ...options });
+    if (this.rules.distillation !== true) {
+      for (const key of ['originalSteps', 'strength'] as const) {
+        if (request[key] !== null) throw notDistilled(this.name, key);
+      }
+    }
     const schedule = this.schedule(request);
     this.rehearse(schedule);
     this.current = schedule;
-    this.labels = labelsOf(schedule);
-    this.levels = sequence(schedule.sigmas.slice());
+    Object.assign(this, this.shown());
     this.restart(null);
   }
 
@@ -150,7 +179,31 @@ export abstract class Scheduler {
    * @throws TypeError, RangeError unless it is the index of a timestep
    */
   setBeginIndex(index: number): void {
-    this.restart(wholeNumber(index, 'the begin index', 0, this.ready('setBeginIndex').timesteps.length - 1));
+    const last = this.ready('setBeginIndex').timesteps.length - 1;
+    const begin = wholeNumber(index, 'the begin index', 0, last);
+    if (this.order === 2 && begin % 2 === 1) {
+      throw outOfRange('an even number: two evaluations make a step', 'the begin index', begin);
+    }
+    this.restart(begin);
+  }
+
+  /**
+   * A scheduler of the same configuration and schedule, with a run of its own: for calls that go on at the same time,
+   * since a run is in the object.
+   */
+  clone(): this {
+    const copy = Object.assign(Object.create(Object.getPrototypeOf(this)), this) as this;
+    Object.assign(copy, { row: new Float64Array(ROW.length), buffers: null, ...this.shown() });
+    copy.restart(null);
+    return copy;
+  }
+
+  /** The numbers of the schedule, which a caller may write to. */
+  private shown(): { labels: Sequence | null; levels: Sequence<Float32Array> | null } {
+    const { current } = this;
+    return current
+      ? { labels: labelsOf(current), levels: sequence(current.sigmas.slice()) }
+      : { labels: null, levels: null };
   }
 
   /** What the network is given for a sample: the sample itself, but for EDM. */
@@ -173,6 +226,12 @@ export abstract class Scheduler {
   step<T extends Tensor>(modelOutput: Tensor, t: number | bigint, x: T, options: StepOptions = {}): T {
     const schedule = this.ready('step');
     knownOptions(options, STEP_OPTIONS, 'step');
+    if (!this.churns) {
+      for (const key of CHURN_OPTIONS) {
+        if (options[key] !== undefined)
+          throw new TypeError(`Expected no ${key} for step of ${this.name}, which adds none`);
+      }
+    }
     const time = timeOf(t);
     const { index, at, begin } = this.locate(schedule, time);
     const m = readTensor(modelOutput, 'the model output');
@@ -187,7 +246,7 @@ export abstract class Scheduler {
     const plan = this.plan(schedule, progress, at, index, options);
     if (scale !== undefined) guide(this.row, scale);
     spread(this.row, buffers.rows, buffers.batch);
-    const z = this.noiseFor(plan, buffers, options);
+    const z = shaped(plan, this.noiseFor(plan, buffers, options), m, buffers, scale !== undefined);
     const state = buffers.widened(sample);
     const slot = plan.keep ? freeSlot(progress.history) : -1;
     const kept = buffers.kept[buffers.which];
@@ -251,6 +310,9 @@ export abstract class Scheduler {
     });
     return combine(clean, z, rows) as T;
   }
+
+  /** Does `step` take sChurn and its like? */
+  protected readonly churns: boolean = false;
 
   /** What stands before setTimesteps: all of training. */
   protected abstract initial(): Schedule;
@@ -319,7 +381,9 @@ export abstract class Scheduler {
     const last = timesteps.length - 1;
     const next = this.nextIndex ?? this.beginIndex;
     if (next === null) {
-      const found = timesteps.indexOf(time);
+      let found = timesteps.indexOf(time);
+      // Of the two evaluations of a step at one timestep it is the second that begins the next step.
+      if (this.order === 2 && found % 2 === 1 && timesteps[found + 1] === time) found++;
       if (found >= 0) return { index: found, at: found, begin: found };
       throw new RangeError(
         `Expected one of the ${last + 1} timesteps of the schedule, ${timesteps[0]} to ${timesteps[last]}, for t but received ${time}`,
@@ -379,8 +443,9 @@ export abstract class Scheduler {
 
   private noiseFor(plan: Plan, buffers: Buffers, options: StepOptions): StateArray | null {
     if (!plan.draws) return null;
-    if (options.noise !== undefined) {
-      const given = readTensor(options.noise, 'the noise');
+    const { noise: own } = options;
+    if (own !== undefined) {
+      const given = readTensor(own, 'the noise');
       if (!sameDims(given.dims, buffers.dims)) throw dimsError(buffers.dims, 'the noise', given.dims);
       return given.type === buffers.stateType ? (given.data as StateArray) : buffers.converted(given.data);
     }
@@ -393,7 +458,11 @@ export abstract class Scheduler {
       this.drawn = false;
     }
     const noise = buffers.noise();
-    if (!this.drawn) this.noiseSource.source.fill(noise, buffers.batch);
+    if (!this.drawn) {
+      const { source } = this.noiseSource;
+      for (let i = 0; i < (plan.idle ?? 0); i++) source.skip(buffers.length, buffers.batch, buffers.stateType);
+      source.fill(noise, buffers.batch);
+    }
     this.drawn = true;
     return noise;
   }
@@ -414,7 +483,38 @@ export abstract class Scheduler {
   }
 }
 
-const STEP_OPTIONS = ['guidanceScale', 'noise', 'seed', 'eta', 'useClippedModelOutput'];
+const CHURN_OPTIONS = ['sChurn', 'sTmin', 'sTmax', 'sNoise'] as const;
+const STEP_OPTIONS = ['guidanceScale', 'noise', 'seed', 'eta', 'useClippedModelOutput', ...CHURN_OPTIONS];
+
+function notDistilled(name: string, key: 'originalSteps' | 'strength'): TypeError {
+  const option = key === 'strength' ? key : 'originalInferenceSteps';
+  return new TypeError(`Expected no ${option} for setTimesteps of ${name}, whose schedule does not depend on it`);
+}
+
+/** Noise times what the second half of the output's channels says, where the plan asks for that. */
+function shaped(
+  plan: Plan,
+  z: StateArray | null,
+  m: TensorView,
+  buffers: Buffers,
+  doubled: boolean,
+): StateArray | null {
+  if (!plan.shapes || !z) return z;
+  const { batch, length, dims } = buffers;
+  const n = length / batch;
+  if (m.length !== (doubled ? 4 : 2) * length) {
+    const expected = [doubled ? 2 * batch : batch, 2 * dims[1], ...dims.slice(2)];
+    throw dimsError(expected, 'the model output, with its variance,', m.dims);
+  }
+  const wide = new Float64Array(m.length);
+  addon.convert(m.data, wide);
+  // Of a doubled batch it is the conditional half that counts.
+  const first = doubled ? 2 * length : 0;
+  const out = buffers.shaped();
+  plan.shapes(z, (i) => wide[first + 2 * (i - (i % n)) + n + (i % n)], out);
+  return out;
+}
+
 /** u + scale (m - u) wherever a row takes the network's output m. */
 function guide(row: Float64Array, scale: number): void {
   row[ROW.cu] = (1 - scale) * row[ROW.cm];

@@ -28,7 +28,7 @@ import {
   spacedTimesteps,
 } from './grids.js';
 import type { Schedule } from './progress.js';
-import type { Request } from './request.js';
+import { type Request, wholeTimesteps } from './request.js';
 import { Scheduler } from './scheduler.js';
 import { type Training, trainingTables } from './training.js';
 
@@ -47,6 +47,12 @@ export function variancePreservingNode(sigma: number): Node {
   return { alpha, sigma: sigma * alpha, lambda: -Math.log(sigma) };
 }
 
+/** The node at `sigma` of x = x0 + sigma epsilon. @internal */
+export function varianceExplodingNode(sigma: number): Node {
+  if (sigma === 0) return { alpha: 1, sigma: 0, lambda: Infinity, end: END.clean };
+  return { alpha: 1, sigma, lambda: -Math.log(sigma) };
+}
+
 /** The node at `sigma` of a flow, alpha = 1 - sigma. @internal */
 export function flowNode(sigma: number): Node {
   if (sigma === 0) return { alpha: 1, sigma: 0, lambda: Infinity, end: END.clean };
@@ -62,6 +68,11 @@ export function flowNode(sigma: number): Node {
 export function endOf(sigmas: ArrayLike<number>, end: number): number {
   const last = sigmas[sigmas.length - 1];
   return Math.abs(end - last) <= 1e-6 * end ? last : end;
+}
+
+/** Dynamic shifting needs the size of the picture. @internal */
+export function withoutMu(): RangeError {
+  return clash('use_dynamic_shifting true', 'no mu', 'setTimesteps takes the shift of this resolution as mu');
 }
 
 /** Dynamic thresholding as diffusers has it: s = the quantile, at least 1 and at most sample_max_value. @internal */
@@ -121,7 +132,7 @@ export abstract class SigmaScheduler extends Scheduler {
     let sigmas: readonly number[];
     if (request.timesteps) {
       if (kind) throw clash('timesteps', this.optionOf(kind), 'its sigmas are not those of the labels');
-      timesteps = request.timesteps;
+      timesteps = wholeTimesteps(request.timesteps);
       const last = s.num_train_timesteps - 1;
       if (timesteps[0] > last || timesteps[timesteps.length - 1] < 0) {
         throw outOfRange(`timesteps from 0 to ${last}`, 'timesteps', `${timesteps[0]} to ${timesteps.at(-1)}`);
@@ -139,7 +150,7 @@ export abstract class SigmaScheduler extends Scheduler {
       timesteps = this.spaced(request.steps);
       sigmas = timesteps.map((t) => sigmaAt(training, t));
     }
-    return this.ended(timesteps, sigmas, kind !== null);
+    return this.ended(timesteps, sigmas, kind !== null, request.endsAtZero);
   }
 
   /** The labels of a grid that is even in them. */
@@ -148,16 +159,22 @@ export abstract class SigmaScheduler extends Scheduler {
   }
 
   /** A grid and the sigma that it ends at. */
-  protected ended(timesteps: readonly number[], sigmas: readonly number[], converted: boolean): Grid {
-    const end = endOf(sigmas, this.lastSigma(converted, sigmas));
+  protected ended(
+    timesteps: readonly number[],
+    sigmas: readonly number[],
+    converted: boolean,
+    endsAtZero = false,
+  ): Grid {
+    const end = endsAtZero ? 0 : endOf(sigmas, this.lastSigma(converted, sigmas));
     return { timesteps, sigmas: Float32Array.from([...sigmas, end]) };
   }
 
   /** Where the run ends. */
   protected lastSigma(converted: boolean, sigmas: readonly number[]): number {
-    const { final_sigmas_type, use_flow_sigmas, use_karras_sigmas } = this.settings;
+    const { final_sigmas_type, use_flow_sigmas } = this.settings;
     if (final_sigmas_type === 'zero') return 0;
-    const own = this.gridRules.sigmaMin === 'grid' || (use_flow_sigmas && use_karras_sigmas);
+    // A flow has no training steps of that table.
+    const own = this.gridRules.sigmaMin === 'grid' || use_flow_sigmas;
     return converted && own ? sigmas[sigmas.length - 1] : this.training.sigmas[0];
   }
 
@@ -170,7 +187,7 @@ export abstract class SigmaScheduler extends Scheduler {
   protected shiftOf({ mu }: Request): number {
     const s = this.settings;
     if (mu === null) {
-      if (s.use_dynamic_shifting) this.withoutMu();
+      if (s.use_dynamic_shifting) throw withoutMu();
       return s.flow_shift;
     }
     if (!s.use_dynamic_shifting) throw clash(`mu ${mu}`, 'use_dynamic_shifting false', 'the shift is flow_shift then');
@@ -178,9 +195,6 @@ export abstract class SigmaScheduler extends Scheduler {
     if (mu <= 0) throw outOfRange("a number above 0 for time_shift_type 'linear'", 'mu', mu);
     return mu;
   }
-
-  /** As diffusers: without mu it is flow_shift that shifts, unless a class throws. */
-  protected withoutMu(): void {}
 
   /** P (and, in `finish`, D0) of the row: x0 or noise, clipped if the configuration says so. */
   protected predict(node: Node, form = this.form): Status {

@@ -6,7 +6,7 @@ import { betas } from '../schedule/betas.js';
 
 /** Tables over the training steps, index = label. */
 export interface Training {
-  readonly alphasCumprod: Float32Array;
+  readonly alphasCumprod: Float32Array | Float64Array;
   /** sigma / alpha = sqrt((1 - alphasCumprod) / alphasCumprod) */
   readonly sigmas: Float32Array;
   readonly logSigmas: Float32Array;

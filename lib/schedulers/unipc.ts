@@ -1,6 +1,6 @@
 // UniPC (Zhao et al. 2023, arXiv 2302.04867) as diffusers' class.
 import { type Form, STATUS, uniPCRow } from '../addon/coefficients.js';
-import { type ClassRules, clash } from '../folder/scheduler-config.js';
+import type { ClassRules } from '../folder/scheduler-config.js';
 import { CLIPPING, GRIDS, SHIFTING, SPACING, TRAINING } from './defaults.js';
 import type { GridRules } from './grids.js';
 import type { Plan, Progress, Schedule } from './progress.js';
@@ -43,10 +43,6 @@ export class UniPCMultistepScheduler extends SigmaScheduler {
 
   protected override get historyLength(): number {
     return this.settings.solver_order;
-  }
-
-  protected override withoutMu(): void {
-    throw clash('use_dynamic_shifting true', 'no mu', 'setTimesteps takes the shift of this resolution as mu');
   }
 
   protected override plan(schedule: Schedule, progress: Progress, at: number, index: number): Plan {

@@ -125,17 +125,26 @@ test('the defaults of one class are not taken over by another', () => {
 test('schedulerFromConfig goes by the class name', () => {
   for (const [name, Class] of Object.entries(schedulers)) {
     if (!name.endsWith('Scheduler') || name === 'Scheduler') continue;
-    const config = name.startsWith('EDM') ? {} : VP;
+    // Networks of other kinds have other betas, or none.
+    const config = /^(EDM|Cosine|CogVideoX|IPNDM|FlowMatch)/.test(name) ? {} : VP;
     const s = schedulerFromConfig({ ...config, _class_name: name });
     assert.instance(s, Class);
     runs(s);
   }
-  assert.instance(schedulerFromConfig(EULER), DPMSolverMultistepScheduler);
-  assert.instance(schedulerFromConfig(SD3), DPMSolverMultistepScheduler);
-  assert.instance(schedulerFromConfig({ _class_name: 'EDMEulerScheduler' }), EDMDPMSolverMultistepScheduler);
+  assert.instance(schedulerFromConfig(EULER), schedulers.EulerDiscreteScheduler);
+  assert.instance(schedulerFromConfig(SD3), schedulers.FlowMatchEulerDiscreteScheduler);
+  assert.instance(schedulerFromConfig(LCM), schedulers.LCMScheduler);
+  // The same methods by other names, and one that is not here but whose network DPM-Solver can follow.
+  assert.instance(schedulerFromConfig({ ...PNDM, _class_name: 'FlaxPNDMScheduler' }), PNDMScheduler);
+  assert.instance(schedulerFromConfig({ ...DDIM, _class_name: 'DDIMParallelScheduler' }), DDIMScheduler);
+  assert.instance(schedulerFromConfig({ _class_name: 'DPMSolverSDEScheduler' }), DPMSolverMultistepScheduler);
   assert.instance(schedulerFromConfig(JSON.stringify(PNDM)), PNDMScheduler);
   assertThrows(() => schedulerFromConfig(VP), TypeError, /a string for _class_name but received none/);
-  assertThrows(() => schedulerFromConfig(LCM), TypeError, /one of LCMScheduler: its network was distilled/);
+  assertThrows(
+    () => DPMSolverMultistepScheduler.fromConfig(LCM),
+    TypeError,
+    /one of LCMScheduler: its network was distilled/,
+  );
   assertThrows(
     () => schedulerFromConfig({ _class_name: 'FooScheduler' }),
     TypeError,
@@ -157,8 +166,22 @@ test('what cannot be converted is refused', () => {
   assertThrows(() => DPMSolverMultistepScheduler.fromConfig(edm), TypeError, /preconditioned as EDM/);
   const mochi = { ...SD3, invert_sigmas: true };
   assertThrows(() => DPMSolverMultistepScheduler.fromConfig(mochi), TypeError, /invert_sigmas/);
-  const continuous = { ...EULER, timestep_type: 'continuous' };
+  const continuous = { ...EULER, timestep_type: 'continuous', prediction_type: 'v_prediction' };
   assertThrows(() => DPMSolverMultistepScheduler.fromConfig(continuous), TypeError, /told log sigma/);
+  runs(DPMSolverMultistepScheduler.fromConfig({ ...EULER, timestep_type: 'continuous' }));
+  const flowOnly = schedulers.FlowMatchEulerDiscreteScheduler;
+  assertThrows(() => flowOnly.fromConfig(EULER), TypeError, /of EulerDiscreteScheduler: .+ not trained with flow/);
+  assertThrows(() => schedulers.IPNDMScheduler.fromConfig(PNDM), TypeError, /told a time from 1 to 0/);
+  for (const name of ['RePaint', 'KarrasVe', 'Piflow', 'MiniMaxH3', 'DiTMoEFlowMatch', 'FlowMap', 'Helios']) {
+    for (const Class of [DPMSolverMultistepScheduler, DDIMScheduler, flowOnly]) {
+      const unknown = { _class_name: `${name}Scheduler` };
+      assertThrows(
+        () => Class.fromConfig(unknown),
+        TypeError,
+        new RegExp(`${name}Scheduler: how its network was trained`),
+      );
+    }
+  }
   assertThrows(() => UniPCMultistepScheduler.fromConfig(VP, { solver_p: {} }), TypeError, /null for solver_p/);
 });
 
@@ -207,7 +230,9 @@ test('defaults, null, text and overrides', () => {
 test('values that are wrong', () => {
   const wrong: [SchedulerConfig, typeof TypeError | typeof RangeError, RegExp][] = [
     [{ beta_schedule: 'cosine' }, TypeError, /'linear', 'scaled_linear' or 'squaredcos_cap_v2' for beta_schedule/],
-    [{ num_train_timesteps: 0 }, RangeError, /at least 2 for num_train_timesteps/],
+    [{ num_train_timesteps: 0 }, RangeError, /from 2 to 1000000 for num_train_timesteps/],
+    [{ num_train_timesteps: 1e9 }, RangeError, /from 2 to 1000000 for num_train_timesteps/],
+    [{ prediction_type: 'constructor' }, TypeError, /for prediction_type but received 'constructor'/],
     [{ num_train_timesteps: '1000' }, TypeError, /for num_train_timesteps/],
     [{ beta_start: 2 }, RangeError, /between 0 and 1 for beta_start/],
     [{ trained_betas: [0.1, 2] }, RangeError, /for trained_betas\[1\]/],
@@ -357,13 +382,22 @@ test('grids that come down to their end stop there, and one that begins at the l
   }
 });
 
-test('Karras spacing of a flow is in sigma / alpha', () => {
-  const config = { ...SD3, use_karras_sigmas: true, sigma_min: 0.01, sigma_max: 200 };
-  for (const Class of [...DPM, UniPCMultistepScheduler, DEISMultistepScheduler]) {
-    for (const final_sigmas_type of ['zero', 'sigma_min']) {
-      const s = runs(Class.fromConfig({ ...config, final_sigmas_type }));
-      const ends = [s.sigmas[0], s.sigmas[9]].sort();
-      assertClose(ends, [0.01 / 1.01, 200 / 201], { rtol: 1e-5 });
+test('a flow whose sigmas are placed anew keeps the ends of its own, shifted grid', () => {
+  for (const Class of [...DPM, UniPCMultistepScheduler, DEISMultistepScheduler, schedulers.SASolverScheduler]) {
+    for (const placed of ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas']) {
+      for (const final_sigmas_type of ['zero', 'sigma_min']) {
+        const ends = (config: SchedulerConfig) => {
+          const { sigmas, timesteps } = runs(Class.fromConfig({ ...SD3, final_sigmas_type, ...config }));
+          return [sigmas[0], sigmas[timesteps.length - 1]].sort();
+        };
+        if (Class !== DPMSolverMultistepInverseScheduler) {
+          assertClose(ends({ [placed]: true }), ends({}), { rtol: 1e-6 }, `${Class.name}, ${placed}`);
+        }
+        const own = ends({ [placed]: true, sigma_min: 0.05, sigma_max: 0.9 });
+        assertClose(own, [0.05, 0.9], { rtol: 1e-6 }, `${Class.name}, ${placed}, sigma_min and sigma_max`);
+        const beyond = Class.fromConfig({ ...SD3, [placed]: true, sigma_max: 14.6 });
+        assertThrows(() => beyond.setTimesteps(4), RangeError, /sigma_max 14\.6 with use_flow_sigmas true: a flow's/);
+      }
     }
   }
 });

@@ -78,8 +78,10 @@ const CLASSES = [
   schedulers.DPMSolverSinglestepScheduler,
   schedulers.UniPCMultistepScheduler,
   schedulers.DEISMultistepScheduler,
+  schedulers.SASolverScheduler,
   schedulers.DDIMScheduler,
   schedulers.PNDMScheduler,
+  schedulers.DDPMScheduler,
 ];
 
 for (const [Class, [pipeline, size]] of CLASSES.flatMap((one) =>

@@ -6,7 +6,15 @@ import {
   DEISMultistepScheduler,
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
+  EulerDiscreteScheduler,
+  FlowMatchEulerDiscreteScheduler,
+  FlowMatchHeunDiscreteScheduler,
+  HeunDiscreteScheduler,
+  IPNDMScheduler,
+  KDPM2DiscreteScheduler,
+  LMSDiscreteScheduler,
   PNDMScheduler,
+  SASolverScheduler,
   type Scheduler,
   type TimestepOptions,
   UniPCMultistepScheduler,
@@ -182,5 +190,108 @@ for (const skip_prk_steps of [true, false]) {
     assert.ok(found > 1.85 && found < 2.2, String(found));
   });
 }
+
+// The samplers in sigma, x = x0 + sigma epsilon, where the exact solution is (x - mean) / sqrt(spread^2 + sigma^2).
+const stretched = (sigma: number) => Float64Array.from(Z, (z) => MEAN + Math.hypot(SPREAD, sigma) * z);
+
+/** The largest error at the sigma of the last evaluation; the grids end at 0, where no order can be held. */
+function sigmaError(s: Scheduler, sigmas: readonly number[]): number {
+  s.setTimesteps({ sigmas });
+  const last = s.timesteps.length - 1;
+  let x = { data: stretched(s.sigmas[0]), dims };
+  for (let i = 0; i < last; i++) {
+    const sigma = s.sigmas[i];
+    const data = x.data.map((value) => (sigma * (value - MEAN)) / (SPREAD ** 2 + sigma ** 2));
+    x = s.step({ data, dims }, s.timesteps[i], x) as typeof x;
+  }
+  const end = stretched(s.sigmas[last]);
+  return Math.max(...x.data.map((value, i) => Math.abs(value - end[i])));
+}
+
+for (const [name, make, least, most] of [
+  ['Euler', () => EulerDiscreteScheduler.fromConfig(CONFIG), 0.9, 1.1],
+  ['Heun', () => HeunDiscreteScheduler.fromConfig(CONFIG), 1.9, 2.15],
+  ['KDPM2', () => KDPM2DiscreteScheduler.fromConfig(CONFIG), 1.9, 2.15],
+  // The first steps are of orders 1 to 3, and so leave h^2.
+  ['LMS', () => LMSDiscreteScheduler.fromConfig(CONFIG), 1.8, 3],
+] as const) {
+  test(`${name} has its order in sigma`, () => {
+    const grid = (n: number) => Array.from({ length: n + 1 }, (_, i) => 3 * (0.1 / 3) ** (i / n));
+    const found = Math.log2(sigmaError(make(), grid(40)) / sigmaError(make(), grid(80)));
+    assert.ok(found >= least && found <= most, found.toFixed(2));
+  });
+}
+
+test('the flow classes have their orders', () => {
+  // u = d x / d sigma of x = (1 - sigma) x0 + sigma epsilon for Gaussian data.
+  const spread = (t: number) => Math.hypot((1 - t) * SPREAD, t);
+  const place = (t: number) => Float64Array.from(Z, (z) => (1 - t) * MEAN + spread(t) * z);
+  const error = (s: Scheduler, n: number): number => {
+    s.setTimesteps({ sigmas: Array.from({ length: n + 1 }, (_, i) => 0.9 - (0.8 * i) / n) });
+    const last = s.timesteps.length - 1;
+    let x = { data: place(s.sigmas[0]), dims };
+    for (let i = 0; i < last; i++) {
+      const t = s.sigmas[i];
+      const slope = (t - (1 - t) * SPREAD ** 2) / spread(t) ** 2;
+      const data = x.data.map((value) => -MEAN + slope * (value - (1 - t) * MEAN));
+      x = s.step({ data, dims }, s.timesteps[i], x) as typeof x;
+    }
+    const end = place(s.sigmas[last]);
+    return Math.max(...x.data.map((value, i) => Math.abs(value - end[i])));
+  };
+  for (const [Class, least, most] of [
+    [FlowMatchEulerDiscreteScheduler, 0.9, 1.1],
+    [FlowMatchHeunDiscreteScheduler, 1.9, 2.1],
+  ] as const) {
+    const found = Math.log2(error(Class.fromConfig({}), 30) / error(Class.fromConfig({}), 60));
+    assert.ok(found > least && found < most, `${Class.name}: ${found.toFixed(2)}`);
+  }
+});
+
+test('SA-Solver without noise: predictor p alone has order p, and its corrector of p + 1 nodes one more', () => {
+  for (const algorithm_type of ['data_prediction', 'noise_prediction']) {
+    for (const [predictor_order, corrector_order, least, most] of [
+      [1, 1, 0.9, 1.2],
+      [1, 2, 1.8, 2.2],
+      [2, 3, 2.7, 3.4],
+      [3, 4, 3.4, 5],
+    ]) {
+      const config = { ...CONFIG, algorithm_type, predictor_order, corrector_order, tau_func: () => 0 };
+      const found = order(() => SASolverScheduler.fromConfig(config), 60, 10);
+      const what = `${algorithm_type}, ${predictor_order} and ${corrector_order}`;
+      assert.ok(found >= least && found <= most, `${what}: ${found.toFixed(2)}`);
+    }
+  }
+});
+
+test('IPNDM is of second order, by its first step', () => {
+  const error = (n: number): number => {
+    const s = IPNDMScheduler.fromConfig({});
+    s.setTimesteps(n);
+    // alpha = cos, sigma = sin of the time in right angles; v = alpha epsilon - sigma x0 of Gaussian data.
+    const at = (i: number) => {
+      const angle = (s.timesteps[i] * Math.PI) / 2;
+      const [alpha, sigma] = [Math.cos(angle), Math.sin(angle)];
+      return { alpha, sigma, deviation: Math.hypot(alpha * SPREAD, sigma) };
+    };
+    const place = (i: number) => Float64Array.from(Z, (z) => at(i).alpha * MEAN + at(i).deviation * z);
+    const from = n / 4;
+    const to = (3 * n) / 4;
+    s.setBeginIndex(from);
+    let x = { data: place(from), dims };
+    for (let i = from; i < to; i++) {
+      const { alpha, sigma, deviation } = at(i);
+      const data = x.data.map((value) => {
+        const epsilon = (sigma * (value - alpha * MEAN)) / deviation ** 2;
+        return alpha * epsilon - sigma * ((value - sigma * epsilon) / alpha);
+      });
+      x = s.step({ data, dims }, s.timesteps[i], x) as typeof x;
+    }
+    const end = place(to);
+    return Math.max(...x.data.map((value, i) => Math.abs(value - end[i])));
+  };
+  const found = Math.log2(error(40) / error(80));
+  assert.ok(found > 1.7 && found < 2.4, found.toFixed(2));
+});
 
 test.run();

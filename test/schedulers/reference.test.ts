@@ -78,12 +78,19 @@ const grids = fc.constantFrom<Config>(
   { use_karras_sigmas: true, sigma_min: 0.05, sigma_max: 9 },
 );
 // Not v_prediction: diffusers takes it for that of a variance-preserving process there.
-const flows = fc.record({
-  use_flow_sigmas: fc.constant(true),
-  use_karras_sigmas: fc.constantFrom(false, false, true),
-  flow_shift: fc.constantFrom(1, 1.5, 3, 5),
-  prediction_type: fc.constantFrom('flow_prediction', 'flow_prediction', 'epsilon', 'sample'),
-});
+const flows = fc
+  .tuple(
+    fc.record({
+      use_flow_sigmas: fc.constant(true),
+      flow_shift: fc.constantFrom(1, 1.5, 3, 5),
+      prediction_type: fc.constantFrom('flow_prediction', 'flow_prediction', 'epsilon', 'sample'),
+    }),
+    fc.constantFrom<Config>(
+      ...[{}, {}, { use_karras_sigmas: true }, { use_exponential_sigmas: true }, { use_beta_sigmas: true }],
+    ),
+    fc.constantFrom<Config>({}, {}, { shift_terminal: 0.1 }),
+  )
+  .map((parts) => Object.assign({}, ...parts) as Config);
 const predictions = fc.record({ prediction_type: fc.constantFrom('epsilon', 'sample', 'v_prediction') });
 const spacing = fc.record({
   timestep_spacing: fc.constantFrom('linspace', 'leading', 'trailing'),
@@ -91,10 +98,7 @@ const spacing = fc.record({
 });
 const noises = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(predictions, grids).map(([a, b]) => ({ ...a, ...b })) },
-  fc.oneof(
-    flows,
-    fc.tuple(flows, fc.constant({ shift_terminal: 0.1 })).map(([a, b]) => ({ ...a, ...b, use_karras_sigmas: false })),
-  ),
+  flows,
 ) as fc.Arbitrary<Config>;
 const solver = fc.record({
   algorithm_type: fc.constantFrom('dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver++'),
@@ -110,7 +114,7 @@ const merge = (parts: object[]): Config => Object.assign({}, ...parts);
 /** Noise forms have no value at sigma = 0 in the reference: what the library makes of it is for the matrix. */
 const noNoiseAtZero = (c: Config): Config =>
   c.algorithm_type?.endsWith('++') ? c : { ...c, final_sigmas_type: 'sigma_min' };
-/** Noise forms of flows at sigma_min end at the VP table's sigma, which may lie above the last one: not a run. */
+/** Given sigmas may lie below the one that a run ends at: not a run. */
 const endsBelow = (name: string, c: Config, ask: Ask): boolean => {
   const { sigmas } = grid(name, c, ask);
   return sigmas.every(

@@ -151,19 +151,25 @@ export function grid(name: string, c: Config, ask: Ask): Grid {
     return i + Math.log(sigma / table[i]) / Math.log(table[i + 1] / table[i]);
   };
 
-  if (c.use_flow_sigmas && !c.use_karras_sigmas) {
+  if (c.use_flow_sigmas) {
     const shift = ask.mu !== undefined ? Math.exp(ask.mu) : (c.flow_shift ?? 1);
     // UniPC counts down from 1, the others end one training step below 1.
     let sigmas =
       ask.sigmas ??
       (uniPC ? linspace(1, 1 / n, steps + 1).slice(0, -1) : linspace(1 - 1 / n, 0, steps + 1).slice(0, -1));
     sigmas = sigmas.map((s) => (shift * s) / (1 + (shift - 1) * s));
-    if (c.shift_terminal !== undefined) {
+    // One step begins at the noise, however the last is moved.
+    if (c.shift_terminal !== undefined && steps > 1) {
       const scale = (1 - sigmas[steps - 1]) / (1 - c.shift_terminal);
       sigmas = sigmas.map((s) => 1 - (1 - s) / scale);
     }
     if (uniPC && Math.abs(sigmas[0] - 1) < 1e-6) sigmas[0] -= 1e-6;
-    const end = zero ? 0 : uniPC || name.startsWith('DEIS') ? sigmas[steps - 1] : table[0];
+    // FlowMatchEuler's way with other grids: between the ends of its own.
+    const [high, low] = [sigmas[0], sigmas[steps - 1]];
+    if (c.use_karras_sigmas) sigmas = linspace(high ** (1 / 7), low ** (1 / 7), steps).map((s) => s ** 7);
+    if (c.use_exponential_sigmas) sigmas = linspace(Math.log(high), Math.log(low), steps).map(Math.exp);
+    if (c.use_beta_sigmas) sigmas = linspace(1, 0, steps).map((p) => low + betaQuantile(p, 0.6, 0.6) * (high - low));
+    const end = zero ? 0 : sigmas[steps - 1];
     return { labels: sigmas.map((s) => s * n), whole: 'cut', sigmas: [...sigmas, end] };
   }
 
@@ -187,17 +193,11 @@ export function grid(name: string, c: Config, ask: Ask): Grid {
     }[kind]();
     // One step alone starts at the first end that the grid is built from.
     if (inverse) sigmas = steps === 1 ? [low] : sigmas.reverse();
-    let labels = sigmas.map(labelOf);
+    const labels = sigmas.map(labelOf);
     // The multistep class rounds the labels of Karras' grid unless betas are cosine ones.
     let whole: Grid['whole'] = kind === 'karras' || kind === 'lu' ? 'round' : 'cut';
     if (name === 'DPMSolverMultistepScheduler' && c.beta_schedule === 'squaredcos_cap_v2') whole = 'cut';
-    let end = zero ? 0 : inverse || uniPC || name.startsWith('DEIS') ? sigmas[steps - 1] : table[0];
-    if (c.use_flow_sigmas) {
-      sigmas = sigmas.map((s) => s / (1 + s));
-      labels = sigmas.map((s) => s * n);
-      whole = 'cut';
-      if (!zero) end = sigmas[steps - 1];
-    }
+    const end = zero ? 0 : inverse || uniPC || name.startsWith('DEIS') ? sigmas[steps - 1] : table[0];
     return { labels, whole, sigmas: [...sigmas, end] };
   }
 
@@ -255,7 +255,7 @@ export function trajectory(
   noise: (i: number) => Vector,
 ): Vector[] {
   if (name === 'DDIMScheduler') return ddim(c, ask, labels, x, batch, network, noise);
-  if (name === 'PNDMScheduler') return pndm(c, ask, labels, x, network);
+  if (name === 'PNDMScheduler') return pndm(c, labels, x, network);
   const edm = name.startsWith('EDM');
   const point = (i: number): Point => {
     const s = sigmas[i];
@@ -563,14 +563,13 @@ function ddim(
   noise: (i: number) => Vector,
 ): Vector[] {
   const bar = trainingAlphas(c);
-  const n = bar.length;
-  const stride = Math.floor(n / ask.steps!);
   const final = c.set_alpha_to_one === false ? bar[0] : 1;
   const eta = ask.eta ?? 0;
   let x = start;
-  return labels.slice(ask.begin ?? 0).map((t, k) => {
+  return labels.slice(ask.begin ?? 0).map((t, k, list) => {
     const a = bar[t];
-    const b = t - stride >= 0 ? bar[t - stride] : final;
+    // To the next label (diffusers: to t - floor(n / steps), which it need not be).
+    const b = k + 1 < list.length ? bar[list[k + 1]] : final;
     const m = network(x, t);
     const [ra, rb] = [Math.sqrt(a), Math.sqrt(1 - a)];
     let x0: Vector;
@@ -596,10 +595,8 @@ function ddim(
 }
 
 /** Liu et al. 2022, eqs. 9, 12 and 13. */
-function pndm(c: Config, ask: Ask, labels: readonly number[], start: Vector, network: Network): Vector[] {
+function pndm(c: Config, labels: readonly number[], start: Vector, network: Network): Vector[] {
   const bar = trainingAlphas(c);
-  const n = bar.length;
-  const stride = Math.floor(n / ask.steps!);
   const final = c.set_alpha_to_one === true ? 1 : bar[0];
   const transfer = (x: Vector, from: number, to: number, output: Vector): Vector => {
     const a = bar[from];
@@ -622,24 +619,26 @@ function pndm(c: Config, ask: Ask, labels: readonly number[], start: Vector, net
   return labels.map((t, i) => {
     const m = network(x, t);
     if (c.skip_prk_steps !== true && i < 12) {
-      const half = i % 2 ? 0 : Math.floor(stride / 2);
+      // A Runge-Kutta step is evaluated at its start, twice in its middle, and at its end.
       const from = labels[i - (i % 4)];
+      const to = labels[i - (i % 4) + [1, 1, 3, 3][i % 4]];
       if (i % 4 === 0) {
         base = x;
         sum = x.map(() => 0);
         ets.unshift(m);
       }
       sum = combine([1, sum], [[1 / 6, 1 / 3, 1 / 3, 1 / 6][i % 4], m]);
-      x = transfer(base, from, t - half, i % 4 === 3 ? sum : m);
+      x = transfer(base, from, to, i % 4 === 3 ? sum : m);
       return x;
     }
     if (c.skip_prk_steps === true && i === 1) {
-      x = transfer(base, t + stride, t, combine([0.5, m], [0.5, ets[0]]));
+      x = transfer(base, labels[0], t, combine([0.5, m], [0.5, ets[0]]));
       return x;
     }
     if (i === 0) base = x;
     ets.unshift(m);
-    x = transfer(x, t, t - stride, multistep());
+    // To the next label that is another one.
+    x = transfer(x, t, labels.find((label, k) => k > i && label < t) ?? -1, multistep());
     return x;
   });
 }
