@@ -157,6 +157,17 @@ function checkError<E extends ErrorClass>(error: unknown, errorClass: E, pattern
   return error as InstanceType<E>;
 }
 
+/** The warnings of the process during a call. */
+export async function warnings(call: () => void): Promise<string[]> {
+  const seen: string[] = [];
+  const note = (warning: Error) => seen.push(warning.message);
+  process.on('warning', note);
+  call();
+  await new Promise((done) => setImmediate(done));
+  process.off('warning', note);
+  return seen;
+}
+
 /** The parsed test/golden/NAME.json. */
 export function golden<T = unknown>(name: string): T {
   return JSON.parse(readFileSync(new URL(`./golden/${name}.json`, import.meta.url), 'utf8')) as T;

@@ -10,22 +10,11 @@ import {
   EDMDPMSolverMultistepScheduler,
   type SchedulerConfig,
 } from '../../lib/schedulers/index.js';
-import { assertThrows } from '../support.js';
+import { assertThrows, warnings } from '../support.js';
 
 const keys = suite('keys of scheduler_config.json');
 const names = Object.keys(KEYS);
 const by = (is: KeyRule['inClass']['is']) => names.filter((key) => KEYS[key].inClass.is === is);
-
-/** The warnings of the process during a call. */
-async function warnings(call: () => void): Promise<string[]> {
-  const seen: string[] = [];
-  const note = (warning: Error) => seen.push(warning.message);
-  process.on('warning', note);
-  call();
-  await new Promise((done) => setImmediate(done));
-  process.off('warning', note);
-  return seen;
-}
 
 keys('class: what is heeded has a standard that its own check takes, and refuses what is nothing', () => {
   for (const key of by('heeded')) {

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as schedulers from '../../lib/schedulers/index.js';
 import { type Scheduler, type SchedulerConfig, schedulerFromConfig } from '../../lib/schedulers/index.js';
-import { assertClose, assertThrows } from '../support.js';
+import { assertClose, assertThrows, warnings } from '../support.js';
 
 const {
   DPMSolverMultistepScheduler,
@@ -63,17 +63,6 @@ function runs(s: Scheduler, options: { mu?: number } = {}): Scheduler {
   for (const t of s.timesteps) x = s.step({ data: x.data.map(Math.tanh), dims: [1, 2] }, t, x) as typeof x;
   assert.ok(x.data.every(Number.isFinite));
   return s;
-}
-
-/** The warnings of the process during a call. */
-async function warnings(call: () => void): Promise<string[]> {
-  const seen: string[] = [];
-  const note = (warning: Error) => seen.push(warning.message);
-  process.on('warning', note);
-  call();
-  await new Promise((done) => setImmediate(done));
-  process.off('warning', note);
-  return seen;
 }
 
 test('configurations of other schedulers become DPM-Solver', () => {
