@@ -13,9 +13,18 @@ export {
   type ScheduleKind,
   type ScheduleNode,
 } from './schedule/noise-schedule.js';
+export type { NetworkKind, PublishedType } from './schedule/published-grid.js';
 export { type ClassicOptions, classicTable } from './solver/classic-table.js';
 export type { Sampling } from './solver/drive.js';
 export type { Transfers } from './solver/engine.js';
+export {
+  type DcSolverOptions,
+  dcSolverTable,
+  type GeneralRow,
+  type ImportOptions,
+  rowsOverPredictions,
+  timesTable,
+} from './solver/imported-tables.js';
 export type { AlgorithmType, GuidanceOption, Model, NetworkType, Progress, SolverMethod } from './solver/options.js';
 export type { Run } from './solver/run.js';
 export { readTable, type SolverTable, type TableForm, type TableGuidance } from './solver/table.js';

@@ -6,8 +6,10 @@ import type { NoiseSchedule, ScheduleNode } from './noise-schedule.js';
 /** sigma = 0: what is left is the data. Every schedule has such an end, but not every one has a time for it. */
 const CLEAN: ScheduleNode = { alpha: 1, sigma: 0, lambda: Infinity, end: 1 };
 
-/** Times in between are a rounding error or a rounded end away from the schedule's: published numbers have 5 digits. */
+/** An end that was published in 5 digits may lie so far beyond the schedule's, in lambda. */
 const BEYOND = 1e-3;
+/** What is so near to an end is that end, in 8 digits. */
+const AT_END = 1e-7;
 
 /** What a time is told by: see the head of this file. */
 export function sigmaOf(schedule: NoiseSchedule, t: number): number {
@@ -32,7 +34,10 @@ export function timeOfSigma(schedule: NoiseSchedule, sigma: number, name: string
     const [low, high] = schedule.range.map((t) => sigmaOf(schedule, t).toPrecision(5));
     throw outOfRange(`a sigma between ${low} and ${high}, or 0,`, name, sigma);
   }
-  return schedule.inverseLambda(Math.min(Math.max(lambda, noise), clean));
+  const [low, high] = schedule.range;
+  if (lambda >= clean - AT_END) return low;
+  if (lambda <= noise + AT_END) return high;
+  return schedule.inverseLambda(lambda);
 }
 
 /** alpha, sigma and lambda at a time, or at time 0 at sigma = 0, where the schedule itself may not go. */

@@ -3,6 +3,7 @@ import { ROW, SUM } from '../addon/coefficients.js';
 import { outOfRange } from '../base/check.js';
 import type { SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import type { NetworkKind, PublishedType } from '../schedule/published-grid.js';
 import { sigmaOf } from '../schedule/sigmas.js';
 import { type AlgorithmType, type NetworkType, readSampleOptions, readSolverOptions } from './options.js';
 import { fixedPlan } from './planner.js';
@@ -20,8 +21,10 @@ export interface ClassicOptions {
   steps?: number;
   /** 1 to 3; 2. */
   order?: 1 | 2 | 3;
-  /** `'time_uniform'`, or steps + 1 falling times. */
-  skipType?: SkipType | readonly number[] | Float64Array;
+  /** `'time_uniform'`, a published grid, or steps + 1 falling times. */
+  skipType?: SkipType | PublishedType | readonly number[] | Float64Array;
+  /** What a published grid is for. */
+  network?: NetworkKind;
   /** The papers' weights, `'dpmsolver'` (default), or those of the Taylor expansion. */
   solverType?: 'dpmsolver' | 'taylor';
   /** The schedule's time at which the run begins; its T. */

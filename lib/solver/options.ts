@@ -16,6 +16,13 @@ import {
 import type { Tensor, TensorType } from '../base/tensor.js';
 import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import {
+  NETWORK_KINDS,
+  type NetworkKind,
+  PUBLISHED_TYPES,
+  type PublishedType,
+  publishedTimes,
+} from '../schedule/published-grid.js';
 import { evaluationsOf, type FittedTable, readTable, type SolverTable, tableTimes } from './table.js';
 
 /**
@@ -31,8 +38,11 @@ export type AlgorithmType = (typeof ALGORITHMS)[number];
 export const MODEL_TYPES = ['noise', 'x_start', 'v', 'score', 'flow'] as const;
 /** What a network predicts: epsilon, x0, v = alpha epsilon - sigma x0, the score -epsilon / sigma, epsilon - x0. */
 export type NetworkType = (typeof MODEL_TYPES)[number];
-export const METHODS = ['multistep', 'singlestep', 'singlestep_fixed', 'adaptive'] as const;
-/** Steps with earlier predictions, steps with stages of their own, the same in one order only, or steps of controlled size. */
+export const METHODS = ['multistep', 'singlestep', 'singlestep_fixed', 'adaptive', 'ipndm'] as const;
+/**
+ * Steps with earlier predictions, steps with stages of their own, the same in one order only, steps of controlled size, or
+ * steps with earlier predictions of the noise in the weights of Adams and Bashforth (iPNDM), whatever the algorithm.
+ */
 export type SolverMethod = (typeof METHODS)[number];
 
 /**
@@ -106,14 +116,29 @@ export interface CommonSampleOptions {
    * as many as they need.
    */
   steps?: number;
-  /** Of the method; 2. Adaptive runs: 2 or 3. */
-  order?: 1 | 2 | 3;
+  /** Of the method; 2. Adaptive runs: 2 or 3. iPNDM: 1 to 4, 3 unless told, and 2 under guidance, where 4 is refused. */
+  order?: 1 | 2 | 3 | 4;
   /** `'multistep'`. */
   method?: SolverMethod;
-  /** `'time_uniform'`, or steps + 1 strictly monotone times, both ends included. */
-  skipType?: SkipType | readonly number[] | Float64Array;
+  /**
+   * `'time_uniform'`, a published grid for a kind of `network` (multistep, not for inversions), or steps + 1 strictly
+   * monotone times, both ends included.
+   */
+  skipType?: SkipType | PublishedType | readonly number[] | Float64Array;
+  /** What a published grid is for; with such a skipType only. `'dmn'` takes the network for one in pixels without it. */
+  network?: NetworkKind;
   /** Second and third order: the papers' weights, `'dpmsolver'` (default), or those of the Taylor expansion. */
   solverType?: 'dpmsolver' | 'taylor';
+  /**
+   * `'unic'`: each prediction corrects the step that led to it (UniC, Zhao et al. 2023, arXiv 2302.04867), at no further
+   * evaluation. Multistep updates of an ODE; neither thought of for, nor better under, strong guidance.
+   */
+  corrector?: 'unic';
+  /**
+   * The first step takes no evaluation: the noise is x_T itself, but for its size (AFS, Dockhorn et al. 2022, arXiv
+   * 2210.05475); false. Multistep and iPNDM, from sigma / alpha of 40 or more: what is left out is the data's mean.
+   */
+  afs?: boolean;
   /** The schedule's time at which the run begins; its T. */
   tStart?: number;
   /** The schedule's time at which it ends; its epsilon. */
@@ -188,7 +213,7 @@ export interface Solver {
 /** Sample options, complete and checked against the solver's. @internal */
 export interface Sampler {
   readonly steps: number;
-  readonly order: 1 | 2 | 3;
+  readonly order: 1 | 2 | 3 | 4;
   readonly method: SolverMethod;
   readonly skipType: SkipType | Float64Array;
   readonly taylor: boolean;
@@ -206,6 +231,8 @@ export interface Sampler {
   readonly onStep?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
   readonly table?: FittedTable;
+  readonly corrector?: 'unic';
+  readonly afs: boolean;
 }
 
 /** @internal */
@@ -228,7 +255,10 @@ export const SAMPLE_KEYS = [
   'order',
   'method',
   'skipType',
+  'network',
   'solverType',
+  'corrector',
+  'afs',
   'tStart',
   'tEnd',
   'lowerOrderFinal',
@@ -301,11 +331,36 @@ function readThresholding(thresholding: CommonSolverOptions['thresholding']): So
   return { ratio, maxValue };
 }
 
-function readSkipType(skipType: unknown): SkipType | Float64Array {
-  if (typeof skipType === 'string') return oneOf(skipType as SkipType, 'skipType', SKIP_TYPES);
+function readSkipType(skipType: unknown): SkipType | PublishedType | Float64Array {
+  if (typeof skipType === 'string') {
+    return oneOf(skipType as SkipType | PublishedType, 'skipType', [...SKIP_TYPES, ...PUBLISHED_TYPES]);
+  }
   const times = numbers(skipType, 'skipType');
   if (times.length < 2) throw outOfRange('at least two times', 'skipType', times.length);
   return times;
+}
+
+/** The times of a published grid; whatever else skipType is, it stays. */
+function resolvePublished(
+  schedule: NoiseSchedule,
+  skipType: SkipType | PublishedType | Float64Array,
+  options: CommonSampleOptions,
+  method: SolverMethod,
+  inverse: boolean,
+): SkipType | Float64Array {
+  const { network, tStart, tEnd } = options;
+  const kind = network === undefined ? undefined : oneOf(network, 'network', NETWORK_KINDS);
+  const type = PUBLISHED_TYPES.find((one) => one === skipType);
+  if (!type) {
+    if (kind !== undefined) throw outOfRange('no network without a published grid for skipType', 'network', kind);
+    return skipType as SkipType | Float64Array;
+  }
+  if (method !== 'multistep' && method !== 'ipndm') {
+    throw outOfRange(`'multistep' or 'ipndm' with skipType '${type}'`, 'method', method);
+  }
+  if (inverse) throw outOfRange('another grid for an inversion', 'skipType', type);
+  const steps = stepCount(options.steps ?? 20, 'steps') + (options.afs ? 1 : 0);
+  return publishedTimes(schedule, type, { network: kind, steps, tStart, tEnd });
 }
 
 function readLowerOrderFinal(value: unknown): boolean | number {
@@ -328,10 +383,21 @@ export function readSampleOptions(solver: Solver, options: CommonSampleOptions, 
   if (options.table !== undefined) return readTableOptions(solver, options, inverse);
   const { schedule } = solver;
   const method = oneOf(options.method ?? 'multistep', 'method', METHODS);
-  const order = wholeNumber(options.order ?? 2, 'order', 1, 3) as 1 | 2 | 3;
-  const skipType = readSkipType(options.skipType ?? 'time_uniform');
+  const ipndm = method === 'ipndm';
+  const guided = solver.guidance.type !== 'uncond' && solver.guidance.scale !== 1;
+  const order = wholeNumber(options.order ?? (ipndm && !guided ? 3 : 2), 'order', 1, ipndm ? 4 : 3) as 1 | 2 | 3 | 4;
+  const afs = boolean(options.afs ?? false, 'afs');
+  const skipType = resolvePublished(
+    schedule,
+    readSkipType(options.skipType ?? 'time_uniform'),
+    options,
+    method,
+    inverse,
+  );
   const times = typeof skipType === 'string' ? undefined : skipType;
-  const steps = stepCount(options.steps ?? (times ? times.length - 1 : 20), 'steps');
+  // Without its first evaluation a run has one step more than evaluations.
+  const more = afs ? 1 : 0;
+  const steps = stepCount(options.steps ?? (times ? times.length - 1 - more : 20), 'steps') + more;
   const tStart = options.tStart ?? times?.[0] ?? (inverse ? schedule.epsilon : schedule.T);
   const tEnd = options.tEnd ?? times?.[times.length - 1] ?? (inverse ? schedule.T : schedule.epsilon);
   const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', ['dpmsolver', 'taylor'] as const);
@@ -355,6 +421,8 @@ export function readSampleOptions(solver: Solver, options: CommonSampleOptions, 
     intermediates: boolean(options.intermediates ?? false, 'intermediates'),
     onStep: optionalFunction(options.onStep, 'onStep'),
     signal,
+    afs,
+    ...(options.corrector === undefined ? {} : { corrector: oneOf(options.corrector, 'corrector', ['unic'] as const) }),
   };
   checkTogether(solver, sampler, inverse);
   return sampler;
@@ -387,9 +455,11 @@ function readTableOptions(solver: Solver, options: CommonSampleOptions, inverse:
     if (!agrees) refuse('its own times, or none,', 'skipType', typeof skipType === 'string' ? skipType : 'others');
   }
   checkTableForm(solver, table);
-  if (options.denoiseToZero && (table.rows || table.modelTimes?.includes(null) || last === 0)) {
-    refuse(last === 0 ? 'false, as it ends at sigma 0,' : 'false', 'denoiseToZero', true);
+  if (options.denoiseToZero && (last === 0 || table.form === 'output')) {
+    refuse(last === 0 ? 'false, as it ends at sigma 0,' : "false, as its form is 'output',", 'denoiseToZero', true);
   }
+  if (options.corrector !== undefined) refuse('no corrector but its own', 'corrector', options.corrector);
+  if (options.afs) refuse('false, as it says itself what is evaluated,', 'afs', true);
   // The grid is only looked at for what the ends of a schedule allow; a table may go beyond the last time, to sigma 0.
   const order = table.rows ? 1 : options.order;
   const sampler = readSampleOptions(solver, { ...rest, order, steps: times.length - 1, tStart: times[0] }, false);
@@ -442,6 +512,12 @@ function checkTogether(solver: Solver, sampler: Sampler, inverse: boolean): void
     refuse("'dpmsolver++' or 'dpmsolver', as an SDE cannot be inverted,", 'algorithmType', `'${solver.algorithmType}'`);
   }
   if (towardsNoise && sampler.denoiseToZero) refuse('false, as an inversion ends in noise,', 'denoiseToZero', true);
+  if (sampler.corrector && method !== 'multistep') refuse("'multistep' with a corrector", 'method', `'${method}'`);
+  if (sampler.corrector && solver.tau2 > 0) {
+    refuse("'dpmsolver++' or 'dpmsolver' with a corrector", 'algorithmType', `'${solver.algorithmType}'`);
+  }
+  if (sampler.afs) checkAfs(solver, sampler);
+  if (method === 'ipndm') checkIpndm(solver, sampler);
   if (solver.form === 'noise' && solver.thresholding) {
     refuse(
       "a data-prediction algorithm ('dpmsolver++' or 'sde-dpmsolver++') with thresholding",
@@ -469,5 +545,34 @@ function checkTogether(solver: Solver, sampler: Sampler, inverse: boolean): void
     if (solver.correctXt) refuse('no function with an adaptive run', 'correctXt', 'a function');
   } else if ((method === 'multistep' || method === 'singlestep_fixed') && steps < order) {
     refuse(`at least ${order}, the order of a ${method} run,`, 'steps', steps);
+  }
+}
+
+/** Below this sigma / alpha the data's mean is seen in the first direction: see bench/few. */
+const LEAST_AFS = 40;
+
+function checkAfs(solver: Solver, { method, tStart, tEnd, corrector }: Sampler): void {
+  if (method !== 'multistep' && method !== 'ipndm')
+    throw outOfRange("'multistep' or 'ipndm' with afs", 'method', method);
+  if (solver.tau2 > 0) throw outOfRange("'dpmsolver++' or 'dpmsolver' with afs", 'algorithmType', solver.algorithmType);
+  if (tStart < tEnd) throw outOfRange('false for an inversion', 'afs', true);
+  if (corrector) throw outOfRange('no corrector with afs', 'corrector', corrector);
+  const { alpha, sigma } = solver.schedule.node(tStart);
+  if (!(sigma >= LEAST_AFS * alpha)) {
+    throw outOfRange(`a time with sigma / alpha of at least ${LEAST_AFS} with afs`, 'tStart', tStart);
+  }
+}
+
+function checkIpndm(solver: Solver, { order, tStart, tEnd }: Sampler): void {
+  const { guidance, schedule, modelType, tau2, algorithmType, thresholding, correctX0 } = solver;
+  if (order === 4 && guidance.type !== 'uncond' && guidance.scale !== 1) {
+    throw outOfRange("1, 2 or 3 under guidance with method 'ipndm'", 'order', order);
+  }
+  if (tStart < tEnd) throw outOfRange("another method than 'ipndm' for an inversion", 'method', 'ipndm');
+  if (tau2 > 0) throw outOfRange("'dpmsolver++' or 'dpmsolver' with method 'ipndm'", 'algorithmType', algorithmType);
+  if (thresholding) throw outOfRange("false with method 'ipndm', which works in noise,", 'thresholding', true);
+  if (correctX0) throw outOfRange("no function with method 'ipndm', which works in noise,", 'correctX0', 'a function');
+  if (schedule.kind === 'flow' && (modelType !== 'flow' || guidance.type === 'classifier')) {
+    throw outOfRange("another method than 'ipndm' on a flow schedule, but for a network of flow,", 'method', 'ipndm');
   }
 }

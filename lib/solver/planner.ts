@@ -1,36 +1,110 @@
 // Makes the plan of a run whose times are given. Everything here is scalars; the tensors come in run.ts.
 
 import { ROW, STATUS, SUM, type Update } from '../addon/coefficients.js';
-import { multistepOrders, singlestepPlan, timeGrid } from '../schedule/grid.js';
+import { multistepOrders, type Order, singlestepPlan, timeGrid } from '../schedule/grid.js';
 import type { NoiseSchedule, ScheduleNode } from '../schedule/noise-schedule.js';
 import { nodeOf } from '../schedule/sigmas.js';
 import type { Sampler, Solver } from './options.js';
 import type { Evaluation, Plan } from './plan.js';
+import { ipndmRows } from './ipndm.js';
 import { fillRow, noValue, predict } from './rows.js';
+import type { TableForm } from './table.js';
 import { tablePlan } from './table-plan.js';
+import { unicRow } from './unic.js';
 
 /** @throws RangeError where the schedule's end and the network's type leave an evaluation without a value */
 export function fixedPlan(solver: Solver, sampler: Sampler): Plan {
-  const { table } = sampler;
-  if (!table) return new Planner(solver, sampler).plan();
-  const { form, rows, modelTimes } = table.table;
-  // The table says what its rows combine, whatever the algorithm.
-  const other = form === 'output' ? solver : { ...solver, form };
-  if (rows) return tablePlan(other, table, rows);
-  const plan = new Planner(other, sampler).plan();
-  if (!modelTimes?.includes(null)) return plan;
-  return tablePlan(
-    other,
-    table,
-    plan.evaluations.map(({ row }) => sumOf(plan.rows, row)),
-  );
+  const { table, method, denoiseToZero } = sampler;
+  // A table says what its rows combine, whatever the algorithm, and so does iPNDM.
+  const flow = solver.schedule.kind === 'flow';
+  const form = table?.table.form ?? (method === 'ipndm' ? (flow ? 'output' : 'noise') : solver.form);
+  const own = form === 'output' ? solver : { ...solver, form };
+  const plan = planOf(own, sampler, form);
+  return denoiseToZero ? denoised(own, plan) : plan;
 }
 
-/** The first sum of a row, as a table has it. */
-function sumOf(rows: Float64Array, index: number): number[] {
+function planOf(solver: Solver, sampler: Sampler, form: TableForm): Plan {
+  const { table, corrector, method, afs, order } = sampler;
+  const { rows, modelTimes, derive } = table?.table ?? {};
+  if (table && rows) return tablePlan(solver, { ...table.table, times: table.times, rows });
+  const times =
+    table?.times ?? (method === 'ipndm' || corrector || afs ? timeGrid(solver.schedule, sampler) : undefined);
+  if (times === undefined) return new Planner(solver, sampler).plan();
+  const nodes = Array.from(times, (t) => nodeOf(solver.schedule, t));
+  if (method === 'ipndm') {
+    const rows = ipndmRows(nodes, order, form === 'output');
+    return tablePlan(solver, { form, times, rows, ...(afs ? withoutFirst(solver.schedule, times, form) : {}) });
+  }
+  const plan = new Planner(solver, sampler).plan();
+  if (!corrector && !afs && !modelTimes?.includes(null)) return plan;
+  // The classic plan as a table, with a corrector, or with steps that make no evaluation.
+  const orders = multistepOrders(times.length - 1, order, sampler.lowerOrderFinal) as Order[];
+  return tablePlan(solver, {
+    ...{ form, times, modelTimes, derive },
+    rows: plan.evaluations.map(({ row }, i) => sumOf(plan.rows, row, orders[i])),
+    ...(afs ? withoutFirst(solver.schedule, times, form) : {}),
+    ...(corrector
+      ? { correct: orders.map((_, i) => (i === 0 ? null : unicRow(solver.form, nodes, i, orders[i - 1]))) }
+      : {}),
+  });
+}
+
+/**
+ * No evaluation at the start: the noise there is taken to be x_T / sqrt(alpha^2 + sigma^2), and the data what that leaves
+ * of x_T, which is next to nothing; the velocity of a flow is the noise.
+ */
+function withoutFirst(schedule: NoiseSchedule, times: Float64Array, form: TableForm) {
+  const { alpha, sigma } = schedule.node(times[0]);
+  const noise = 1 / Math.hypot(alpha, sigma);
+  const data = alpha === 0 ? 0 : (1 - sigma * noise) / alpha;
+  const steps = Array.from(times.subarray(1), (_, i) => i);
+  return {
+    modelTimes: steps.map((i) => (i === 0 ? null : schedule.modelTime(times[i]))),
+    derive: steps.map((i) => (i === 0 ? [form === 'data' ? data : noise] : [])),
+  };
+}
+
+/** The first sum of a row of an order, as a table has it. */
+function sumOf(rows: Float64Array, index: number, order: Order): number[] {
   const at = index * ROW.length + ROW.first;
-  const row = [SUM.a, SUM.bp, SUM.b1, SUM.b2].map((offset) => rows[at + offset]);
-  return row.slice(0, Math.min(row.length, index + 2));
+  return [SUM.a, SUM.bp, SUM.b1, SUM.b2].slice(0, 1 + order).map((offset) => rows[at + offset]);
+}
+
+/** With one more evaluation at the end, whose predicted x0 is the result. */
+function denoised(solver: Solver, plan: Plan): Plan {
+  const { evaluations, stateSlots } = plan;
+  const last = evaluations[evaluations.length - 1];
+  const time = last.reached!;
+  const node = solver.schedule.node(time);
+  const index = plan.rows.length / ROW.length;
+  const rows = new Float64Array(plan.rows.length + ROW.length);
+  rows.set(plan.rows);
+  predict(solver, rows, index, node, solver.form, time);
+  const sum = index * ROW.length + ROW.first;
+  if (solver.form === 'data') {
+    rows[sum + SUM.bp] = 1;
+  } else if (node.alpha > 0) {
+    // x0 = (x - sigma epsilon) / alpha
+    rows[sum + SUM.a] = 1 / node.alpha;
+    rows[sum + SUM.bp] = -node.sigma / node.alpha;
+  } else {
+    noValue(solver, time, STATUS.atNoise);
+  }
+  const evaluation: Evaluation = {
+    time,
+    modelTime: solver.schedule.modelTime(time),
+    row: index,
+    seen: last.out,
+    base: last.out,
+    out: (last.out + 1) % stateSlots,
+    keep: -1,
+    history: [],
+    reached: 0,
+    noisy: false,
+    denoises: true,
+    predictsData: solver.form === 'data',
+  };
+  return { ...plan, rows, evaluations: [...evaluations, evaluation], steps: plan.steps + 1 };
 }
 
 class Planner {
@@ -49,15 +123,14 @@ class Planner {
   }
 
   plan(): Plan {
-    const { method, denoiseToZero } = this.#sampler;
+    const { method } = this.#sampler;
     const times = method === 'multistep' ? this.#multistep() : this.#singlestep();
-    if (denoiseToZero) this.#denoise(times[times.length - 1]);
     return {
       evaluations: this.#evaluations,
       rows: this.#rows,
       stateSlots: this.#stateSlots,
       historySlots: this.#historySlots,
-      steps: times.length - 1 + (denoiseToZero ? 1 : 0),
+      steps: times.length - 1,
       start: times[0],
     };
   }
@@ -146,39 +219,6 @@ class Planner {
     return outer;
   }
 
-  /** One more evaluation at the end, whose predicted x0 is the result. */
-  #denoise(time: number): void {
-    const node = this.#schedule.node(time);
-    const index = this.#evaluations.length;
-    const last = this.#evaluations[index - 1];
-    this.#rows = append(this.#rows);
-    predict(this.#solver, this.#rows, index, node, this.#solver.form, time);
-    const sum = index * ROW.length + ROW.first;
-    if (this.#solver.form === 'data') {
-      this.#rows[sum + SUM.bp] = 1;
-    } else if (node.alpha > 0) {
-      // x0 = (x - sigma epsilon) / alpha
-      this.#rows[sum + SUM.a] = 1 / node.alpha;
-      this.#rows[sum + SUM.bp] = -node.sigma / node.alpha;
-    } else {
-      noValue(this.#solver, time, STATUS.atNoise);
-    }
-    this.#evaluations.push({
-      time,
-      modelTime: this.#schedule.modelTime(time),
-      row: index,
-      seen: last.out,
-      base: last.out,
-      out: (last.out + 1) % this.#stateSlots,
-      keep: -1,
-      history: [],
-      reached: 0,
-      noisy: false,
-      denoises: true,
-      predictsData: this.#solver.form === 'data',
-    });
-  }
-
   #allot(evaluations: number): void {
     this.#rows = new Float64Array(evaluations * ROW.length);
   }
@@ -200,10 +240,4 @@ class Planner {
       predictsData,
     });
   }
-}
-
-function append(rows: Float64Array): Float64Array {
-  const longer = new Float64Array(rows.length + ROW.length);
-  longer.set(rows);
-  return longer;
 }

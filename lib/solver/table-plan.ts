@@ -5,7 +5,7 @@ import { type FoldedStep, foldSteps } from './fold.js';
 import type { Solver } from './options.js';
 import type { Evaluation, Further, Plan } from './plan.js';
 import { predict } from './rows.js';
-import type { FittedTable } from './table.js';
+import type { SolverTable } from './table.js';
 
 /** Where a row's entries go: of the state, of P, and of three earlier predictions. */
 const OFFSETS = [SUM.a, SUM.bp, SUM.b1, SUM.b2, SUM.b3] as const;
@@ -18,9 +18,15 @@ interface Sums {
   readonly second: readonly number[] | null;
 }
 
-/** @param rows of the table, or the solver's own on its times */
-export function tablePlan(solver: Solver, { table, times }: FittedTable, rows: readonly (readonly number[])[]): Plan {
-  const { modelTimes, derive, correct, noise, form } = table;
+/** What a plan is made of: a table's parts, or those of a solver written as one. */
+export interface Parts extends Pick<SolverTable, 'modelTimes' | 'derive' | 'correct' | 'noise' | 'form'> {
+  /** The schedule's, one more than rows. */
+  readonly times: Float64Array;
+  readonly rows: readonly (readonly number[])[];
+}
+
+export function tablePlan(solver: Solver, parts: Parts): Plan {
+  const { modelTimes, derive, correct, noise, form, times, rows } = parts;
   const { scale, steps } = foldSteps(
     rows.map((row, i) => (modelTimes?.[i] === null ? { row, derive: derive![i] } : { row })),
   );

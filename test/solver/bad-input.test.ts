@@ -270,7 +270,7 @@ test('sample options of another type, unknown or out of range', async () => {
     [{ order: 0 }, RangeError, /from 1 to 3 for order/],
     [{ order: 4 }, RangeError, /from 1 to 3 for order/],
     [{ order: '2' }, TypeError, /from 1 to 3 for order/],
-    [{ method: 'multi' }, TypeError, /'multistep', 'singlestep', 'singlestep_fixed' or 'adaptive' for method/],
+    [{ method: 'multi' }, TypeError, /'multistep', 'singlestep', 'singlestep_fixed', 'adaptive' or 'ipndm' for method/],
     [{ method: 2 }, TypeError, /for method/],
     [{ skipType: 'quad' }, TypeError, /for skipType.*'quad'/],
     [{ skipType: 'logsnr', method: 'adaptive' }, TypeError, /for skipType.*'logsnr'/],

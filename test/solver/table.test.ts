@@ -485,7 +485,7 @@ test('refused where it does not fit', async () => {
   await refused(linear, {}, { tEnd: 0.01 }, /0.001 with table .* for tEnd but received 0.01/);
   await refused(linear, {}, { method: 'singlestep' }, /'multistep' with table .* for method/);
   await refused(linear, {}, { method: 'adaptive' }, /'multistep' with table .* for method/);
-  await refused(linear, {}, { denoiseToZero: true }, /false with table .* for denoiseToZero/);
+
   await refused(linear, { algorithmType: 'sde-dpmsolver++' }, {}, /which adds no noise, for algorithmType/);
   const noisy = classicTable(linear, { algorithmType: 'sde-dpmsolver++', steps: 4 });
   await refused(linear, {}, { table: noisy }, /which adds noise, for algorithmType but received 'dpmsolver\+\+'/);
