@@ -10,8 +10,8 @@ import { judge, randomPrompts, uniform } from '../bench/quality/judge.js';
 import type { Cell, Results } from '../bench/quality/quality.js';
 import { DEIS_1, EXTRA_ROWS, REFERENCE, ROWS, startLoop } from '../bench/quality/rows.js';
 import { drawnPictures } from '../bench/quality/truth.js';
-import { readTraining } from '../lib/folder/training.js';
 import { generator, type Tensor } from '../lib/index.js';
+import { readScheduler } from '../lib/schedulers/network.js';
 import { hasShapes, shapes } from './pipelines/models.js';
 import { assertClose } from './support.js';
 
@@ -173,7 +173,7 @@ trained("takes out of the classifier's graph the features that its log p follows
 test('makes as many evaluations in every row as asked for, and all rows end where the reference does', () => {
   const config = { beta_schedule: 'linear', beta_start: 1e-4, beta_end: 0.02, num_train_timesteps: 1000 };
   const training = { ...config, prediction_type: 'v_prediction' };
-  const { schedule, modelType } = readTraining(training, 'the configuration');
+  const { schedule, modelType } = readScheduler(training, 'the configuration').training;
   const network = { schedule, modelType, config: training };
   const dims = [2, 3, 4, 4];
   const xT = { type: 'float32', data: generator(1).randn(dims).data, dims } as Tensor;

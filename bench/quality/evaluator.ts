@@ -3,10 +3,10 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { readTraining } from '../../lib/folder/training.js';
 import { generator, type Tensor } from '../../lib/index.js';
 import { Conditioner } from '../../lib/pipelines/conditioner.js';
 import { type Conditioning, Denoiser } from '../../lib/pipelines/denoiser.js';
+import { readScheduler } from '../../lib/schedulers/network.js';
 import type { Prompt } from './judge.js';
 import type { Loop, Network } from './rows.js';
 
@@ -58,7 +58,7 @@ export class Evaluator {
   static async open(folder: string, prompts: readonly Prompt[], threads: number): Promise<Evaluator> {
     const json = (path: string) => JSON.parse(readFileSync(join(folder, path), 'utf8'));
     const config = json('scheduler/scheduler_config.json');
-    const { schedule, modelType } = readTraining(config, 'scheduler_config.json');
+    const { schedule, modelType } = readScheduler(config, 'scheduler_config.json').training;
     const names = ['model.onnx'];
     const denoiser = await Denoiser.open(folder, 'unet', names, { threads });
     const index = json('model_index.json');

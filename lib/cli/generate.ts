@@ -16,16 +16,14 @@ const devices = ['auto', 'cpu', 'cuda'] as const;
 export const solverArgs = {
   solver: {
     type: 'string',
-    default: 'dpmsolver++',
     valueHint: 'NAME',
-    description: `Algorithm: ${ALGORITHMS.join(', ')}`,
+    description: `Algorithm: ${ALGORITHMS.join(', ')} (Default: the model's, or dpmsolver++)`,
   },
-  order: { type: 'string', valueHint: '1|2|3', description: 'Order of the solver (Default: 2, or 1 for one step)' },
+  order: { type: 'string', valueHint: '1|2|3', description: "Order of the solver (Default: the model's, or 2)" },
   'skip-type': {
     type: 'string',
-    default: 'time_uniform',
     valueHint: 'NAME',
-    description: `Step grid: ${skipTypes.join(', ')}`,
+    description: `Step grid: ${skipTypes.join(', ')} (Default: the model's, to the clean picture)`,
   },
   'solver-type': { type: 'string', valueHint: 'NAME', description: 'Form of the second-order term: dpmsolver, taylor' },
   thresholding: { type: 'boolean', description: 'Dynamic thresholding of the predicted picture' },
@@ -35,9 +33,8 @@ export const solverArgs = {
 export const methodArgs = {
   method: {
     type: 'string',
-    default: 'multistep',
     valueHint: 'NAME',
-    description: `Kind of step: ${METHODS.join(', ')}`,
+    description: `Kind of step: ${METHODS.join(', ')} (Default: multistep)`,
   },
   'denoise-to-zero': { type: 'boolean', description: 'One more evaluation at the end, without noise' },
 } as const satisfies ArgsDef;
@@ -63,13 +60,11 @@ const text = (values: Values, name: string) => values[name] as string | undefine
 
 /** The solver's options in the values of {@link solverArgs} and {@link methodArgs}. */
 export function readSolver(values: Values): SolverChoices {
-  const method = choice('method', text(values, 'method'), METHODS);
-  // The adaptive method has no number of steps.
-  const standard = method !== 'adaptive' && Number(text(values, 'steps')) === 1 ? 1 : 2;
+  const order = choice('order', text(values, 'order'), ['1', '2', '3']);
   return {
     algorithmType: choice('solver', text(values, 'solver'), ALGORITHMS),
-    order: Number(choice('order', text(values, 'order'), ['1', '2', '3']) ?? standard) as 1 | 2 | 3,
-    method,
+    order: order === undefined ? undefined : (Number(order) as 1 | 2 | 3),
+    method: choice('method', text(values, 'method'), METHODS),
     skipType: choice('skip-type', text(values, 'skip-type'), skipTypes),
     solverType: choice('solver-type', text(values, 'solver-type'), ['dpmsolver', 'taylor']),
     thresholding: (values.thresholding as boolean | undefined) || undefined,

@@ -1,5 +1,5 @@
 // scheduler_config.json, for whoever samples: what it gives, checked by the table of keys (scheduler-keys.ts), and for a
-// scheduler class what becomes of another scheduler's configuration. Pipelines read theirs by training.ts.
+// scheduler class what becomes of another scheduler's configuration.
 import { oneOf, show, wrongType } from '../base/check.js';
 import { parseJson } from './json.js';
 import {

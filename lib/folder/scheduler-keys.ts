@@ -1,15 +1,6 @@
-// What becomes of every key and every class of scheduler_config.json, in one table: where a scheduler class is made of a
-// configuration, and where a pipeline reads the one in its folder.
-import {
-  finiteNumber,
-  list,
-  numbers,
-  oneOf,
-  outOfRange,
-  positiveNumber,
-  wholeNumber,
-  wrongType,
-} from '../base/check.js';
+// What becomes of every key and every class of scheduler_config.json, in one table. A pipeline reads the one in its folder
+// by the classes that are made of it.
+import { finiteNumber, numbers, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../base/check.js';
 
 /** The keys that the schedulers here read, as diffusers writes them. */
 export interface Settings {
@@ -129,15 +120,6 @@ export function originOf(name: string): Origin | undefined {
   return CLASSES.get(plainName(name));
 }
 
-/** How a pipeline reads a key of the file in its folder. */
-export interface FolderRule {
-  /** In which files it counts; in all unless told. `flow`: is the network one of flow matching? */
-  readonly when?: (json: Readonly<Record<string, unknown>>, flow: boolean) => boolean;
-  readonly takes: (value: unknown) => boolean;
-  /** What is said of a value that is not taken; such a value is passed over where this is absent. */
-  readonly expected?: string;
-}
-
 export interface KeyRule {
   /**
    * Of a scheduler class. Heeded: the value where neither the configuration nor the class has one, and a check that throws.
@@ -147,8 +129,6 @@ export interface KeyRule {
     | { readonly is: 'heeded'; readonly standard: unknown; readonly check: (value: unknown, key: string) => unknown }
     | { readonly is: 'kept' }
     | { readonly is: 'refused'; readonly why: string };
-  /** Of the pipeline of a folder; kept, which is passed over, where absent. */
-  readonly inFolder?: FolderRule;
 }
 
 const bool = (value: unknown, key: string) => oneOf(value, key, [true, false]);
@@ -165,35 +145,13 @@ function unitInterval(value: unknown, key: string): void {
 }
 
 const KEPT: KeyRule = { inClass: { is: 'kept' } };
-const heeded = (
-  standard: unknown,
-  check: (value: unknown, key: string) => unknown,
-  inFolder?: FolderRule,
-): KeyRule => ({
+const heeded = (standard: unknown, check: (value: unknown, key: string) => unknown): KeyRule => ({
   inClass: { is: 'heeded', standard, check },
-  inFolder,
 });
 const refused = (why: string): KeyRule => ({ inClass: { is: 'refused', why } });
 
-type When = NonNullable<FolderRule['when']>;
-const ofNoise: When = (_, flow) => !flow;
-const ofFlow: When = (_, flow) => flow;
-const ofBetas: When = ({ trained_betas: trained }, flow) => !flow && (trained === undefined || trained === null);
-const ofDynamicShift: When = ({ use_dynamic_shifting: dynamic }, flow) => flow && dynamic === true;
-const ofThresholding: When = ({ thresholding }) => thresholding === true;
-
 /** A thousand times what networks are trained with; more is a mistake, and would take all memory. */
 const MOST_TIMESTEPS = 1e6;
-
-const isPositive = (value: unknown): value is number => typeof value === 'number' && value > 0 && value < Infinity;
-const positive = (when: When): FolderRule => ({ when, takes: isPositive, expected: 'a positive number' });
-const among = (...choices: unknown[]): FolderRule => ({ takes: (value) => choices.includes(value) });
-const onlyOf = (choices: readonly string[], when?: When): FolderRule => ({
-  when,
-  takes: (value) => choices.includes(value as string),
-  expected: list(choices, 'or'),
-});
-const isTrue = among(true);
 
 const PREDICTIONS = ['epsilon', 'sample', 'v_prediction', 'flow_prediction'] as const;
 const BETAS = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
@@ -201,52 +159,41 @@ const ALGORITHMS = ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver+
 const OTHER_ALGORITHMS = ['deis', 'data_prediction', 'noise_prediction'] as const;
 
 export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<string, KeyRule>> = {
-  num_train_timesteps: heeded(1000, (value, key) => wholeNumber(value, key, 2, MOST_TIMESTEPS), {
-    ...{ when: ofBetas, expected: `a whole number from 1 to ${MOST_TIMESTEPS}` },
-    takes: (value) => isPositive(value) && Number.isInteger(value) && value <= MOST_TIMESTEPS,
-  }),
-  beta_start: heeded(0.0001, unitInterval, positive(ofBetas)),
-  beta_end: heeded(0.02, unitInterval, positive(ofBetas)),
-  beta_schedule: heeded('linear', choice(...BETAS), onlyOf(BETAS, ofBetas)),
-  trained_betas: heeded(null, optional(betaList), { when: ofNoise, takes: Array.isArray, expected: 'numbers' }),
-  rescale_betas_zero_snr: heeded(false, bool, { ...isTrue, when: ofNoise }),
-  prediction_type: heeded('epsilon', choice(...PREDICTIONS), onlyOf(PREDICTIONS)),
+  num_train_timesteps: heeded(1000, (value, key) => wholeNumber(value, key, 2, MOST_TIMESTEPS)),
+  beta_start: heeded(0.0001, unitInterval),
+  beta_end: heeded(0.02, unitInterval),
+  beta_schedule: heeded('linear', choice(...BETAS)),
+  trained_betas: heeded(null, optional(betaList)),
+  rescale_betas_zero_snr: heeded(false, bool),
+  prediction_type: heeded('epsilon', choice(...PREDICTIONS)),
   variance_type: heeded(
     null,
     optional((value, key) => {
       if (typeof value !== 'string') throw wrongType('a string or null', key, value);
     }),
   ),
-  thresholding: heeded(false, bool, isTrue),
-  dynamic_thresholding_ratio: heeded(
-    0.995,
-    (value, key) => {
-      const x = finiteNumber(value, key);
-      if (!(x >= 0 && x <= 1)) throw outOfRange('a number from 0 to 1', key, x);
-    },
-    positive(ofThresholding),
-  ),
-  sample_max_value: heeded(1, positiveNumber, positive(ofThresholding)),
+  thresholding: heeded(false, bool),
+  dynamic_thresholding_ratio: heeded(0.995, (value, key) => {
+    const x = finiteNumber(value, key);
+    if (!(x >= 0 && x <= 1)) throw outOfRange('a number from 0 to 1', key, x);
+  }),
+  sample_max_value: heeded(1, positiveNumber),
   clip_sample: heeded(false, bool),
   clip_sample_range: heeded(1, positiveNumber),
-  solver_order: heeded(2, (value, key) => wholeNumber(value, key, 1, 3), among(1, 2, 3)),
-  algorithm_type: heeded('dpmsolver++', choice(...ALGORITHMS, ...OTHER_ALGORITHMS), among(...ALGORITHMS)),
-  solver_type: heeded('midpoint', choice('midpoint', 'heun', 'logrho', 'bh1', 'bh2'), among('midpoint', 'heun')),
-  lower_order_final: heeded(true, bool, among(true, false)),
-  euler_at_final: heeded(false, bool, isTrue),
-  final_sigmas_type: heeded('zero', choice('zero', 'sigma_min'), among('zero')),
-  use_karras_sigmas: heeded(false, bool, isTrue),
-  use_exponential_sigmas: heeded(false, bool, isTrue),
-  use_beta_sigmas: heeded(false, bool, isTrue),
-  use_lu_lambdas: heeded(false, bool, isTrue),
+  solver_order: heeded(2, (value, key) => wholeNumber(value, key, 1, 3)),
+  algorithm_type: heeded('dpmsolver++', choice(...ALGORITHMS, ...OTHER_ALGORITHMS)),
+  solver_type: heeded('midpoint', choice('midpoint', 'heun', 'logrho', 'bh1', 'bh2')),
+  lower_order_final: heeded(true, bool),
+  euler_at_final: heeded(false, bool),
+  final_sigmas_type: heeded('zero', choice('zero', 'sigma_min')),
+  use_karras_sigmas: heeded(false, bool),
+  use_exponential_sigmas: heeded(false, bool),
+  use_beta_sigmas: heeded(false, bool),
+  use_lu_lambdas: heeded(false, bool),
   use_flow_sigmas: heeded(false, bool),
-  flow_shift: heeded(1, positiveNumber, positive(ofFlow)),
-  use_dynamic_shifting: heeded(false, bool, { ...isTrue, when: ofFlow }),
-  time_shift_type: heeded(
-    'exponential',
-    choice('exponential', 'linear'),
-    onlyOf(['exponential', 'linear'], ofDynamicShift),
-  ),
+  flow_shift: heeded(1, positiveNumber),
+  use_dynamic_shifting: heeded(false, bool),
+  time_shift_type: heeded('exponential', choice('exponential', 'linear')),
   shift_terminal: heeded(null, optional(unitInterval)),
   timestep_spacing: heeded('linspace', choice('linspace', 'leading', 'trailing')),
   steps_offset: heeded(0, (value, key) => wholeNumber(value, key, 0)),
@@ -287,16 +234,12 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
   snr_shift_scale: heeded(1, positiveNumber),
 
   // The classes that run flows and other networks take it for flow_shift.
-  shift: heeded(
-    1,
-    positiveNumber,
-    positive((json, flow) => flow && (json.flow_shift ?? null) === null),
-  ),
-  // Classes are told by mu.
-  base_shift: { ...KEPT, inFolder: positive(ofDynamicShift) },
-  max_shift: { ...KEPT, inFolder: positive(ofDynamicShift) },
-  base_image_seq_len: { ...KEPT, inFolder: positive(ofDynamicShift) },
-  max_image_seq_len: { ...KEPT, inFolder: positive(ofDynamicShift) },
+  shift: heeded(1, positiveNumber),
+  // A class is told mu, which a pipeline makes of these.
+  base_shift: KEPT,
+  max_shift: KEPT,
+  base_image_seq_len: KEPT,
+  max_image_seq_len: KEPT,
 
   solver_p: refused('another scheduler, which is not made here'),
 

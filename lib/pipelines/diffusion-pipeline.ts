@@ -97,9 +97,12 @@ export class DiffusionPipeline extends Callable {
     return { ...size, multiple: factor * patch, guidance: defaultGuidance };
   }
 
-  /** What scheduler_config.json holds: a scheduler object for this model is made from it. */
+  /**
+   * What scheduler_config.json holds, with what it leaves to other files and to its class: a scheduler object for this
+   * model is made from it.
+   */
   get schedulerConfig(): Readonly<Record<string, unknown>> {
-    return this.#parts.schedulerConfig;
+    return this.#parts.scheduler.config;
   }
 
   /** Frees the networks, after the runs that are under way. The pipeline cannot be used any more. */

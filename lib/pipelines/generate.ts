@@ -3,6 +3,7 @@ import type { Tensor } from '../base/tensor.js';
 import { DPMSolver, type SolverOptions } from '../dpm-solver.js';
 import type { Image } from '../image/image.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { nodeOf } from '../schedule/sigmas.js';
 import { Clock } from './clock.js';
 import type { Conditioning } from './denoiser.js';
 import { drive, type Work } from './drive.js';
@@ -13,7 +14,7 @@ import type { GenerateOptions, Generation } from './options.js';
 import type { Parts } from './parts.js';
 import type { Plan } from './plan.js';
 import type { Picture } from './request.js';
-import { driveScheduler } from './scheduler-object.js';
+import { driveScheduler, schedulingOf } from './scheduler-object.js';
 import { Watch } from './watch.js';
 
 /**
@@ -63,7 +64,8 @@ export async function generate(
       ? driveScheduler(
           {
             ...{ scheduler, ...start, steps: request.steps, strength: request.strength },
-            ...{ type: parts.denoiser.type, dims: [part.length, ...shape] },
+            ...{ type: parts.denoiser.type, dims: [part.length, ...shape], seeds: part.map(({ seed }) => seed) },
+            ...schedulingOf(parts, request.steps, shape),
           },
           work,
         )
@@ -140,5 +142,5 @@ function blending(
   mask: Mask,
   before: SolverOptions['correctXt'],
 ): SolverOptions['correctXt'] {
-  return (x, t, step) => keepNoisy(before ? before(x, t, step) : x, known, noise, schedule.node(t), mask);
+  return (x, t, step) => keepNoisy(before ? before(x, t, step) : x, known, noise, nodeOf(schedule, t), mask);
 }

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
 import { readJson } from '../folder/files.js';
-import { readTraining, type Training } from '../folder/training.js';
 import type { SessionOptions } from '../onnx/graph.js';
+import { type FolderScheduler, readScheduler, type Training } from '../schedulers/network.js';
 import { Conditioner } from './conditioner.js';
 import { Denoiser } from './denoiser.js';
 import type { Limits } from './request.js';
@@ -31,8 +31,8 @@ export interface Parts {
   readonly conditioner: Conditioner;
   /** null: the network works in pixels. */
   readonly vae: Vae | null;
+  readonly scheduler: FolderScheduler;
   readonly training: Training;
-  readonly schedulerConfig: Readonly<Record<string, unknown>>;
   readonly folder: string;
   readonly classifierFolder: string | undefined;
   readonly limits: Limits;
@@ -50,8 +50,8 @@ export async function loadParts(folder: string, options: PipelineOptions): Promi
   const has = (part: string) => Object.hasOwn(index, part) || existsSync(join(folder, part));
   const own = (index._dpm_solver ?? {}) as { space?: string; classifier?: string };
   const classifierFolder = own.classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined);
-  const scheduler = readJson(folder, ['scheduler/scheduler_config.json']);
-  const training = readTraining(scheduler.json, scheduler.path);
+  const scheduler = schedulerOf(folder, index);
+  const { training } = scheduler;
   // Every file is looked for before gigabytes are loaded.
   const network = has('transformer') ? 'transformer' : 'unet';
   const latent = own.space !== 'pixel' && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
@@ -69,14 +69,22 @@ export async function loadParts(folder: string, options: PipelineOptions): Promi
     opened.push(conditioner);
     const vae = latent ? await Vae.open(folder, graphs, session, denoiser.kind === 'plain') : null;
     const limits = limitsOf(denoiser, vae, own.space === 'pixel');
-    return {
-      ...{ denoiser, conditioner, vae, training, folder, classifierFolder, limits, session },
-      schedulerConfig: scheduler.json,
-    };
+    return { denoiser, conditioner, vae, scheduler, training, folder, classifierFolder, limits, session };
   } catch (error) {
     await Promise.all(opened.map((part) => part.release()));
     throw error;
   }
+}
+
+/** The scheduler's file, with what the folder's other files say of it. */
+function schedulerOf(folder: string, index: Readonly<Record<string, unknown>>): FolderScheduler {
+  const { json, path } = readJson(folder, ['scheduler/scheduler_config.json']);
+  // [library, class], as diffusers writes it.
+  const named = Array.isArray(index.scheduler) ? index.scheduler[1] : undefined;
+  return readScheduler(json, path, {
+    ...(typeof named === 'string' ? { named } : {}),
+    ...(typeof index._class_name === 'string' ? { pipeline: index._class_name } : {}),
+  });
 }
 
 function readOptions(options: PipelineOptions): { graphs: readonly string[]; session: SessionOptions } {

@@ -2,11 +2,13 @@
 import type { Tensor } from '../base/tensor.js';
 import { DPMSolver, type SampleOptions, type SolverOptions } from '../dpm-solver.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { timeOfSigma } from '../schedule/sigmas.js';
+import type { SolverTable } from '../solver/table.js';
 import type { Classifier } from './classifier.js';
 import type { Size } from './conditioner.js';
 import type { Shape } from './denoiser.js';
 import { elements } from './latents.js';
-import type { GenerateOptions, SolverChoices } from './options.js';
+import type { GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
 import type { Parts } from './parts.js';
 import { type Limits, type Request, readRequest } from './request.js';
 
@@ -36,7 +38,8 @@ export async function planOf(
   openClassifier: () => Promise<Classifier>,
 ): Promise<Plan> {
   const { conditioner, limits, vae } = parts;
-  const request = readRequest(options, limits);
+  const asked = readRequest(options, limits);
+  const request = { ...asked, scheduler: asked.scheduler ?? ownScheduler(parts, asked.choices) };
   const { pictures, guidance, rescale, encoding, size, scheduler } = request;
   options.signal?.throwIfAborted();
   const shape = shapeOf(parts, size);
@@ -49,7 +52,7 @@ export async function planOf(
   const classifier = options.classifierScale === undefined ? undefined : await openClassifier();
   const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
   const schedule = scheduleOf(parts, shape);
-  const { run } = runOptionsOf(parts, request, schedule);
+  const { run } = runOptionsOf(parts, request, schedule, tokensOf(parts, shape));
   const scale = usesPair(guidance, limits) ? guidance : undefined;
   const solverOptions: SolverOptions = {
     ...solverOptionsOf(parts, request.choices),
@@ -66,6 +69,18 @@ export async function planOf(
   return { request, shape, schedule, run, scale, solverOptions, classifier, labels };
 }
 
+/**
+ * The folder's own scheduler, where it keeps it: undefined where DPM-Solver makes the pictures.
+ *
+ * @throws TypeError for choices of a solver that the folder's network cannot follow
+ */
+export function ownScheduler({ scheduler }: Parts, choices: SolverChoices): SchedulerLike | undefined {
+  if (!scheduler.keeps) return undefined;
+  const solver = Object.keys(choices).find((key) => key !== 'threads' && key !== 'checkFinite');
+  if (solver !== undefined) throw new TypeError(`${scheduler.refusal}, as the option ${solver} asks for`);
+  return scheduler.make();
+}
+
 /** The dims of one state for pictures of this size. */
 export function shapeOf({ denoiser, limits }: Parts, { width, height }: Size): Shape {
   const shape = [limits.channels, height / limits.factor, width / limits.factor] as const;
@@ -74,15 +89,24 @@ export function shapeOf({ denoiser, limits }: Parts, { width, height }: Size): S
 }
 
 /** The noise schedule for states of this shape. */
-export function scheduleOf({ training, limits }: Parts, [, height, width]: Shape): NoiseSchedule {
-  return training.scheduleFor?.((height * width) / limits.patch ** 2) ?? training.schedule;
+export function scheduleOf({ training, limits }: Parts, shape: Shape): NoiseSchedule {
+  return training.scheduleFor?.(tokensOf({ limits }, shape)) ?? training.schedule;
 }
 
-/** The options of a run, and its steps: from an image, the share of them that its strength says. */
+/** Tokens of a state of this shape, by which dynamic shifting goes. */
+export function tokensOf({ limits }: Pick<Parts, 'limits'>, [, height, width]: Shape): number {
+  return (height * width) / limits.patch ** 2;
+}
+
+/**
+ * The options of a run, and its steps: from an image, the share of them that its strength says. A run whose grid nobody
+ * names goes through the sigmas of the folder's scheduler file, where `tokens` of the picture are told.
+ */
 export function runOptionsOf(
   { training }: Parts,
   { choices, steps: asked, strength, fromImage }: Pick<Request, 'choices' | 'steps' | 'strength' | 'fromImage'>,
   schedule: NoiseSchedule,
+  tokens?: number,
 ): { run: SampleOptions; steps: number } {
   const { defaults } = training;
   const steps = fromImage ? Math.max(1, Math.floor(asked * strength + 1e-6)) : asked;
@@ -91,11 +115,38 @@ export function runOptionsOf(
   const run: SampleOptions = { ...pickRun(defaults), order, ...pickRun(choices), steps };
   // So does one that goes with the steps asked for, to the fewer steps that strength leaves.
   if (run.order !== undefined && run.order <= asked) run.order = Math.min(run.order, steps) as 1 | 2 | 3;
+  const { skipType, tStart, tEnd, method = 'multistep', denoiseToZero } = choices;
+  const named = skipType !== undefined || tStart !== undefined || tEnd !== undefined || denoiseToZero === true;
+  if (tokens !== undefined && !named && method === 'multistep') {
+    const { sigmas, told } = training.grid(asked, tokens);
+    // diffusers may have fewer timesteps than steps.
+    const begin = told.length - Math.min(steps, told.length);
+    const table = tableOf(training, schedule, sigmas.slice(begin), told.slice(begin), choices);
+    const { skipType: _, ...rest } = run;
+    const start = timeOfSigma(schedule, table.sigmas[0], 'the first sigma');
+    return { run: { ...rest, steps: told.length - begin, table, tStart: start }, steps: told.length - begin };
+  }
   if (strength < 1) {
     const end = choices.tEnd ?? schedule.epsilon;
     run.tStart = end + strength * (schedule.T - end);
   }
   return { run, steps };
+}
+
+/** The sigmas of the scheduler's file as the solver takes them, without rows. */
+function tableOf(
+  { defaults, modelType }: Parts['training'],
+  { kind }: NoiseSchedule,
+  sigmas: readonly number[],
+  modelTimes: readonly number[],
+  choices: SolverChoices,
+): SolverTable {
+  const algorithm = choices.algorithmType ?? defaults.algorithmType ?? 'dpmsolver++';
+  const form = algorithm.endsWith('++') ? 'data' : 'noise';
+  return {
+    ...{ format: 'dpm-solver-table/1', name: 'scheduler_config.json' },
+    ...{ modelType, schedule: { kind }, form, sigmas, modelTimes },
+  };
 }
 
 /** The options of the solver, but for guidance. */

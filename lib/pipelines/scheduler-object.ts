@@ -1,12 +1,15 @@
 // The loop around a scheduler object: one of ours, or anything that has a diffusers scheduler's members.
 import { convert } from '../addon/native.js';
 import type { NetworkArray, Tensor } from '../base/tensor.js';
+import type { TimestepOptions } from '../schedulers/request.js';
 import { Scheduler } from '../schedulers/scheduler.js';
-import type { NetworkType } from './denoiser.js';
+import type { NetworkType, Shape } from './denoiser.js';
 import type { Work } from './drive.js';
 import { typed } from './latents.js';
 import { keep, type Mask } from './mask.js';
 import type { SchedulerLike } from './options.js';
+import type { Parts } from './parts.js';
+import { tokensOf } from './plan.js';
 
 /** What a scheduler object is driven with. */
 export interface SchedulerJob {
@@ -20,14 +23,61 @@ export interface SchedulerJob {
   known: Float32Array | undefined;
   mask: Mask | undefined;
   dims: readonly number[];
+  /** Of every sample's noise. */
+  seeds: readonly number[];
+  /** What one of our schedulers is asked for, by its class. */
+  request: (scheduler: Scheduler) => TimestepOptions;
+  /** What the network is told for a timestep of 1. */
+  unit: number;
 }
 
+/**
+ * What a scheduler object has to know of the folder: the network of a flow is told the time, of which timesteps are
+ * thousandths, and dynamic shifting goes by the picture's size.
+ */
+export function schedulingOf(parts: Parts, steps: number, shape: Shape): Pick<SchedulerJob, 'request' | 'unit'> {
+  const { scheduler: own, training, denoiser } = parts;
+  const mu = own.mu(tokensOf(parts, shape));
+  const count = own.config.num_train_timesteps;
+  return {
+    unit: training.modelType === 'flow' ? 1 / (typeof count === 'number' ? count : 1000) : 1,
+    request: ({ config }) => ({
+      // Flux' pipeline spaces the times itself where the scheduler is one of flows alone.
+      ...(denoiser.kind === 'flux' && String(config._class_name).startsWith('FlowMatch')
+        ? { sigmas: Array.from({ length: steps }, (_, i) => 1 - (i * (1 - 1 / steps)) / Math.max(steps - 1, 1)) }
+        : { steps }),
+      ...(mu !== undefined && config.use_dynamic_shifting === true ? { mu } : {}),
+    }),
+  };
+}
+
+/** Others' scheduler objects that a call is using. */
+const busy = new WeakSet<SchedulerLike>();
+
 export async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ sample: Float32Array; nfe: number }> {
-  const { scheduler, steps, strength, noise, known, mask, dims } = job;
-  scheduler.setTimesteps(steps);
+  // A run is in the object: ours is another for every call, so that calls at the same time do not meet.
+  if (job.scheduler instanceof Scheduler) return driven({ ...job, scheduler: job.scheduler.clone() }, work);
+  if (busy.has(job.scheduler)) {
+    throw new Error('Expected one call at a time for a scheduler object but another call is using this one');
+  }
+  busy.add(job.scheduler);
+  try {
+    return await driven(job, work);
+  } finally {
+    busy.delete(job.scheduler);
+  }
+}
+
+async function driven(job: SchedulerJob, work: Work): Promise<{ sample: Float32Array; nfe: number }> {
+  const { scheduler, steps, strength, noise, known, mask, dims, unit, seeds } = job;
+  if (scheduler instanceof Scheduler) scheduler.setTimesteps(job.request(scheduler));
+  else scheduler.setTimesteps(steps);
   const { timesteps } = scheduler;
   const all = Array.from('data' in timesteps ? timesteps.data : timesteps, Number);
-  const begin = known ? Math.min(all.length - 1, Math.floor(all.length * (1 - strength) + 1e-6)) : 0;
+  // As diffusers counts: so many of the steps, each of `order` evaluations.
+  const left = Math.min(Math.max(1, Math.floor(steps * strength + 1e-6)), steps);
+  const order = scheduler instanceof Scheduler ? scheduler.order : 1;
+  const begin = known ? Math.min(all.length - 1, (steps - left) * order) : 0;
   const times = all.slice(begin);
   const tensor = (data: Float32Array) => ({ type: 'float32', data, dims }) as Tensor;
   const noisy = (t: number): Float32Array => {
@@ -45,7 +95,7 @@ export async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ s
     work.signal?.throwIfAborted();
     const start = performance.now();
     const input = scheduler.scaleModelInput?.(tensor(x), t) ?? tensor(x);
-    const output = await work.network(typed(input, job.type), t);
+    const output = await work.network(typed(input, job.type), unit === 1 ? t : t * unit);
     const evaluated = performance.now();
     work.clock.network.push(evaluated - start);
     let taken = output.data as Float32Array;
@@ -56,7 +106,10 @@ export async function driveScheduler(job: SchedulerJob, work: Work): Promise<{ s
     const looked = performance.now();
     work.watch?.see(input, tensor(taken), work.watch.timeOf(t));
     const ready = evaluated + performance.now() - looked;
-    const made = scheduler.step(tensor(taken), t, tensor(x));
+    const made =
+      scheduler instanceof Scheduler
+        ? scheduler.step(tensor(taken), t, tensor(x), { seed: seeds })
+        : scheduler.step(tensor(taken), t, tensor(x));
     const next = Array.isArray(made) ? made[0] : 'prevSample' in made ? made.prevSample : made;
     x = (next as Tensor).data as Float32Array;
     if (!own) x = new Float32Array(x);

@@ -1,7 +1,7 @@
 // What onStep is told: the run's progress, and what the network took the result to be.
 import type { Tensor } from '../base/tensor.js';
-import type { Training } from '../folder/training.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import type { Training } from '../schedulers/network.js';
 import { predictX0 } from './guidance.js';
 import { decode } from './latents.js';
 import type { CommonOptions, Progress } from './options.js';

@@ -30,8 +30,8 @@ import { SASolverScheduler } from './sa-solver.js';
 import type { Scheduler, SchedulerClass } from './scheduler.js';
 import { UniPCMultistepScheduler } from './unipc.js';
 
-/** The classes by their names, those of diffusers. @internal */
-export const CLASSES: Readonly<Record<string, SchedulerClass>> = {
+/** The classes by their names, those of diffusers. */
+const CLASSES: Readonly<Record<string, SchedulerClass>> = {
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
   DPMSolverMultistepInverseScheduler,
@@ -68,6 +68,21 @@ const SAME: Readonly<Record<string, string>> = {
 };
 
 /**
+ * The class of a name, which may be another name of the same methods; DPM-Solver's where there is none.
+ *
+ * @internal
+ */
+export function classNamed(name: string): SchedulerClass {
+  return knownClass(name) ?? DPMSolverMultistepScheduler;
+}
+
+/** @internal The class of a name, if it is here. */
+export function knownClass(name: string): SchedulerClass | undefined {
+  const known = Object.hasOwn(SAME, name) ? SAME[name] : name;
+  return Object.hasOwn(CLASSES, known) ? CLASSES[known] : undefined;
+}
+
+/**
  * The scheduler that a configuration asks for by its `_class_name`, with or without "Flax" before it. One of a class that
  * is not here but whose network DPM-Solver can follow (DPMSolverSDE) gives a DPMSolverMultistepScheduler.
  *
@@ -82,8 +97,5 @@ export function schedulerFromConfig(json: SchedulerConfig | string, overrides?: 
   if (typeof name !== 'string') {
     throw new TypeError(`Expected a string for _class_name but received ${name === undefined ? 'none' : String(name)}`);
   }
-  const plain = plainName(name);
-  const known = Object.hasOwn(SAME, plain) ? SAME[plain] : plain;
-  const Class = Object.hasOwn(CLASSES, known) ? CLASSES[known] : DPMSolverMultistepScheduler;
-  return new Class(config, overrides);
+  return new (classNamed(plainName(name)))(config, overrides);
 }

@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { betas, NoiseSchedule, randn } from '../../lib/index.js';
 import { DiffusionPipeline, type GenerateOptions, type PipelineOptions } from '../../lib/pipelines/index.js';
 import { PromptTokenizer } from '../../lib/pipelines/tokenizer.js';
+import { LCMScheduler } from '../../lib/schedulers/index.js';
 import { assertClose, assertRejects } from '../support.js';
 import { changed, layout, removeCopies } from './models.js';
 
@@ -61,7 +62,7 @@ function step(
   from = schedule.T,
 ): Float64Array {
   const a = schedule.node(from);
-  const b = schedule.node(schedule.epsilon);
+  const b = { alpha: 1, sigma: 0 };
   return Float64Array.from({ length: x.length }, (_, i) => {
     const m = output(x, i);
     const x0 =
@@ -396,18 +397,28 @@ const broken: [string, 'sd' | 'sdxl' | 'sd3' | 'flux', (folder: string) => void,
     /^Expected an input hidden_states of .*transformer.model\.onnx/,
   ],
   [
-    'a consistency model',
-    'sd',
-    (f) => edit(f, 'scheduler/scheduler_config.json', (json) => ({ ...json, _class_name: 'LCMScheduler' })),
-    /is of 'LCMScheduler', whose networks are not evaluated as DPM-Solver does$/,
-  ],
-  [
     'channels that do not fit',
     'sd',
     (f) => edit(f, 'unet/config.json', (json) => ({ ...json, in_channels: 8 })),
     /^Expected 4 input channels, or 9 of an inpainting network, in .*config\.json but found 8$/,
   ],
 ];
+test("keeps a distilled folder's scheduler, and says so to who asks for DPM-Solver", async () => {
+  const folder = changed((f) => {
+    edit(f, 'model_index.json', (json) => ({ ...json, scheduler: ['diffusers', 'LCMScheduler'] }));
+  }, layout('sd'));
+  const pipe = await load(folder);
+  const ask = { prompt: 'red', guidance: 1, steps: 4, seed: 3 };
+  const { sample, nfe } = await pipe(ask);
+  assert.is(nfe, 4);
+  const scheduler = LCMScheduler.fromConfig(pipe.schedulerConfig);
+  assertClose(sample.data, (await pipe({ ...ask, scheduler })).sample.data, { atol: 0 });
+  const message =
+    /^Expected LCMScheduler, the folder's own scheduler, for a network that was distilled .* option order/;
+  await assertRejects(pipe({ ...ask, order: 2 }), TypeError, message);
+  await assertRejects(pipe({ ...ask, scheduler: { order: 1 } }), TypeError, message);
+});
+
 for (const [name, model, change, message] of broken) {
   test(`says what is wrong with a directory with ${name}`, async () => {
     await assertRejects(DiffusionPipeline.fromPretrained(changed(change, layout(model))), Error, message);
