@@ -36,3 +36,11 @@ function editDistance(a: string, b: string): number {
 export function firstLine(message: unknown): string {
   return String(message).trim().split('\n', 1)[0].replace(/\.$/, '');
 }
+
+/** A number of bytes as people read it: `'3.4 GB'`, in powers of ten as disks and downloads are counted. */
+export function bytes(count: number): string {
+  if (count < 1000) return `${count} bytes`;
+  const power = Math.min(4, Math.floor(Math.log10(count) / 3));
+  const value = count / 1000 ** power;
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${['', 'kB', 'MB', 'GB', 'TB'][power]}`;
+}

@@ -2,19 +2,12 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { list } from '../base/check.js';
 import { firstLine } from '../base/text.js';
-import { isLfsPointer } from '../folder/files.js';
+import { bytesOf, checkWeights, type GraphFile, readGraph, type ValueInfo } from '../folder/graph-file.js';
 import { loadRuntime, type Runtime } from './runtime.js';
 
 /** The element types that the networks of diffusion pipelines use. */
 export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64';
 export type ElementArray = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array;
-
-/** An input or output as the graph declares it: symbolic dimensions are their names. */
-export interface ValueInfo {
-  name: string;
-  type: string;
-  shape: readonly (number | string)[];
-}
 
 /**
  * A buffer of ours that the graph reads or writes: `data` has as many elements as `dims` say, float16 as bits in a
@@ -55,44 +48,128 @@ export function slot(type: ElementType, dims: readonly number[]): Slot {
   return { type, data: new arrays[type](dims.reduce((n, d) => n * d, 1)), dims: [...dims], location: 'cpu' };
 }
 
-/** A loaded graph. Made by {@link Graph.open}; {@link release} it when done, since sessions hold native memory. */
+/**
+ * A graph, by its file; loaded when it is first run or {@link load} is called, and {@link unload}ed between runs where memory
+ * is short. {@link release} it when done, since sessions hold native memory.
+ */
 export class Graph {
-  readonly path: string;
+  /** What the file says, weights and all. */
+  readonly file: GraphFile;
   readonly inputs: ReadonlyMap<string, ValueInfo>;
-  readonly outputs: ReadonlyMap<string, ValueInfo>;
-  readonly #session: InferenceSession;
-  readonly #runtime: Runtime;
+  readonly #options: SessionOptions;
   readonly #pending = new Set<Promise<unknown>>();
+  #outputs: ReadonlyMap<string, ValueInfo>;
+  #loaded: Promise<Loaded> | undefined;
+  #holders = 0;
   #released = false;
 
-  private constructor(path: string, session: InferenceSession, runtime: Runtime) {
-    this.path = path;
-    this.#session = session;
-    this.#runtime = runtime;
-    this.inputs = describe(session.inputMetadata);
-    this.outputs = describe(session.outputMetadata);
+  private constructor(file: GraphFile, options: SessionOptions) {
+    this.file = file;
+    this.#options = options;
+    this.inputs = named(file.inputs);
+    this.#outputs = named(file.outputs);
+  }
+
+  /**
+   * Reads what the graph in the file `path` declares, and looks at the files of its weights; nothing is loaded.
+   *
+   * @throws Error with the path and the reason when a file is missing, cut short, or no ONNX graph
+   */
+  static describe(path: string, options: SessionOptions = {}): Graph {
+    const file = readGraph(path);
+    checkWeights(file);
+    return new Graph(file, options);
   }
 
   /**
    * Loads the graph in the file `path`.
    *
-   * @throws Error with the path and the reason when the file is no ONNX graph or a provider cannot be used
+   * @throws Error as {@link describe}, or when a provider cannot be used
    */
   static async open(path: string, options: SessionOptions = {}): Promise<Graph> {
+    const graph = Graph.describe(path, options);
+    await graph.load();
+    return graph;
+  }
+
+  get path(): string {
+    return this.file.path;
+  }
+
+  /** As the file declares them, or once it is loaded the session, which may know more of their sizes. */
+  get outputs(): ReadonlyMap<string, ValueInfo> {
+    return this.#outputs;
+  }
+
+  /** Bytes on disk, weights and all. */
+  get bytes(): number {
+    return bytesOf(this.file);
+  }
+
+  /** Is it loaded, or being loaded? */
+  get loaded(): boolean {
+    return this.#loaded !== undefined;
+  }
+
+  /**
+   * Loads it, where it is not.
+   *
+   * @throws Error with the path and the reason when it cannot be loaded or a provider cannot be used
+   */
+  async load(): Promise<void> {
+    await this.#session();
+  }
+
+  /** Keeps it loaded, until {@link drop} has been called as often. */
+  hold(): void {
+    this.#holders++;
+  }
+
+  /**
+   * Undoes one {@link hold}.
+   *
+   * @param unload whether it is unloaded where nobody else holds it: it is then loaded again for the next run
+   */
+  async drop(unload: boolean): Promise<void> {
+    this.#holders--;
+    if (unload && this.#holders === 0) await this.unload();
+  }
+
+  /** Frees the session, after the runs that are under way; the next run loads it again. */
+  async unload(): Promise<void> {
+    const loaded = this.#loaded;
+    if (!loaded) return;
+    this.#loaded = undefined;
+    await Promise.allSettled(this.#pending);
+    const found = await loaded.catch(() => undefined);
+    await found?.session.release();
+  }
+
+  #session(): Promise<Loaded> {
+    if (this.#released) return Promise.reject(new Error(`The session of ${this.path} has been released`));
+    if (this.#loaded) return this.#loaded;
+    const loading: Promise<Loaded> = this.#create().catch((error) => {
+      // A failed load is not kept: the next one may find more memory.
+      if (this.#loaded === loading) this.#loaded = undefined;
+      throw error;
+    });
+    this.#loaded = loading;
+    return loading;
+  }
+
+  async #create(): Promise<Loaded> {
     const runtime = await loadRuntime();
-    const { executionProviders = ['cpu'], threads } = options;
+    const { executionProviders = ['cpu'], threads } = this.#options;
     try {
-      const session = await runtime.InferenceSession.create(path, {
+      const session = await runtime.InferenceSession.create(this.path, {
         executionProviders: [...executionProviders] as InferenceSession.ExecutionProviderConfig[],
         ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
         // Warnings (initializers that are also inputs and the like) say nothing to who runs someone's export.
         logSeverityLevel: 3,
       });
-      return new Graph(path, session, runtime);
+      this.#outputs = describe(session.outputMetadata);
+      return { session, runtime };
     } catch (cause) {
-      if (isLfsPointer(path)) {
-        throw new Error(`${path} is a git-lfs pointer, not the graph itself: fetch it with git lfs pull`, { cause });
-      }
       // onnxruntime repeats the path and what it was about to do, or where in its sources it was.
       const reason = firstLine((cause as Error).message)
         .replace(/^Load model from .* failed:\s*/, '')
@@ -100,7 +177,7 @@ export class Graph {
       const names = executionProviders.map((provider) => (typeof provider === 'string' ? provider : provider.name));
       // The reason may be a provider's, and then not the file's.
       const where = names.join() === 'cpu' ? '' : ` for ${names.join(', ')}`;
-      throw new Error(`${path} could not be loaded by onnxruntime${where}: ${reason}`, { cause });
+      throw new Error(`${this.path} could not be loaded by onnxruntime${where}: ${reason}`, { cause });
     }
   }
 
@@ -130,14 +207,21 @@ export class Graph {
     }
     for (const [name, value] of Object.entries(feeds))
       checkSlot(value, this.input(name), `the input ${name}`, this.path);
-    const fetches: Record<string, Tensor> = {};
     for (const [name, value] of Object.entries(outputs)) {
       checkSlot(value, this.output(name), `the output ${name}`, this.path);
-      // Pre-allocated outputs have to be onnxruntime's own tensors; one over our array makes it write there.
-      fetches[name] = new this.#runtime.Tensor(value.type, value.data as Float32Array, value.dims);
     }
+    let fetches: Record<string, Tensor> | undefined;
     return new Binding(feeds, async (inputs) => {
-      await this.#run(inputs, fetches);
+      await this.#run(inputs, ({ Tensor }) => {
+        // Pre-allocated outputs have to be onnxruntime's own tensors; one over our array makes it write there.
+        fetches ??= Object.fromEntries(
+          Object.entries(outputs).map(([name, { type, data, dims }]) => [
+            name,
+            new Tensor(type, data as Float32Array, dims),
+          ]),
+        );
+        return fetches;
+      });
     });
   }
 
@@ -155,7 +239,7 @@ export class Graph {
     }
     for (const [name, value] of Object.entries(feeds))
       checkSlot(value, this.input(name), `the input ${name}`, this.path);
-    const results = await this.#run(feeds, outputs);
+    const results = await this.#run(feeds, () => outputs);
     return Object.fromEntries(
       outputs.map((name) => {
         const { type, data, dims } = results[name];
@@ -166,28 +250,41 @@ export class Graph {
 
   async #run(
     feeds: Record<string, Slot>,
-    fetches: Record<string, Tensor> | readonly string[],
+    fetches: (runtime: Runtime) => Record<string, Tensor> | readonly string[],
   ): Promise<InferenceSession.OnnxValueMapType> {
-    if (this.#released) throw new Error(`The session of ${this.path} has been released`);
-    const running = this.#session.run(feeds as unknown as Record<string, Tensor>, fetches as Record<string, Tensor>);
+    const running = this.#start(feeds, fetches);
     this.#pending.add(running);
     try {
       // Where outputs were given, the returned tensors are copies: what counts is in our buffers.
       return await running;
-    } catch (cause) {
-      throw new Error(`onnxruntime failed to run ${this.path}: ${firstLine((cause as Error).message)}`, { cause });
     } finally {
       this.#pending.delete(running);
     }
   }
 
-  /** Frees the session, after the runs that are under way. A second call does nothing. */
-  async release(): Promise<void> {
-    if (this.#released) return;
-    this.#released = true;
-    await Promise.allSettled(this.#pending);
-    await this.#session.release();
+  async #start(
+    feeds: Record<string, Slot>,
+    fetches: (runtime: Runtime) => Record<string, Tensor> | readonly string[],
+  ): Promise<InferenceSession.OnnxValueMapType> {
+    const { session, runtime } = await this.#session();
+    try {
+      return await session.run(feeds as unknown as Record<string, Tensor>, fetches(runtime) as Record<string, Tensor>);
+    } catch (cause) {
+      throw new Error(`onnxruntime failed to run ${this.path}: ${firstLine((cause as Error).message)}`, { cause });
+    }
   }
+
+  /** Frees the session, after the runs that are under way; it cannot be run any more. A second call does nothing. */
+  async release(): Promise<void> {
+    this.#released = true;
+    await this.unload();
+  }
+}
+
+/** A session, and what made it. */
+interface Loaded {
+  readonly session: InferenceSession;
+  readonly runtime: Runtime;
 }
 
 /** Buffers tied to a graph by {@link Graph.bind}. */
@@ -251,6 +348,10 @@ function roundEven(x: number): number {
   const low = Math.floor(x);
   const rest = x - low;
   return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+}
+
+function named(values: readonly ValueInfo[]): Map<string, ValueInfo> {
+  return new Map(values.map((value) => [value.name, value]));
 }
 
 function describe(metadata: readonly InferenceSession.ValueMetadata[]): Map<string, ValueInfo> {

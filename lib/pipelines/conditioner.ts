@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { convert } from '../addon/native.js';
 import { findFile } from '../folder/files.js';
-import { type SessionOptions, type Slot, slot } from '../onnx/graph.js';
+import { type Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
 import type { Conditioning, Denoiser } from './denoiser.js';
 import { type Encoding, TextEncoder, type Wanted } from './text-encoder.js';
 import type { EncodeOptions } from './tokenizer.js';
@@ -65,7 +65,7 @@ export class Conditioner {
   }
 
   /**
-   * Loads as many text encoders as the network needs.
+   * Reads as many text encoders as the network needs; their graphs are not loaded.
    *
    * @param count what {@link find} found
    * @throws Error that names the file, when one is missing or not what it should be
@@ -99,6 +99,10 @@ export class Conditioner {
     // As in diffusers, whose XL pipelines do so unless told otherwise.
     const zeroNegative = denoiser.kind === 'xl' && index.force_zeros_for_empty_prompt !== false;
     return new Conditioner(denoiser, encoders, zeroNegative);
+  }
+
+  get graphs(): readonly Graph[] {
+    return this.#encoders.map(({ graph }) => graph);
   }
 
   /** Refuses, before anything is run, what {@link encode} would refuse. */

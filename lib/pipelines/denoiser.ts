@@ -85,7 +85,7 @@ export class Denoiser {
   }
 
   /**
-   * Loads `model.onnx` and `config.json` of the folder `unet` or `transformer`.
+   * Reads what `model.onnx` and `config.json` of the folder `unet` or `transformer` say; the graph is not loaded.
    *
    * @param names the graph's file names in order of preference
    * @throws Error that names the file, when one is missing or the graph does not take what a denoiser takes
@@ -101,7 +101,7 @@ export class Denoiser {
       names.map((name) => `${network}/${name}`),
     );
     const config = readJson(folder, [`${network}/config.json`]);
-    const graph = await Graph.open(path, options);
+    const graph = Graph.describe(path, options);
     try {
       const state = network === 'unet' ? 'sample' : 'hidden_states';
       const type = networkType(graph, state);
@@ -157,6 +157,10 @@ export class Denoiser {
       await graph.release();
       throw error;
     }
+  }
+
+  get graph(): Graph {
+    return this.#parts.graph;
   }
 
   get kind(): DenoiserKind {

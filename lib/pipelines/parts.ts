@@ -52,7 +52,6 @@ export async function loadParts(folder: string, options: PipelineOptions): Promi
   const classifierFolder = own.classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined);
   const scheduler = schedulerOf(folder, index);
   const { training } = scheduler;
-  // Every file is looked for before gigabytes are loaded.
   const network = has('transformer') ? 'transformer' : 'unet';
   const latent = own.space !== 'pixel' && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
   const encoders = Conditioner.find(folder, index, graphs);
@@ -68,6 +67,9 @@ export async function loadParts(folder: string, options: PipelineOptions): Promi
     const conditioner = await Conditioner.open(folder, index, encoders, denoiser, graphs, session);
     opened.push(conditioner);
     const vae = latent ? await Vae.open(folder, graphs, session, denoiser.kind === 'plain') : null;
+    if (vae) opened.push(vae);
+    // Everything has been looked at before gigabytes are loaded.
+    for (const graph of [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])]) await graph.load();
     const limits = limitsOf(denoiser, vae, own.space === 'pixel');
     return { denoiser, conditioner, vae, scheduler, training, folder, classifierFolder, limits, session };
   } catch (error) {

@@ -25,20 +25,20 @@ export interface Encoding {
 }
 
 export class TextEncoder {
-  readonly #graph: Graph;
+  readonly graph: Graph;
   readonly #tokenizer: PromptTokenizer;
   readonly #hidden: string | undefined;
   readonly #pooled: string | undefined;
 
   private constructor(graph: Graph, tokenizer: PromptTokenizer, hidden?: string, pooled?: string) {
-    this.#graph = graph;
+    this.graph = graph;
     this.#tokenizer = tokenizer;
     this.#hidden = hidden;
     this.#pooled = pooled;
   }
 
   /**
-   * Loads the folders `text_encoder` and `tokenizer`, or those with a number behind their names.
+   * Reads the folders `text_encoder` and `tokenizer`, or those with a number behind their names; the graph is not loaded.
    *
    * @param suffix '', '_2' or '_3'
    * @throws Error that names the file, when one is missing or not what it should be
@@ -54,7 +54,7 @@ export class TextEncoder {
       folder,
       names.map((name) => `text_encoder${suffix}/${name}`),
     );
-    const graph = await Graph.open(path, options);
+    const graph = Graph.describe(path, options);
     try {
       const ids = graph.input('input_ids');
       if (ids.type !== 'int32' && ids.type !== 'int64') {
@@ -100,7 +100,7 @@ export class TextEncoder {
   async encode(prompt: string, options: EncodeOptions): Promise<Encoding> {
     const tokens = this.#tokenizer.encode(prompt, options);
     const feeds: Record<string, Slot> = {};
-    for (const { name, type } of this.#graph.inputs.values()) {
+    for (const { name, type } of this.graph.inputs.values()) {
       const one = slot(type as ElementType, [1, tokens.length]);
       // The pipelines that these encoders come from let them attend to everything, padding included.
       const values = name === 'input_ids' ? tokens : tokens.map(() => 1);
@@ -111,7 +111,7 @@ export class TextEncoder {
       feeds[name] = one;
     }
     const names = [this.#hidden, this.#pooled].filter((name) => name !== undefined);
-    const results = await this.#graph.call(feeds, names);
+    const results = await this.graph.call(feeds, names);
     return {
       ...(this.#hidden === undefined ? {} : { hidden: wide(results[this.#hidden]) }),
       ...(this.#pooled === undefined ? {} : { pooled: wide(results[this.#pooled]) }),
@@ -119,7 +119,7 @@ export class TextEncoder {
   }
 
   release(): Promise<void> {
-    return this.#graph.release();
+    return this.graph.release();
   }
 }
 

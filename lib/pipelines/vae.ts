@@ -15,7 +15,7 @@ export class Vae {
   readonly #folder: string;
   readonly #names: readonly string[];
   readonly #session: SessionOptions;
-  readonly #decoder: Graph;
+  readonly decoder: Graph;
   readonly #scaling: number;
   readonly #shift: number;
   #encoder: Promise<Graph> | undefined;
@@ -31,7 +31,7 @@ export class Vae {
     this.#folder = folder;
     this.#names = names;
     this.#session = session;
-    this.#decoder = decoder;
+    this.decoder = decoder;
     this.#scaling = config.scaling;
     this.#shift = config.shift;
     this.factor = config.factor;
@@ -46,7 +46,7 @@ export class Vae {
   }
 
   /**
-   * Loads `vae_decoder/`; `vae_encoder/` is loaded when it is first needed.
+   * Reads what `vae_decoder/` says, whose graph is not loaded; `vae_encoder/` is loaded when it is first needed.
    *
    * @param first whether it is an autoencoder of Stable Diffusion 1 or 2, whose configuration may be missing
    *
@@ -55,7 +55,7 @@ export class Vae {
   static async open(folder: string, names: readonly string[], session: SessionOptions, first: boolean): Promise<Vae> {
     const path = Vae.find(folder, names);
     const config = readConfig(folder, first);
-    const decoder = await Graph.open(path, session);
+    const decoder = Graph.describe(path, session);
     try {
       only(decoder, 'latent_sample');
       floating(decoder, 'sample', 'output');
@@ -73,7 +73,7 @@ export class Vae {
    */
   async decode(latents: Float32Array, dims: readonly number[]): Promise<{ data: Float32Array; dims: number[] }> {
     const moved = latents.map((z) => z / this.#scaling + this.#shift);
-    const { sample } = await this.#decoder.call({ latent_sample: typed(this.#decoder, 'latent_sample', moved, dims) }, [
+    const { sample } = await this.decoder.call({ latent_sample: typed(this.decoder, 'latent_sample', moved, dims) }, [
       'sample',
     ]);
     return { data: wide(sample), dims: sample.dims.slice(1) };
@@ -121,7 +121,7 @@ export class Vae {
 
   /** Red, green and blue of latents of zeros, and what one more in each channel adds. */
   async #probe(channels: number): Promise<Float32Array> {
-    const [height, width] = this.#decoder
+    const [height, width] = this.decoder
       .input('latent_sample')
       .shape.slice(2)
       .map((d) => (typeof d === 'number' ? d : 8));
@@ -171,7 +171,7 @@ export class Vae {
 
   async release(): Promise<void> {
     const encoder = await this.#encoder?.catch(() => undefined);
-    await Promise.all([this.#decoder.release(), encoder?.release()]);
+    await Promise.all([this.decoder.release(), encoder?.release()]);
   }
 }
 

@@ -219,7 +219,7 @@ const mistakes: [name: string, args: () => string[], code: number, message: RegE
     'a corrupt graph',
     () => own((f) => writeFileSync(join(f, 'unet/model.onnx'), '?')),
     1,
-    /could not be loaded by onnx/,
+    /^Expected an ONNX graph in .*unet.model\.onnx but it is something else$/,
   ],
   ['numbers that overflow', () => png('--guidance', '1e39'), 1, /^Expected finite numbers for the network output/],
 ];

@@ -320,7 +320,11 @@ const damages: [string, (folder: string) => void, RegExp][] = [
     (f) => renameSync(join(f, 'unet'), join(f, 'Unet_')),
     /^Expected unet\/model\.onnx .* no folder/,
   ],
-  ['a corrupt network', (f) => writeFileSync(join(f, 'unet/model.onnx'), 'x'), /unet.model\.onnx could not be loaded/],
+  [
+    'a corrupt network',
+    (f) => writeFileSync(join(f, 'unet/model.onnx'), 'x'),
+    /^Expected an ONNX graph in .*unet.model\.onnx but it is something else$/,
+  ],
   [
     'no text encoder',
     (f) => renameSync(join(f, 'text_encoder/model.onnx'), join(f, 'unet/model.onnx')),
