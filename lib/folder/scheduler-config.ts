@@ -187,8 +187,10 @@ function translate(rules: ClassRules, given: Record<string, unknown>): Record<st
     if (given.invert_sigmas === true && rules.defaults.invert_sigmas === undefined) refuse(rules, named, WHY.inverted);
     return 'shift' in given || given.flow_shift === undefined ? given : { ...given, shift: given.flow_shift };
   }
-  if (network !== 'noise' && !takes.includes(network)) refuse(rules, named, WHY[network]);
-  if (network === 'noise' && !takes.includes('noise')) refuse(rules, named, WHY[`no ${takes[0]}`]);
+  if (!takes.includes(network)) {
+    const general = network !== 'noise' && (takes.includes('noise') || takes.includes('flow'));
+    refuse(rules, named, WHY[general ? network : `no ${takes[0]}`]);
+  }
   if (network === 'flow') {
     if (given.invert_sigmas === true) refuse(rules, named, WHY.inverted);
     return {
@@ -213,11 +215,14 @@ const WHY: Readonly<Record<string, string>> = {
   cosine: 'its network is preconditioned as EDM, and told an angle',
   cogvideox: 'its noise levels are shifted by snr_shift_scale',
   ipndm: 'its network is told a time from 1 to 0 and predicts v on sines of it',
+  minimax: 'its network is told how much of the data there is, and predicts what leads there',
   'no flow': 'its network was not trained with flow matching',
   'no edm': 'it is for networks with the preconditioning of EDM',
   'no cosine': 'it is for networks with the preconditioning of EDM that are told an angle',
   'no cogvideox': 'it is for networks whose noise levels are shifted by snr_shift_scale',
   'no ipndm': 'it is for networks that are told a time from 1 to 0',
+  'no consistency': 'it is for consistency models',
+  'no minimax': 'it is for networks that are told how much of the data there is',
 };
 
 function refuse(rules: ClassRules, from: string, why: string): never {

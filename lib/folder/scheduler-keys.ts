@@ -1,13 +1,14 @@
 // What becomes of every key and every class of scheduler_config.json, in one table. A pipeline reads the one in its folder
 // by the classes that are made of it.
 import { finiteNumber, numbers, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../base/check.js';
+import { BETA_SCHEDULES, type BetaSchedule } from '../schedule/betas.js';
 
 /** The keys that the schedulers here read, as diffusers writes them. */
 export interface Settings {
   num_train_timesteps: number;
   beta_start: number;
   beta_end: number;
-  beta_schedule: 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';
+  beta_schedule: BetaSchedule;
   trained_betas: ArrayLike<number> | null;
   rescale_betas_zero_snr: boolean;
   prediction_type: 'epsilon' | 'sample' | 'v_prediction' | 'flow_prediction';
@@ -63,6 +64,9 @@ export interface Settings {
   corrector_order: 1 | 2 | 3 | 4;
   tau_func: ((t: number) => number) | null;
   snr_shift_scale: number;
+  eta: number;
+  s_noise: number;
+  clip_denoised: boolean;
 }
 
 /**
@@ -71,8 +75,10 @@ export interface Settings {
  * - `edm`: a network with the preconditioning of EDM; `cosine`: the same, told the angle of its noise
  * - `cogvideox`: training steps whose signal-to-noise ratio is shifted
  * - `ipndm`: v on sines of a time from 1 to 0
+ * - `consistency`: a consistency model with the preconditioning of EDM
+ * - `minimax`: flow matching, told how much of the data there is, and with its output towards the data
  */
-export type NetworkKind = 'noise' | 'flow' | 'edm' | 'cosine' | 'cogvideox' | 'ipndm';
+export type NetworkKind = 'noise' | 'flow' | 'edm' | 'cosine' | 'cogvideox' | 'ipndm' | 'consistency' | 'minimax';
 
 /** What is known of a network by the name of its scheduler. */
 export interface Origin {
@@ -98,12 +104,13 @@ export const CLASSES: ReadonlyMap<string, Origin> = new Map(
       [{ network: 'noise', training: STABLE_BETAS }, 'HeunDiscrete KDPM2Discrete KDPM2AncestralDiscrete DPMSolverSDE'],
       [{ network: 'noise', distilled: true, training: SCALED_BETAS }, 'LCM TCD'],
       [{ network: 'cogvideox', training: SCALED_BETAS }, 'CogVideoXDDIM CogVideoXDPM'],
-      [{ network: 'flow' }, 'FlowMatchEulerDiscrete FlowMatchHeunDiscrete'],
+      [{ network: 'flow' }, 'FlowMatchEulerDiscrete FlowMatchHeunDiscrete LTXEulerAncestralRF'],
       [{ network: 'flow', distilled: true }, 'FlowMatchLCM'],
       [{ network: 'edm' }, 'EDMDPMSolverMultistep EDMEuler'],
-      [{ network: 'edm', distilled: true }, 'CMStochasticIterative'],
+      [{ network: 'consistency', distilled: true }, 'CMStochasticIterative'],
       [{ network: 'cosine' }, 'CosineDPMSolverMultistep'],
       [{ network: 'ipndm' }, 'IPNDM'],
+      [{ network: 'minimax' }, 'MiniMaxH3'],
     ] as [Origin, ...string[]][]
   ).flatMap(([origin, ...lines]) =>
     lines.flatMap((line) => line.split(' ').map((name) => [`${name}Scheduler`, origin])),
@@ -144,6 +151,11 @@ function unitInterval(value: unknown, key: string): void {
   if (!(x > 0 && x < 1)) throw outOfRange('a number between 0 and 1', key, x);
 }
 
+function share(value: unknown, key: string): void {
+  const x = finiteNumber(value, key);
+  if (!(x >= 0 && x <= 1)) throw outOfRange('a number from 0 to 1', key, x);
+}
+
 const KEPT: KeyRule = { inClass: { is: 'kept' } };
 const heeded = (standard: unknown, check: (value: unknown, key: string) => unknown): KeyRule => ({
   inClass: { is: 'heeded', standard, check },
@@ -154,7 +166,6 @@ const refused = (why: string): KeyRule => ({ inClass: { is: 'refused', why } });
 const MOST_TIMESTEPS = 1e6;
 
 const PREDICTIONS = ['epsilon', 'sample', 'v_prediction', 'flow_prediction'] as const;
-const BETAS = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
 const ALGORITHMS = ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver', 'sde-dpmsolver++'] as const;
 const OTHER_ALGORITHMS = ['deis', 'data_prediction', 'noise_prediction'] as const;
 
@@ -162,7 +173,7 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
   num_train_timesteps: heeded(1000, (value, key) => wholeNumber(value, key, 2, MOST_TIMESTEPS)),
   beta_start: heeded(0.0001, unitInterval),
   beta_end: heeded(0.02, unitInterval),
-  beta_schedule: heeded('linear', choice(...BETAS)),
+  beta_schedule: heeded('linear', choice(...BETA_SCHEDULES)),
   trained_betas: heeded(null, optional(betaList)),
   rescale_betas_zero_snr: heeded(false, bool),
   prediction_type: heeded('epsilon', choice(...PREDICTIONS)),
@@ -173,10 +184,7 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
     }),
   ),
   thresholding: heeded(false, bool),
-  dynamic_thresholding_ratio: heeded(0.995, (value, key) => {
-    const x = finiteNumber(value, key);
-    if (!(x >= 0 && x <= 1)) throw outOfRange('a number from 0 to 1', key, x);
-  }),
+  dynamic_thresholding_ratio: heeded(0.995, share),
   sample_max_value: heeded(1, positiveNumber),
   clip_sample: heeded(false, bool),
   clip_sample_range: heeded(1, positiveNumber),
@@ -232,6 +240,12 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
     }),
   ),
   snr_shift_scale: heeded(1, positiveNumber),
+  eta: heeded(1, share),
+  s_noise: heeded(1, (value, key) => {
+    const x = finiteNumber(value, key);
+    if (!(x >= 0)) throw outOfRange('a number of at least 0', key, x);
+  }),
+  clip_denoised: heeded(true, bool),
 
   // The classes that run flows and other networks take it for flow_shift.
   shift: heeded(1, positiveNumber),
@@ -248,9 +262,7 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
   _use_default_values: KEPT,
   _name_or_path: KEPT,
   predict_epsilon: KEPT,
-  eta: KEPT,
   s_churn: KEPT,
-  s_noise: KEPT,
   skip_type: KEPT,
   noise_sampler_seed: KEPT,
   use_tau: KEPT,

@@ -1,8 +1,18 @@
 // Sequences of training variances beta_n, as diffusion networks were trained with.
 import { finiteNumber, knownOptions, numbers, oneOf, outOfRange, wholeNumber } from '../base/check.js';
 
+/** @internal The names that {@link betas} knows, those of diffusers. */
+export const BETA_SCHEDULES = ['linear', 'scaled_linear', 'sigmoid', 'squaredcos_cap_v2', 'laplace', 'exp'] as const;
+
 /** The names that {@link betas} knows, those of diffusers. */
-export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';
+export type BetaSchedule = (typeof BETA_SCHEDULES)[number];
+
+/** Those that have ends, and the ends they have unless told. */
+const ENDS: Partial<Record<BetaSchedule, readonly [start: number, end: number]>> = {
+  linear: [0.0001, 0.02],
+  scaled_linear: [0.00085, 0.012],
+  sigmoid: [0.0001, 0.02],
+};
 
 /**
  * The variances beta_0 ... beta_{n-1} of a discrete-time diffusion process.
@@ -13,39 +23,72 @@ export type BetaSchedule = 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';
  * - `'squaredcos_cap_v2'`: 1 - alphaBar((i+1)/n) / alphaBar(i/n), at most 0.999, where alphaBar(t) =
  *   cos^2(pi/2 (t + 0.008) / 1.008). Nichol & Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models",
  *   the cosine schedule. It has neither `start` nor `end`.
+ * - `'sigmoid'`: from `start` (0.0001) to `end` (0.02) by the logistic function of equispaced numbers from -6 to 6. Xu et
+ *   al. 2022, "GeoDiff".
+ * - `'laplace'`: as the cosine schedule with alphaBar(t)^2 = 1 / (1 + q), q = sqrt(2t + 1e-6) up to t = 1/2 and
+ *   1 / sqrt(2 (1 - t) + 1e-6) beyond. Hang & Gu 2024, "Improved Noise Schedule for Diffusion Training", as diffusers has it.
+ * - `'exp'`: as the cosine schedule with alphaBar(t) = e^(-12 t). The last two have no ends either.
  *
  * @param n number of training steps, at least 1; 1000 unless told
  * @throws TypeError for another name or an unknown option; RangeError for n < 1 or an end outside (0, 1)
  */
 export function betas(name: BetaSchedule, n = 1000, options: { start?: number; end?: number } = {}): Float64Array {
-  oneOf(name, 'the betas', ['linear', 'scaled_linear', 'squaredcos_cap_v2']);
+  oneOf(name, 'the betas', BETA_SCHEDULES);
   wholeNumber(n, 'the number of betas', 1);
-  knownOptions(options, name === 'squaredcos_cap_v2' ? [] : ['start', 'end'], `betas('${name}')`);
+  const ends = ENDS[name];
+  knownOptions(options, ends ? ['start', 'end'] : [], `betas('${name}')`);
   const result = new Float64Array(n);
-  if (name === 'squaredcos_cap_v2') {
-    // cos^2 a - cos^2 b = sin(b - a) sin(a + b): 1 - cos^2 b / cos^2 a without its cancellation at small i. Near the
-    // noise, where a and b come close to pi/2, angles are counted from there: pi/2 - a = scale (1 - i/n).
-    const scale = Math.PI / 2 / 1.008;
-    for (let i = 0; i < n; i++) {
-      const left = 2 * (n - i) - 1;
-      const sinSum = Math.sin(2 * i < n ? scale * ((2 * i + 1) / n + 0.016) : (scale * left) / n);
-      const cosA = Math.sin((scale * (n - i)) / n);
-      result[i] = Math.min((Math.sin(scale / n) * sinSum) / cosA ** 2, 0.999);
-    }
+  if (!ends) {
+    const beta = { squaredcos_cap_v2: cosine, laplace, exp: exponential }[
+      name as 'squaredcos_cap_v2' | 'laplace' | 'exp'
+    ];
+    for (let i = 0; i < n; i++) result[i] = Math.min(beta(i, n), 0.999);
     return result;
   }
-  const { start = name === 'linear' ? 0.0001 : 0.00085, end = name === 'linear' ? 0.02 : 0.012 } = options;
+  const { start = ends[0], end = ends[1] } = options;
   unit(start, 'start');
   unit(end, 'end');
   const last = Math.max(n - 1, 1);
   for (let i = 0; i < n; i++) {
     const w = i / last;
-    result[i] = name === 'linear' ? start * (1 - w) + end * w : (Math.sqrt(start) * (1 - w) + Math.sqrt(end) * w) ** 2;
+    if (name === 'linear') result[i] = start * (1 - w) + end * w;
+    else if (name === 'sigmoid') result[i] = start + (end - start) / (1 + Math.exp(6 - 12 * w));
+    else result[i] = (Math.sqrt(start) * (1 - w) + Math.sqrt(end) * w) ** 2;
   }
+  if (name === 'sigmoid') return result;
   // The square of a rounded root is an ulp off at the ends.
   result[0] = start;
   if (n > 1) result[n - 1] = end;
   return result;
+}
+
+/**
+ * cos^2 a - cos^2 b = sin(b - a) sin(a + b): 1 - cos^2 b / cos^2 a without its cancellation at small i. Near the noise, where
+ * a and b come close to pi/2, angles are counted from there: pi/2 - a = scale (1 - i/n).
+ */
+function cosine(i: number, n: number): number {
+  const scale = Math.PI / 2 / 1.008;
+  const left = 2 * (n - i) - 1;
+  const sinSum = Math.sin(2 * i < n ? scale * ((2 * i + 1) / n + 0.016) : (scale * left) / n);
+  const cosA = Math.sin((scale * (n - i)) / n);
+  return (Math.sin(scale / n) * sinSum) / cosA ** 2;
+}
+
+/** 1 - sqrt((1 + p) / (1 + q)) for p and q at the step's ends, of which q - p needs no subtraction but in the middle. */
+function laplace(i: number, n: number): number {
+  const tiny = 1e-6;
+  const root = (k: number) => Math.sqrt((2 * k <= n ? 2 * k : 2 * (n - k)) / n + tiny);
+  const [a, b] = [root(i), root(i + 1)];
+  const inverse = [i, i + 1].map((k) => 2 * k > n);
+  const p = inverse[0] ? 1 / a : a;
+  const q = inverse[1] ? 1 / b : b;
+  const step = 2 / n / (a + b);
+  const difference = inverse[0] ? step / (a * b) : inverse[1] ? q - p : step;
+  return -Math.expm1(-0.5 * Math.log1p(difference / (1 + p)));
+}
+
+function exponential(_: number, n: number): number {
+  return -Math.expm1(-12 / n);
 }
 
 /**

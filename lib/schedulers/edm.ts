@@ -9,7 +9,9 @@ import {
   type Status,
   STATUS,
   SUM,
+  TRANSFORM,
 } from '../addon/coefficients.js';
+import { outOfRange } from '../base/check.js';
 import type { Tensor } from '../base/tensor.js';
 import { churnOf } from './churn.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
@@ -17,7 +19,7 @@ import { CLIPPING } from './defaults.js';
 import { DPM_SYNONYMS, MultistepScheduler } from './dpm-solver.js';
 import { type GridRules, linspace } from './grids.js';
 import type { Plan, Progress, Schedule } from './progress.js';
-import { type Request, stepsOnly } from './request.js';
+import { type Request, stepsOnly, wholeTimesteps } from './request.js';
 import type { StepOptions } from './scheduler.js';
 import { endOf, threshold, varianceExplodingNode } from './sigma-scheduler.js';
 import { linspace32 } from './training.js';
@@ -211,5 +213,74 @@ export class CosineDPMSolverMultistepScheduler extends EdmScheduler {
 
   protected override told(sigma: number): number {
     return Math.fround(Math.fround(Math.atan(sigma)) / Math.PI) * 2;
+  }
+}
+
+/**
+ * Consistency models (Song et al. 2023, arXiv 2303.01469, algorithm 1): every step goes to x0 and adds the noise of the next
+ * sigma. `timesteps` are places among the sigmas of training, counted from the noise, as in diffusers: [22, 0] of 40 is two
+ * steps, which begin at sigma_max.
+ */
+export class CMStochasticIterativeScheduler extends EdmScheduler {
+  static override readonly rules: ClassRules = {
+    name: 'CMStochasticIterativeScheduler',
+    flow: false,
+    edm: true,
+    takes: ['consistency'],
+    fixed: { algorithm_type: 'dpmsolver++', solver_order: 1, final_sigmas_type: 'sigma_min' },
+    defaults: {
+      num_train_timesteps: 40,
+      sigma_min: 0.002,
+      sigma_max: 80,
+      sigma_data: 0.5,
+      s_noise: 1,
+      rho: 7,
+      clip_denoised: true,
+    },
+  };
+
+  override get initNoiseSigma(): number {
+    return this.settings.sigma_max!;
+  }
+
+  protected override told(sigma: number): number {
+    return 250 * Math.log(sigma);
+  }
+
+  protected override schedule(request: Request): Schedule {
+    if (request.sigmas) {
+      throw clash('sigmas', `_class_name '${this.name}'`, 'its network knows those that it was distilled at alone');
+    }
+    const { num_train_timesteps: n, sigma_min: low, sigma_max: high, rho } = this.settings;
+    const { steps } = request;
+    if (steps > n) throw clash(`${steps} steps`, `num_train_timesteps ${n}`, 'a step is at least one of those');
+    const places = request.timesteps
+      ? wholeTimesteps(request.timesteps)
+      : Array.from({ length: steps }, (_, i) => (steps - 1 - i) * Math.floor(n / steps));
+    if (places[0] >= n || places[places.length - 1] < 0) {
+      throw outOfRange(`timesteps from 0 to ${n - 1}`, 'timesteps', `${places[0]} to ${places.at(-1)}`);
+    }
+    const [first, last] = [high! ** (1 / rho), low! ** (1 / rho)];
+    const sigmas = [...places].reverse().map((place) => (first + (place / (n - 1)) * (last - first)) ** rho);
+    return super.schedule({ ...request, timesteps: null, sigmas });
+  }
+
+  protected override plan(schedule: Schedule, _: Progress, at: number, index: number): Plan {
+    const { sigma_min, sigma_max, sigma_data, s_noise, clip_denoised } = this.settings;
+    const { sigma } = schedule.nodes[at];
+    const low = sigma_min!;
+    // Consistency functions are x at sigma_min (appendix C).
+    this.row[ROW.cx] = sigma_data ** 2 / ((sigma - low) ** 2 + sigma_data ** 2);
+    this.row[ROW.cm] = ((sigma - low) * sigma_data) / Math.hypot(sigma, sigma_data);
+    this.row[ROW.ep] = 1;
+    if (clip_denoised) {
+      this.row[ROW.transform] = TRANSFORM.clamp;
+      this.row[ROW.floor] = 1;
+    }
+    this.row[ROW.first + SUM.bp] = 1;
+    const next = Math.min(Math.max(schedule.nodes[index + 1].sigma, low), sigma_max!);
+    this.row[ROW.first + SUM.n] = s_noise * Math.sqrt((next - low) * (next + low));
+    const draws = schedule.timesteps.length > 1;
+    return { base: 'sample', history: [], keep: null, save: null, draws };
   }
 }

@@ -9,6 +9,7 @@ import type { Plan, Progress, Schedule } from './progress.js';
 import type { Request } from './request.js';
 import { Scheduler, type StepOptions } from './scheduler.js';
 import { flowNode, withoutMu } from './sigma-scheduler.js';
+import { linspace32 } from './training.js';
 
 const f32 = Math.fround;
 
@@ -44,6 +45,11 @@ abstract class FlowMatchScheduler extends Scheduler {
     return null;
   }
 
+  /** What the network is told at a sigma. */
+  protected told(sigma: number): number {
+    return f32(sigma * this.settings.num_train_timesteps);
+  }
+
   protected override schedule(request: Request): Schedule {
     const sigmas = this.placed(request).map(f32);
     if (!this.settings.invert_sigmas || !('invert_sigmas' in this.rules.defaults)) return this.through(sigmas);
@@ -59,27 +65,33 @@ abstract class FlowMatchScheduler extends Scheduler {
 
   /** A schedule whose evaluations stand at the first of these sigmas; the last is the end. */
   protected standing(told: readonly number[], sigmas: readonly number[]): Schedule {
-    const { num_train_timesteps: n, invert_sigmas } = this.settings;
-    const turned = invert_sigmas && 'invert_sigmas' in this.rules.defaults;
+    const turned = this.settings.invert_sigmas && 'invert_sigmas' in this.rules.defaults;
     return {
-      timesteps: told.map((sigma) => f32(sigma * n)),
+      timesteps: told.map((sigma) => this.told(sigma)),
       sigmas: Float32Array.from(sigmas),
       nodes: sigmas.map((sigma) => flowNode(turned ? 1 - sigma : sigma)),
       integer: false,
     };
   }
 
-  private placed(request: Request): readonly number[] {
+  /** Sigmas that a request gives, or those of the timesteps that it gives. */
+  protected given(request: Request): readonly number[] | null {
+    const { num_train_timesteps: n } = this.settings;
+    const sigmas = request.sigmas ?? request.timesteps?.map((t) => t / n);
+    if (!sigmas) return null;
+    const [name, most] = request.sigmas ? (['sigmas', 1] as const) : (['timesteps', n] as const);
+    if (sigmas[0] > 1) throw outOfRange(`numbers up to ${most}`, `${name}[0]`, request[name]![0]);
+    if (sigmas[sigmas.length - 1] <= 0) throw outOfRange('numbers above 0', name, request[name]!.at(-1));
+    return sigmas;
+  }
+
+  protected placed(request: Request): readonly number[] {
     const s = this.settings;
     const { num_train_timesteps: n } = s;
     const has = (key: keyof typeof PLACED) => key in this.rules.defaults;
     const shift = this.shiftOf(request);
-    let plain = request.sigmas ?? request.timesteps?.map((t) => t / n);
-    if (plain) {
-      const [name, most] = request.sigmas ? (['sigmas', 1] as const) : (['timesteps', n] as const);
-      if (plain[0] > 1) throw outOfRange(`numbers up to ${most}`, `${name}[0]`, request[name]![0]);
-      if (plain[plain.length - 1] <= 0) throw outOfRange('numbers above 0', name, request[name]!.at(-1));
-    } else {
+    let plain = this.given(request);
+    if (!plain) {
       // The ends are those of training, and so shifted twice, as in diffusers.
       const ends = this.training;
       plain = linspace(ends[0] * n, ends[n - 1] * n, request.steps).map((t) => t / n);
@@ -218,5 +230,91 @@ export class FlowMatchHeunDiscreteScheduler extends FlowMatchScheduler {
     row[ROW.second + SUM.a] = 1;
     row[ROW.second + SUM.n] = amount;
     return { base: 'sample', history: [], keep: current, save: current, draws };
+  }
+}
+
+/**
+ * Euler's method on a flow with ancestral noise (ComfyUI's sample_euler_ancestral_RF, as LTX-Video has it): with `eta` each
+ * step leads below the next sigma, to sigma' (1 + eta (sigma' / sigma - 1)), and noise back up to it. Sigmas that are given
+ * are taken as they are, without a shift.
+ */
+export class LTXEulerAncestralRFScheduler extends FlowMatchScheduler {
+  static override readonly rules: ClassRules = {
+    name: 'LTXEulerAncestralRFScheduler',
+    flow: true,
+    takes: ['flow'],
+    defaults: { ...PLAIN, ...PLACED, eta: 1, s_noise: 1 },
+  };
+
+  protected override placed(request: Request): readonly number[] {
+    return this.given(request) ?? super.placed(request);
+  }
+
+  protected override schedule(request: Request): Schedule {
+    if (this.settings.invert_sigmas) {
+      throw clash('invert_sigmas true', `_class_name '${this.name}'`, 'its noise is that of a time that is not turned');
+    }
+    return super.schedule(request);
+  }
+
+  protected override plan({ sigmas }: Schedule, _: Progress, at: number, index: number): Plan {
+    const { eta, s_noise } = this.settings;
+    const [sigma, next] = [sigmas[at], sigmas[index + 1]];
+    const below = next * (1 + (next / sigma - 1) * eta);
+    // From the state at `below`, (1 - below) x0 + below epsilon, to that at `next`.
+    const draws = next > 0 && eta > 0 && s_noise > 0;
+    // diffusers goes on from below where no noise is added.
+    const scale = draws ? (1 - next) / (1 - below) : 1;
+    this.slope();
+    this.row[ROW.first + SUM.a] = scale;
+    this.row[ROW.first + SUM.bp] = scale * (below - sigma);
+    if (draws) this.row[ROW.first + SUM.n] = s_noise * Math.sqrt(Math.max(0, next ** 2 - (below * scale) ** 2));
+    return { base: 'sample', history: [], keep: null, save: null, draws };
+  }
+}
+
+/**
+ * Euler's method on the flow of MiniMax-H3, whose network is told 1 - sigma and predicts x0 - epsilon. Its steps count the
+ * sigmas, the last of which is 0: there is one evaluation less.
+ */
+export class MiniMaxH3Scheduler extends FlowMatchScheduler {
+  static override readonly rules: ClassRules = {
+    name: 'MiniMaxH3Scheduler',
+    flow: true,
+    takes: ['minimax'],
+    defaults: { shift: 12 },
+  };
+
+  protected override initial(): Schedule {
+    return this.through(this.even(1001));
+  }
+
+  protected override told(sigma: number): number {
+    return f32(1 - sigma);
+  }
+
+  protected override placed(request: Request): readonly number[] {
+    if (request.mu !== null) throw clash(`mu ${request.mu}`, `_class_name '${this.name}'`, 'the shift is shift');
+    if (request.timesteps) throw clash('timesteps', `_class_name '${this.name}'`, 'give sigmas');
+    const given = this.given(request);
+    if (given) return given;
+    if (request.steps < 2)
+      throw outOfRange('at least 2, as the end is one of them,', 'the number of steps', request.steps);
+    return this.even(request.steps);
+  }
+
+  /** Shifted in float32, where sigmas near 1 may meet: the end is left out. */
+  private even(count: number): number[] {
+    const { shift } = this.settings;
+    const all = [...linspace32(1, 0, count)].map((s) => f32(f32(f32(shift) * s) / f32(1 + f32(f32(shift - 1) * s))));
+    return all.filter((sigma, i) => sigma !== all[i - 1]).slice(0, -1);
+  }
+
+  protected override plan({ sigmas, timesteps }: Schedule, _: Progress, at: number, index: number): Plan {
+    this.slope();
+    this.row[ROW.first + SUM.a] = 1;
+    // By the sigma that the network was told, as in diffusers.
+    this.row[ROW.first + SUM.bp] = (1 - sigmas[index + 1] / sigmas[at]) * (1 - timesteps[at]);
+    return { base: 'sample', history: [], keep: null, save: null, draws: false };
   }
 }

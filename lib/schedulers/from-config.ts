@@ -11,11 +11,18 @@ import {
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
 } from './dpm-solver.js';
-import { CosineDPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.js';
+import {
+  CMStochasticIterativeScheduler,
+  CosineDPMSolverMultistepScheduler,
+  EDMDPMSolverMultistepScheduler,
+  EDMEulerScheduler,
+} from './edm.js';
 import {
   FlowMatchEulerDiscreteScheduler,
   FlowMatchHeunDiscreteScheduler,
   FlowMatchLCMScheduler,
+  LTXEulerAncestralRFScheduler,
+  MiniMaxH3Scheduler,
 } from './flow-match.js';
 import { IPNDMScheduler } from './ipndm.js';
 import {
@@ -55,7 +62,10 @@ const CLASSES: Readonly<Record<string, SchedulerClass>> = {
   FlowMatchEulerDiscreteScheduler,
   FlowMatchHeunDiscreteScheduler,
   FlowMatchLCMScheduler,
+  LTXEulerAncestralRFScheduler,
+  MiniMaxH3Scheduler,
   EDMEulerScheduler,
+  CMStochasticIterativeScheduler,
   CosineDPMSolverMultistepScheduler,
   CogVideoXDDIMScheduler,
   CogVideoXDPMScheduler,

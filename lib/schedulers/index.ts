@@ -11,11 +11,18 @@ export {
   DPMSolverMultistepScheduler,
   DPMSolverSinglestepScheduler,
 } from './dpm-solver.js';
-export { CosineDPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.js';
+export {
+  CMStochasticIterativeScheduler,
+  CosineDPMSolverMultistepScheduler,
+  EDMDPMSolverMultistepScheduler,
+  EDMEulerScheduler,
+} from './edm.js';
 export {
   FlowMatchEulerDiscreteScheduler,
   FlowMatchHeunDiscreteScheduler,
   FlowMatchLCMScheduler,
+  LTXEulerAncestralRFScheduler,
+  MiniMaxH3Scheduler,
 } from './flow-match.js';
 export { schedulerFromConfig } from './from-config.js';
 export { IPNDMScheduler } from './ipndm.js';

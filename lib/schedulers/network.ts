@@ -5,7 +5,7 @@ import type { ModelType } from '../addon/coefficients.js';
 import { show } from '../base/check.js';
 import { parseConfig, type SchedulerConfig, withTraining } from '../folder/scheduler-config.js';
 import { originOf, plainName, ruleOf, type Settings } from '../folder/scheduler-keys.js';
-import { type BetaSchedule, betas, betasForZeroTerminalSnr } from '../schedule/betas.js';
+import { betas, betasForZeroTerminalSnr } from '../schedule/betas.js';
 import type { SkipType } from '../schedule/grid.js';
 import { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { DPMSolverMultistepScheduler } from './dpm-solver.js';
@@ -15,6 +15,7 @@ import { linspace } from './grids.js';
 import type { Schedule } from './progress.js';
 import { stepsOnly } from './request.js';
 import type { Scheduler } from './scheduler.js';
+import { hasEnds } from './training.js';
 
 /** What is known of a network besides its scheduler's file. */
 export interface NetworkFacts {
@@ -148,7 +149,7 @@ export function readScheduler(json: Record<string, unknown>, path: string, facts
     refusal = message;
     make();
     // What a distilled network was trained on stays true of it.
-    if (origin.distilled && origin.network !== 'edm') {
+    if (origin.distilled && (origin.network === 'flow' || origin.network === 'noise')) {
       const like = origin.network === 'flow' ? 'FlowMatchEulerDiscreteScheduler' : 'DPMSolverMultistepScheduler';
       training = inFile(() => trainingOf({ ...config, _class_name: like }));
     }
@@ -278,8 +279,9 @@ function discrete(s: Settings): NoiseSchedule {
   return NoiseSchedule.discrete({ betas: own, clip: s.lambda_min_clipped > -Infinity ? 'tail' : false });
 }
 
-function untrained({ beta_schedule: name, num_train_timesteps: n, beta_start: start, beta_end: end }: Settings) {
-  return betas(name as BetaSchedule, n, name === 'squaredcos_cap_v2' ? {} : { start, end });
+function untrained(s: Settings) {
+  const { beta_schedule: name, num_train_timesteps: n, beta_start: start, beta_end: end } = s;
+  return betas(name, n, hasEnds(s) ? { start, end } : {});
 }
 
 function samplingOf(s: Settings): SamplingDefaults {

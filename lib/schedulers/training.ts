@@ -17,7 +17,7 @@ const f32 = Math.fround;
 /** What the betas are made of, for messages. @internal */
 export function betasOption(s: Settings): string {
   if (s.trained_betas !== null) return 'trained_betas';
-  if (s.beta_schedule === 'squaredcos_cap_v2') return `beta_schedule '${s.beta_schedule}'`;
+  if (!hasEnds(s)) return `beta_schedule '${s.beta_schedule}'`;
   return `beta_start ${s.beta_start} and beta_end ${s.beta_end}`;
 }
 
@@ -47,8 +47,20 @@ function trainingBetas(s: Settings): Float32Array {
         ? linspace32(s.beta_start, s.beta_end, n)
         : s.beta_schedule === 'scaled_linear'
           ? linspace32(Math.sqrt(s.beta_start), Math.sqrt(s.beta_end), n).map((root) => root * root)
-          : Float32Array.from(betas('squaredcos_cap_v2', n));
+          : s.beta_schedule === 'sigmoid'
+            ? sigmoid32(s.beta_start, s.beta_end, n)
+            : Float32Array.from(betas(s.beta_schedule, n));
   return s.rescale_betas_zero_snr ? rescaled(list) : list;
+}
+
+/** Do beta_start and beta_end count? @internal */
+export function hasEnds({ beta_schedule: name }: Settings): boolean {
+  return name === 'linear' || name === 'scaled_linear' || name === 'sigmoid';
+}
+
+function sigmoid32(start: number, end: number, n: number): Float32Array {
+  const span = end - start;
+  return linspace32(-6, 6, n).map((x) => f32(f32(f32(1 / (1 + Math.exp(-x))) * f32(span)) + f32(start)));
 }
 
 /** Products of 1 - beta: factors in float32, products in double precision. */

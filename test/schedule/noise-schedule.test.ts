@@ -302,6 +302,8 @@ test('13 betas agree with 50-digit values', () => {
   assert.equal(betas('linear', 3, { start: 0.25, end: 0.75 }), Float64Array.of(0.25, 0.5, 0.75));
   assert.equal(betas('squaredcos_cap_v2', 1), Float64Array.of(0.999));
   assert.is(betas('scaled_linear').length, 1000);
+  assert.equal(betas('laplace', 2).length, 2);
+  assert.equal(betas('sigmoid', 1, { start: 0.25, end: 0.75 }).length, 1);
 });
 
 test('14 zero-terminal-SNR betas keep the first step and leave nothing at the last', () => {
@@ -474,7 +476,7 @@ test('19 wrong arguments for betas are refused', () => {
   throwsWith(
     () => make('cosine'),
     TypeError,
-    /^Expected 'linear', 'scaled_linear' or 'squaredcos_cap_v2' for the betas/,
+    /^Expected 'linear', 'scaled_linear', 'sigmoid', 'squaredcos_cap_v2', 'laplace' or 'exp' for the betas/,
   );
   throwsWith(() => make('linear', 0), RangeError, /^Expected a whole number of at least 1 for the number of betas/);
   throwsWith(() => make('linear', 1.5), RangeError, /received 1.5$/);

@@ -115,7 +115,7 @@ test('schedulerFromConfig goes by the class name', () => {
   for (const [name, Class] of Object.entries(schedulers)) {
     if (!name.endsWith('Scheduler') || name === 'Scheduler') continue;
     // Networks of other kinds have other betas, or none.
-    const config = /^(EDM|Cosine|CogVideoX|IPNDM|FlowMatch)/.test(name) ? {} : VP;
+    const config = /^(EDM|Cosine|CogVideoX|IPNDM|FlowMatch|LTX|MiniMax|CM)/.test(name) ? {} : VP;
     const s = schedulerFromConfig({ ...config, _class_name: name });
     assert.instance(s, Class);
     runs(s);
@@ -161,7 +161,17 @@ test('what cannot be converted is refused', () => {
   const flowOnly = schedulers.FlowMatchEulerDiscreteScheduler;
   assertThrows(() => flowOnly.fromConfig(EULER), TypeError, /of EulerDiscreteScheduler: .+ not trained with flow/);
   assertThrows(() => schedulers.IPNDMScheduler.fromConfig(PNDM), TypeError, /told a time from 1 to 0/);
-  for (const name of ['RePaint', 'KarrasVe', 'Piflow', 'MiniMaxH3', 'DiTMoEFlowMatch', 'FlowMap', 'Helios']) {
+  const minimax = { _class_name: 'MiniMaxH3Scheduler', shift: 12 };
+  assertThrows(
+    () => flowOnly.fromConfig(minimax),
+    TypeError,
+    /of MiniMaxH3Scheduler: .+ how much of the data there is/,
+  );
+  assertThrows(() => schedulers.MiniMaxH3Scheduler.fromConfig(SD3), TypeError, /told how much of the data there is/);
+  const distilled = { _class_name: 'CMStochasticIterativeScheduler' };
+  assertThrows(() => EDMDPMSolverMultistepScheduler.fromConfig(distilled), TypeError, /its network was distilled/);
+  assertThrows(() => schedulers.CMStochasticIterativeScheduler.fromConfig(edm), TypeError, /for consistency models/);
+  for (const name of ['RePaint', 'KarrasVe', 'Piflow', 'SCM', 'DiTMoEFlowMatch', 'FlowMap', 'Helios']) {
     for (const Class of [DPMSolverMultistepScheduler, DDIMScheduler, flowOnly]) {
       const unknown = { _class_name: `${name}Scheduler` };
       assertThrows(
@@ -218,7 +228,7 @@ test('defaults, null, text and overrides', () => {
 
 test('values that are wrong', () => {
   const wrong: [SchedulerConfig, typeof TypeError | typeof RangeError, RegExp][] = [
-    [{ beta_schedule: 'cosine' }, TypeError, /'linear', 'scaled_linear' or 'squaredcos_cap_v2' for beta_schedule/],
+    [{ beta_schedule: 'cosine' }, TypeError, /'laplace' or 'exp' for beta_schedule/],
     [{ num_train_timesteps: 0 }, RangeError, /from 2 to 1000000 for num_train_timesteps/],
     [{ num_train_timesteps: 1e9 }, RangeError, /from 2 to 1000000 for num_train_timesteps/],
     [{ prediction_type: 'constructor' }, TypeError, /for prediction_type but received 'constructor'/],

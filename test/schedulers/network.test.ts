@@ -1,6 +1,7 @@
 // What a folder's scheduler file says of its network, with what its other files say, in the words of the classes.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { originOf } from '../../lib/folder/scheduler-keys.js';
 import { betas, betasForZeroTerminalSnr, NoiseSchedule } from '../../lib/index.js';
 import { DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler } from '../../lib/schedulers/index.js';
 import { type NetworkFacts, readScheduler } from '../../lib/schedulers/network.js';
@@ -67,7 +68,7 @@ test('takes over how its authors sample', () => {
 test('says which key is wrong, in the words of the class, and in which file', () => {
   const cases: Record<string, unknown>[] = [
     { prediction_type: 'noise' },
-    { beta_schedule: 'sigmoid' },
+    { beta_schedule: 'quadratic' },
     { beta_end: 'high' },
     { beta_end: 2 },
     { trained_betas: [0.1, 'x'] },
@@ -180,7 +181,7 @@ test('goes through the sigmas of DPM-Solver made of the same file, for all files
       continue;
     }
     if (folder.refusal) continue;
-    const ofFlows = String(folder.config._class_name).includes('FlowMatch');
+    const ofFlows = originOf(String(folder.config._class_name))?.network === 'flow';
     const Class = ofFlows ? FlowMatchEulerDiscreteScheduler : DPMSolverMultistepScheduler;
     for (const steps of [4, 20]) {
       const one = Class.fromConfig(folder.config);

@@ -147,6 +147,7 @@ const FLOW: readonly Class[] = [
   schedulers.FlowMatchEulerDiscreteScheduler,
   schedulers.FlowMatchHeunDiscreteScheduler,
   schedulers.FlowMatchLCMScheduler,
+  schedulers.LTXEulerAncestralRFScheduler,
   schedulers.DPMSolverMultistepScheduler,
   schedulers.DPMSolverSinglestepScheduler,
   schedulers.UniPCMultistepScheduler,
@@ -195,7 +196,7 @@ for (const Class of FLOW) {
 }
 
 test('the classes of flows lead a network that knows the flow to the data', () => {
-  for (const Class of FLOW.slice(0, 3)) {
+  for (const Class of FLOW.slice(0, 4)) {
     for (const placed of PLACED) {
       const s = Class.fromConfig({ _class_name: 'FlowMatchEulerDiscreteScheduler', shift: 3, ...placed });
       for (const steps of [1, 2, 5, 12]) {
@@ -225,7 +226,7 @@ test('two runs of one scheduler: a clone has its own place, history and schedule
   const classes = Object.values(schedulers).filter(
     (value) => typeof value === 'function' && 'rules' in value && value !== (schedulers.Scheduler as unknown),
   ) as unknown as Class[];
-  assert.is(classes.length, 27);
+  assert.is(classes.length, 30);
   for (const Class of classes) {
     const s = Class.fromConfig({});
     s.setTimesteps(4);
