@@ -19,8 +19,9 @@ const missing = !existsSync(join(root, 'prebuilds/linux-arm64/dpm-solver.glibc.n
 if (missing) console.log(`skipped: ${missing}`);
 const tests = suite('arm64');
 const test = missing ? tests.skip : tests;
-// One folder below the root, so that the addon is found from there.
-const file = (name: string) => join(root, 'build', `arm64-${process.pid}-${name.replaceAll('/', '-')}.mjs`);
+// Two folders below the root, as lib/addon/loader.ts is, so that the addon is found from there.
+const folder = join(root, 'build', `arm64-${process.pid}`);
+const file = (name: string) => join(folder, `${name.replaceAll('/', '-')}.mjs`);
 /** Tests that start no process of their own and read no file. The longer ones take many minutes under an emulator. */
 const SUITES = ['native/reductions'];
 const PROGRAMS: Record<string, string> = {
@@ -42,7 +43,7 @@ tests.before(async () => {
 });
 
 tests.after(() => {
-  for (const name of Object.keys(PROGRAMS)) rmSync(file(name), { force: true });
+  rmSync(folder, { recursive: true, force: true });
 });
 
 function onArm64(name: string): string {

@@ -1,11 +1,18 @@
 // Sequences of training variances beta_n, as diffusion networks were trained with.
 import { finiteNumber, knownOptions, numbers, oneOf, outOfRange, wholeNumber } from '../base/check.js';
 
-/** @internal The names that {@link betas} knows, those of diffusers. */
-export const BETA_SCHEDULES = ['linear', 'scaled_linear', 'sigmoid', 'squaredcos_cap_v2', 'laplace', 'exp'] as const;
-
 /** The names that {@link betas} knows, those of diffusers. */
-export type BetaSchedule = (typeof BETA_SCHEDULES)[number];
+export type BetaSchedule = 'linear' | 'scaled_linear' | 'sigmoid' | 'squaredcos_cap_v2' | 'laplace' | 'exp';
+
+/** @internal Those names as a list. */
+export const BETA_SCHEDULES: readonly BetaSchedule[] = [
+  'linear',
+  'scaled_linear',
+  'sigmoid',
+  'squaredcos_cap_v2',
+  'laplace',
+  'exp',
+];
 
 /** Those that have ends, and the ends they have unless told. */
 const ENDS: Partial<Record<BetaSchedule, readonly [start: number, end: number]>> = {

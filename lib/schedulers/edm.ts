@@ -239,6 +239,7 @@ export class CMStochasticIterativeScheduler extends EdmScheduler {
     },
   };
 
+  /** The standard deviation of the noise that a run starts from: sigma_max. */
   override get initNoiseSigma(): number {
     return this.settings.sigma_max!;
   }
