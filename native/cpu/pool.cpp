@@ -5,36 +5,13 @@
 #include <new>
 #include <thread>
 
-#if defined(_WIN32)
-#include <windows.h>
-
-#include <condition_variable>
-#else
-#include <dlfcn.h>
-#include <pthread.h>
-#include <signal.h>
-#endif
+#include "../system/threads.h"
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
 namespace dpm {
 namespace {
-
-#if defined(_WIN32)
-using Condition = std::condition_variable;
-#else
-// std::condition_variable needs a newer libstdc++ than the rest of the addon.
-class Condition {
- public:
-  void wait(std::unique_lock<std::mutex>& lock) { pthread_cond_wait(&condition_, lock.mutex()->native_handle()); }
-  void notify_one() { pthread_cond_signal(&condition_); }
-  void notify_all() { pthread_cond_broadcast(&condition_); }
-
- private:
-  pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
-};
-#endif
 
 struct Job {
   void (*body)(void*, size_t);
@@ -102,50 +79,9 @@ class Pool {
   int size_ = 0;
 };
 
-#if defined(_WIN32)
-DWORD WINAPI Entry(void* pool) {
-  static_cast<Pool*>(pool)->Loop();
-  return 0;
-}
-// See below.
-void Stay() {
-  HMODULE self;
-  GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
-                     reinterpret_cast<LPCWSTR>(&Entry), &self);
-}
-bool Pool::Spawn() {
-  const HANDLE thread = CreateThread(nullptr, 0, Entry, this, 0, nullptr);
-  if (thread) CloseHandle(thread);
-  return thread != nullptr;
-}
-#else
-void* Entry(void* pool) {
-  static_cast<Pool*>(pool)->Loop();
-  return nullptr;
-}
-// Node unloads an addon with the last worker thread that had loaded it; the code that the pool's threads sleep in has
-// to stay.
-void Stay() {
-  Dl_info self;
-  if (dladdr(reinterpret_cast<void*>(&Entry), &self) && self.dli_fname) {
-    dlopen(self.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
-  }
-}
-bool Pool::Spawn() {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0) return false;
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  // Signals are for the program's own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread;
-  const bool made = pthread_create(&thread, &attributes, Entry, this) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_attr_destroy(&attributes);
-  return made;
-}
-#endif
+void Help(void* pool) { static_cast<Pool*>(pool)->Loop(); }
+
+bool Pool::Spawn() { return StartThread<Help>(this); }
 
 }  // namespace
 
@@ -163,7 +99,7 @@ void Parallel(int threads, size_t count, void (*body)(void*, size_t), void* cont
   const size_t helpers = (wanted < count ? wanted : count > 0 ? count : 1) - 1;
   if (helpers > 0) {
     // Never destroyed: a helper may be asleep in it when the process ends.
-    static Pool* const pool = (Stay(), new (std::nothrow) Pool);
+    static Pool* const pool = (StayLoaded(), new (std::nothrow) Pool);
     if (pool) {
       Job job;
       job.body = body;
