@@ -69,7 +69,7 @@ const FLAGS = [
 ];
 const flagsOf = (source) => FLAGS.find(([files]) => files.test(source))[1];
 const sources = [
-  ...cpp('native/addon').filter((file) => !/^native\/addon\/cuda|\/limit\.cpp$/.test(file)),
+  ...cpp('native/addon').filter((file) => !/^native\/addon\/(?:cuda|ort)|\/limit\.cpp$/.test(file)),
   ...cpp('native/coefficients'),
   ...cpp('native/noise'),
   ...cpp('native/cpu').filter((file) => !/(pool|isa_\w+)\.cpp$/.test(file)),

@@ -30,11 +30,13 @@ const named = KINDS.filter((kind) => words.includes(kind) || words.includes('all
 const quick = words.includes('quick');
 const kinds = named.length > 0 && !quick ? named : ['address', 'thread'];
 const filters = quick ? QUICK : words.filter((word) => word !== 'all' && !KINDS.includes(word));
-const FOLDERS = ['addon', 'coefficients', 'noise', 'cpu'];
+const FOLDERS = ['addon', 'coefficients', 'noise', 'cpu', 'ort'];
 const out = join(root, 'build', 'sanitize');
 
 /** Tests that load the addon in processes that they start, which their imports do not tell. */
-const IN_PROCESSES = ['native/process', 'cli/cli', 'serve/attack', 'serve/http'].map((name) => `test/${name}.test.ts`);
+const IN_PROCESSES = ['native/process', 'onnx/ends', 'cli/cli', 'serve/attack', 'serve/http'].map(
+  (name) => `test/${name}.test.ts`,
+);
 
 /** Tests that load it and still have no part in it, and why. */
 const LEFT_OUT = {
@@ -187,6 +189,7 @@ async function thread() {
     { command: 'setarch', args: node, env: inNode },
   );
   await run('setarch', [...node, 'test/sanitize/workers.mjs', addon], { cwd: shadow, env: inNode });
+  await run('setarch', [...node, 'test/sanitize/networks.mjs', addon], { cwd: shadow, env: inNode });
 }
 
 async function valgrind() {

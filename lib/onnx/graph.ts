@@ -1,8 +1,8 @@
 // One ONNX graph: its session, what it declares, and runs that read and write the caller's own buffers.
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { list } from '../base/check.js';
-import { firstLine } from '../base/text.js';
 import { bytesOf, checkWeights, type GraphFile, readGraph, type ValueInfo } from '../folder/graph-file.js';
+import { loadError, runError } from './messages.js';
 import { loadRuntime, type Runtime } from './runtime.js';
 
 /** The element types that the networks of diffusion pipelines use. */
@@ -170,14 +170,9 @@ export class Graph {
       this.#outputs = describe(session.outputMetadata);
       return { session, runtime };
     } catch (cause) {
-      // onnxruntime repeats the path and what it was about to do, or where in its sources it was.
-      const reason = firstLine((cause as Error).message)
-        .replace(/^Load model from .* failed:\s*/, '')
-        .replace(/^\S+\.(?:cc|cpp|h):\d+ .*\)\s+(?=\w)/, '');
       const names = executionProviders.map((provider) => (typeof provider === 'string' ? provider : provider.name));
       // The reason may be a provider's, and then not the file's.
-      const where = names.join() === 'cpu' ? '' : ` for ${names.join(', ')}`;
-      throw new Error(`${this.path} could not be loaded by onnxruntime${where}: ${reason}`, { cause });
+      throw loadError(this.path, names.join() === 'cpu' ? '' : ` for ${names.join(', ')}`, cause);
     }
   }
 
@@ -270,7 +265,7 @@ export class Graph {
     try {
       return await session.run(feeds as unknown as Record<string, Tensor>, fetches(runtime) as Record<string, Tensor>);
     } catch (cause) {
-      throw new Error(`onnxruntime failed to run ${this.path}: ${firstLine((cause as Error).message)}`, { cause });
+      throw runError(this.path, cause);
     }
   }
 

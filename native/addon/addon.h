@@ -41,6 +41,15 @@ Napi::Value AddonPhiloxBlock(const Napi::CallbackInfo& info);
 Napi::Value AddonNoiseElementary(const Napi::CallbackInfo& info);
 Napi::Value AddonNoiseWord(const Napi::CallbackInfo& info);
 
+// ort/: networks on threads of their own, in the library that onnxruntime-node brings.
+napi_value AddonOrtLibrary(napi_env env, napi_callback_info info);
+napi_value AddonOrtOpen(napi_env env, napi_callback_info info);
+napi_value AddonOrtRun(napi_env env, napi_callback_info info);
+napi_value AddonOrtCancel(napi_env env, napi_callback_info info);
+napi_value AddonOrtClose(napi_env env, napi_callback_info info);
+napi_value AddonOrtDispose(napi_env env, napi_callback_info info);
+napi_value AddonOrtShutdown(napi_env env, napi_callback_info info);
+
 void InitCuda(Napi::Env env, Napi::Object exports);  // cuda.cpp
 
 }  // namespace dpm::addon

@@ -29,6 +29,13 @@ constexpr struct {
     {"info", AddonInfo},
 #if !defined(__wasm__)
     {"limit", AddonLimit},
+    {"ortLibrary", AddonOrtLibrary},
+    {"ortOpen", AddonOrtOpen},
+    {"ortRun", AddonOrtRun},
+    {"ortCancel", AddonOrtCancel},
+    {"ortClose", AddonOrtClose},
+    {"ortDispose", AddonOrtDispose},
+    {"ortShutdown", AddonOrtShutdown},
 #endif
     {"predictionRow", Wrapped<AddonPredictionRow>},
     {"updateRow", Wrapped<AddonUpdateRow>},

@@ -26,6 +26,7 @@
 
 DPM_SYMBOL_VERSION("pthread_create", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_join", DPM_GLIBC_BASE);
+DPM_SYMBOL_VERSION("pthread_attr_setstacksize", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_detach", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_once", DPM_GLIBC_BASE);
 DPM_SYMBOL_VERSION("pthread_key_create", DPM_GLIBC_BASE);

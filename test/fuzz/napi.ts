@@ -373,12 +373,14 @@ export function attempt(call: Call): { wrong: string | null; taken: boolean } {
   if (taken) return { wrong: differ(beside, memories.snapshot(true)) ? 'wrote beside its arguments' : null, taken };
   if (!(error instanceof Error)) return { wrong: `threw ${String(error)}`, taken };
   const { message } = error;
-  const noCuda = cuda(call.name) && /^Expected the CUDA library but /.test(message);
-  if (!noCuda && error.constructor !== TypeError && error.constructor !== RangeError) {
+  const noLibrary =
+    (cuda(call.name) && /^Expected the CUDA library but /.test(message)) ||
+    (call.name === 'ortLibrary' && /^Expected the library of onnxruntime-node to be loaded /.test(message));
+  if (!noLibrary && error.constructor !== TypeError && error.constructor !== RangeError) {
     return { wrong: `threw ${error.constructor.name}: ${message}`, taken };
   }
-  if (!noCuda && !MESSAGE.test(message)) return { wrong: `said ${JSON.stringify(message.slice(0, 200))}`, taken };
-  if (message.length > 300) return { wrong: `said ${message.length} characters`, taken };
+  if (!noLibrary && !MESSAGE.test(message)) return { wrong: `said ${JSON.stringify(message.slice(0, 200))}`, taken };
+  if (!noLibrary && message.length > 300) return { wrong: `said ${message.length} characters`, taken };
   return { wrong: differ(before, memories.snapshot()) ? `wrote, then threw: ${message}` : null, taken };
 }
 

@@ -80,10 +80,10 @@ function copyOf(call: Call): Call {
   ) as unknown as Call;
 }
 
-test('has the functions of the native addon, those for cards and benchmarks aside', () => {
+test('has the functions of the native addon, those for cards, networks and benchmarks aside', () => {
   const others = Object.keys(native).filter((name) => !(name in wasm));
   assert.equal(
-    others.filter((name) => !/^cuda[A-Z]/.test(name)),
+    others.filter((name) => !/^(?:cuda|ort)[A-Z]/.test(name)),
     ['limit'],
   );
   assert.equal(
