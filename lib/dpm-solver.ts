@@ -2,8 +2,8 @@
 import { ROW, SUM } from './addon/coefficients.js';
 import { combine } from './addon/combine.js';
 import { randn } from './addon/noise.js';
-import { knownOptions, oneOf, outOfRange, wrongType } from './base/check.js';
-import { readTensor, sameDims, type Tensor } from './base/tensor.js';
+import { knownOptions, oneOf, wrongType } from './base/check.js';
+import { readTensor, sameDims, type Tensor, wrongDims } from './base/tensor.js';
 import { cudaInfo } from './cuda/info.js';
 import { Stream } from './cuda/stream.js';
 import { DeviceTensor, type DeviceType } from './cuda/tensor.js';
@@ -101,10 +101,13 @@ export class DPMSolver {
     schedule: NoiseSchedule,
     options: SolverOptions | DeviceSolverOptions = {},
   ) {
-    if (model !== null && typeof model !== 'function') throw wrongType('a function or null', 'model', model);
+    if (model !== null && typeof model !== 'function') {
+      const session = typeof (model as { run?: unknown } | undefined)?.run === 'function';
+      throw wrongType(`a function${session ? ' that runs it' : ''} or null`, 'model', model);
+    }
     if (!(schedule instanceof NoiseSchedule)) throw wrongType('a NoiseSchedule', 'schedule', schedule);
     this.#model = model;
-    knownOptions(options, [...SOLVER_KEYS, 'device', 'modelDevice', 'stream'], 'the solver');
+    knownOptions(options, CONSTRUCTOR_KEYS, 'the solver', { name: 'sample() or start()', known: RUN_KEYS });
     const { device, ...place } = readPlace(options);
     this.#device = device;
     // Options for the host and for a card differ in what their functions are called with.
@@ -199,15 +202,13 @@ export class DPMSolver {
       return combine(x, randn([...x.dims], { seed, type }), row, threads) as T;
     }
     const view = readTensor(noise, 'noise');
-    if (!sameDims(view.dims, x.dims)) {
-      throw outOfRange(`dims [${x.dims.join(', ')}]`, 'noise', `[${view.dims.join(', ')}]`);
-    }
+    if (!sameDims(view.dims, x.dims)) throw wrongDims(x.dims, 'noise', view.dims);
     if (view.type !== x.type) throw wrongType(`type '${x.type}'`, 'noise', view.type);
     return combine(x, view, row, threads) as T;
   }
 
   #read(options: SampleOptions, inverse: boolean): { sampler: Sampler; graph: boolean } {
-    knownOptions(options, [...SAMPLE_KEYS, 'graph'], 'the run');
+    knownOptions(options, RUN_KEYS, 'the run', { name: 'new DPMSolver()', known: CONSTRUCTOR_KEYS });
     const sampler = readSampleOptions(this.#solver, options, inverse);
     const graph = oneOf(options.graph ?? false, 'graph', [true, false]);
     if (graph) checkGraph(this.#solver, sampler);
@@ -252,6 +253,9 @@ export class DPMSolver {
 }
 
 type Device = 'auto' | 'cpu' | 'cuda';
+
+const CONSTRUCTOR_KEYS = [...SOLVER_KEYS, 'device', 'modelDevice', 'stream'];
+const RUN_KEYS = [...SAMPLE_KEYS, 'graph'];
 
 const HOST_DTYPES = ['float32', 'float16', 'float64'] as const;
 const CARD_DTYPES = [...HOST_DTYPES, 'bfloat16'] as const;

@@ -1,4 +1,5 @@
 // Argument checks of the schedules and grids: one sentence that says what was expected, for what, and what came.
+import { meantOption, meantValue } from './names.js';
 
 /** TypeError for a value of the wrong type, or a name that is not known. */
 export function wrongType(expected: string, name: string, value: unknown): TypeError {
@@ -49,8 +50,11 @@ export function stepCount(value: unknown, name: string): number {
 
 /** `value` if it is one of `choices`, TypeError otherwise. */
 export function oneOf<T extends string | boolean>(value: unknown, name: string, choices: readonly T[]): T {
-  if (!choices.includes(value as T)) throw wrongType(list(choices.map(show), 'or'), name, value);
-  return value as T;
+  if (choices.includes(value as T)) return value as T;
+  const error = wrongType(list(choices.map(show), 'or'), name, value);
+  const words = choices.filter((choice) => typeof choice === 'string');
+  const meant = typeof value === 'string' && value.length <= 60 ? meantValue(name, value, words) : undefined;
+  throw meant === undefined ? error : new TypeError(`${error.message}; did you mean ${show(meant)}?`);
 }
 
 /** Copies an array of numbers. TypeError for anything that is not an array of numbers throughout. */
@@ -82,17 +86,40 @@ export function optionalFunction<T>(value: T | undefined, name: string): T | und
   return value;
 }
 
-/** TypeError unless `options` is an object whose keys are all among `known`: a misspelt option must not be ignored. */
-export function knownOptions(options: unknown, known: readonly string[], name: string): void {
+/** A call that takes what another one does not. */
+export interface Elsewhere {
+  /** As in `with sample() or start()`. */
+  readonly name: string;
+  readonly known: readonly string[];
+}
+
+/**
+ * TypeError unless `options` is an object whose keys are all among `known`: a misspelt option must not be ignored.
+ *
+ * @param elsewhere where an option belongs that is none of these
+ */
+export function knownOptions(options: unknown, known: readonly string[], name: string, elsewhere?: Elsewhere): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw wrongType('an object of options', name, options);
   }
-  for (const key of Object.keys(options)) {
-    if (known.includes(key)) continue;
-    const expected =
-      known.length === 0 ? 'no options' : `the option${known.length > 1 ? 's' : ''} ${list(known, 'and')}`;
-    throw new TypeError(`Expected ${expected} for ${name} but received the option ${show(key)}`);
+  for (const key of Object.keys(options)) if (!known.includes(key)) throw unknownOption(key, known, name, elsewhere);
+}
+
+function unknownOption(key: string, known: readonly string[], name: string, elsewhere?: Elsewhere): TypeError {
+  const other = elsewhere && (elsewhere.known.includes(key) ? key : meantOption(key, elsewhere.known));
+  if (elsewhere && other === key) {
+    return new TypeError(`Expected the option ${show(key)} with ${elsewhere.name} but received it for ${name}`);
   }
+  const meant = meantOption(key, known);
+  const received = `received the option ${show(key)}`;
+  if (meant === undefined && elsewhere && other !== undefined) {
+    return new TypeError(`Expected the option ${show(other)} with ${elsewhere.name} but ${received} for ${name}`);
+  }
+  const all = known.length === 0 ? 'no options' : `the option${known.length > 1 ? 's' : ''} ${list(known, 'and')}`;
+  // A long list hides the one that is meant.
+  const expected = meant !== undefined && known.length > 6 ? 'a known option' : all;
+  const hint = meant === undefined ? '' : `; did you mean ${show(meant)}?`;
+  return new TypeError(`Expected ${expected} for ${name} but ${received}${hint}`);
 }
 
 /** A value as it stands in a message. */

@@ -1,5 +1,5 @@
 // Tensors are anything shaped { data, dims, type? }: read once, made again in the class that came in.
-import { show, wrongType } from './check.js';
+import { list, show, wrongType } from './check.js';
 
 /** State, history and noise: one float32 or float64 number an element. */
 export type StateArray = Float32Array | Float64Array;
@@ -50,15 +50,16 @@ function tagOf(data: unknown): string | undefined {
  * @internal
  */
 export function readTensor(tensor: unknown, name: string): TensorView {
-  if (typeof tensor !== 'object' || tensor === null) {
-    throw new TypeError(`Expected a tensor { data, dims, type? } for ${name} but received ${show(tensor)}`);
-  }
+  if (typeof tensor !== 'object' || tensor === null) throw noTensor(name, show(tensor));
   const { data, dims, type } = tensor as Tensor;
   const tag = tagOf(data);
   const own = tag === undefined ? undefined : TYPE_OF[tag];
+  // Only now, since each access to some classes of tensors costs.
+  const other = data === undefined && dims === undefined ? inPlaceOf(tensor) : undefined;
+  if (other !== undefined) throw noTensor(name, other);
   if (tag === undefined || own === undefined || (tag === 'Uint16Array' && type !== 'float16')) {
     throw new TypeError(
-      `Expected a Float32Array, Float64Array, Float16Array, or a Uint16Array with type 'float16', for ${name}.data but received ${show(data)}`,
+      `Expected a Float32Array, Float64Array, Float16Array, or a Uint16Array with type 'float16', for ${name}.data but received ${show(data)}${tag?.startsWith('Uint8') ? ': pixels are v / 127.5 - 1 for a network' : ''}`,
     );
   }
   if (type !== undefined && type !== own) {
@@ -69,18 +70,51 @@ export function readTensor(tensor: unknown, name: string): TensorView {
   const numbers = data as NetworkArray;
   if (numbers.length !== length) {
     throw new RangeError(
-      `Expected ${length} elements, the product of its dims [${sizes.join(', ')}], for ${name}.data but received ${numbers.length}`,
+      `Expected ${length} elements, the product of its dims [${sizes.join(', ')}], for ${name}.data but received ${numbers.length}${isDetached(numbers) ? ': its buffer is detached, as one is that was given to a worker or disposed of' : ''}`,
     );
   }
   return { data: numbers, dims: sizes, type: own, batch: sizes[0], length, source: tensor as Tensor };
 }
 
+function noTensor(name: string, received: string): TypeError {
+  return new TypeError(`Expected a tensor { data, dims, type? } for ${name} but received ${received}`);
+}
+
+/** What was given in place of a tensor, and what to do about it; undefined for what says nothing. */
+function inPlaceOf(value: object): string | undefined {
+  if (typeof (value as Promise<unknown>).then === 'function') return `${show(value)}: await it`;
+  if (ArrayBuffer.isView(value)) return `${show(value)} alone: { data, dims } says its sizes, too`;
+  if (Array.isArray(value))
+    return 'an array: randn(dims, { seed }) makes noise, { data, dims } a tensor of your numbers';
+  // What a session's run resolves to: the outputs by name.
+  const outputs = Object.entries(value).filter(([, output]) => ArrayBuffer.isView(output?.data));
+  if (outputs.length === 0) return undefined;
+  const [first] = outputs[0];
+  return outputs.length === 1
+    ? `a map of outputs: pass its ${show(first)}`
+    : `a map of the outputs ${list(
+        outputs.map(([key]) => show(key)),
+        'and',
+      )}: pass one of them`;
+}
+
+/** Was the memory below an array given away? */
+function isDetached(numbers: NetworkArray): boolean {
+  if (numbers.byteLength !== 0) return false;
+  try {
+    // ArrayBuffer.prototype.detached is younger than the oldest Node that is supported.
+    new Uint8Array(numbers.buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 function readDims(dims: unknown, name: string): number[] {
-  const list = dims as ArrayLike<unknown>;
-  if (typeof dims !== 'object' || dims === null || !Number.isSafeInteger(list.length)) {
+  if (typeof dims !== 'object' || dims === null || !Number.isSafeInteger((dims as ArrayLike<unknown>).length)) {
     throw wrongType('an array of sizes', `${name}.dims`, dims);
   }
-  const sizes = Array.from(list);
+  const sizes = Array.from(dims as ArrayLike<unknown>);
   if (sizes.length === 0 || sizes.some((size) => !Number.isSafeInteger(size) || (size as number) < 1)) {
     throw new RangeError(
       `Expected one or more sizes of at least 1 for ${name}.dims but received [${sizes.map(String).join(', ')}]`,
@@ -111,4 +145,15 @@ export function makeTensor(like: Tensor, type: TensorType, data: NetworkArray, d
 /** Do two lists of sizes agree? @internal */
 export function sameDims(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
+}
+
+/** RangeError for a tensor of other sizes than were expected. @internal */
+export function wrongDims(expected: readonly number[], name: string, received: readonly number[]): RangeError {
+  const [batch, channels, ...space] = expected;
+  const last = expected.length > 2 && sameDims(received, [batch, ...space, channels]);
+  const single = batch === 1 && sameDims(received, expected.slice(1));
+  const hint = last ? ': channels come before height and width' : single ? ': the first of dims is the batch' : '';
+  return new RangeError(
+    `Expected dims [${expected.join(', ')}] for ${name} but received [${received.join(', ')}]${hint}`,
+  );
 }

@@ -9,7 +9,7 @@ import {
   wholeNumber,
   wrongType,
 } from '../base/check.js';
-import { nearest } from '../base/text.js';
+import { meantOption } from '../base/names.js';
 import type { Image } from '../image/image.js';
 import type { Size } from './conditioner.js';
 import { type Mask, readMask } from './mask.js';
@@ -343,7 +343,7 @@ function checkKeys(options: unknown, known: readonly string[], what: string, sub
   if (typeof options !== 'object' || options === null) throw wrongType(what, 'the call', options);
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
-    const meant = nearest(key, known);
+    const meant = meantOption(key, known);
     throw new TypeError(`${subject} has no option ${show(key)}${meant ? `; did you mean '${meant}'?` : ''}`);
   }
 }

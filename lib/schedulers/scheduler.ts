@@ -13,6 +13,7 @@ import {
   sameDims,
   type Tensor,
   type TensorView,
+  wrongDims,
 } from '../base/tensor.js';
 import { type ClassRules, resolveConfig, type SchedulerConfig } from '../folder/scheduler-config.js';
 import type { Settings } from '../folder/scheduler-keys.js';
@@ -298,7 +299,7 @@ export abstract class Scheduler {
   addNoise<T extends Tensor>(x0: T, noise: Tensor, t: number | bigint | ArrayLike<number>): T {
     const clean = readTensor(x0, 'x0');
     const z = readTensor(noise, 'the noise');
-    if (!sameDims(z.dims, clean.dims)) throw dimsError(clean.dims, 'the noise', z.dims);
+    if (!sameDims(z.dims, clean.dims)) throw wrongDims(clean.dims, 'the noise', z.dims);
     const times = typeof t === 'object' ? Array.from(numbers(t, 't')) : new Array<number>(clean.batch).fill(timeOf(t));
     if (times.length === 1) times.push(...new Array<number>(clean.batch - 1).fill(times[0]));
     if (times.length !== clean.batch) throw outOfRange(`${clean.batch} timesteps, one per sample,`, 't', times.length);
@@ -413,7 +414,7 @@ export abstract class Scheduler {
     if (old?.fit(sample)) return old;
     if (old && this.progress.count > 0) {
       throw old.stateType === stateTypeOf(sample)
-        ? dimsError(old.dims, 'the sample', sample.dims)
+        ? wrongDims(old.dims, 'the sample', sample.dims)
         : new TypeError(
             `Expected type '${old.stateType}', as at the run's first step, for the sample but received '${sample.type}'`,
           );
@@ -438,7 +439,7 @@ export abstract class Scheduler {
     const { variance_type: variance } = this.settings;
     const learned = variance === 'learned' || variance === 'learned_range';
     if (learned && sample.dims.length > 1 && sameDims(m.dims, twice)) return;
-    throw dimsError(expected, 'the model output', m.dims);
+    throw wrongDims(expected, 'the model output', m.dims);
   }
 
   private noiseFor(plan: Plan, buffers: Buffers, options: StepOptions): StateArray | null {
@@ -446,7 +447,7 @@ export abstract class Scheduler {
     const { noise: own } = options;
     if (own !== undefined) {
       const given = readTensor(own, 'the noise');
-      if (!sameDims(given.dims, buffers.dims)) throw dimsError(buffers.dims, 'the noise', given.dims);
+      if (!sameDims(given.dims, buffers.dims)) throw wrongDims(buffers.dims, 'the noise', given.dims);
       return given.type === buffers.stateType ? (given.data as StateArray) : buffers.converted(given.data);
     }
     const seed = options.seed;
@@ -504,7 +505,7 @@ function shaped(
   const n = length / batch;
   if (m.length !== (doubled ? 4 : 2) * length) {
     const expected = [doubled ? 2 * batch : batch, 2 * dims[1], ...dims.slice(2)];
-    throw dimsError(expected, 'the model output, with its variance,', m.dims);
+    throw wrongDims(expected, 'the model output, with its variance,', m.dims);
   }
   const wide = new Float64Array(m.length);
   addon.convert(m.data, wide);
@@ -538,8 +539,4 @@ function labelsOf({ integer, timesteps }: Schedule): Sequence {
 function timeOf(t: unknown): number {
   if (typeof t === 'bigint') return Number(t);
   return finiteNumber(t, 't');
-}
-
-function dimsError(expected: readonly number[], name: string, received: readonly number[]): RangeError {
-  return new RangeError(`Expected dims [${expected.join(', ')}] for ${name} but received [${received.join(', ')}]`);
 }

@@ -310,6 +310,9 @@ export function readSolverOptions(
 }
 
 function readGuidance(guidance: GuidanceOption): GuidanceOption {
+  if (typeof guidance === 'number') {
+    throw wrongType(`{ type: 'classifier-free', scale: ${guidance} }`, 'guidance', guidance);
+  }
   const type = (guidance as { type?: unknown } | null)?.type;
   oneOf(type as string, 'guidance.type', ['uncond', 'classifier-free', 'classifier'] as const);
   const keys = { uncond: ['type'], 'classifier-free': ['type', 'scale'], classifier: ['type', 'scale', 'gradient'] };

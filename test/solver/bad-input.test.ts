@@ -554,7 +554,7 @@ test('an output of another shape, type or kind leaves the run as it was', () => 
   const wrong: [Anything, ErrorClass, RegExp][] = [
     [undefined, TypeError, /a tensor .* for the network output but received undefined/],
     [null, TypeError, /a tensor .* for the network output/],
-    [data, TypeError, /for the network output\.data/],
+    [data, TypeError, /for the network output but received Float32Array alone/],
     [Promise.resolve({ data, dims: DIMS }), TypeError, /for the network output/],
     [{ data, dims: [3, 2] }, RangeError, /dims \[2, 3\] for the network output but received \[3, 2\]/],
     [{ data, dims: [6] }, RangeError, /dims \[2, 3\] for the network output/],

@@ -12,6 +12,7 @@ import {
   type Tensor,
   type TensorType,
   type TensorView,
+  wrongDims,
 } from '../../base/tensor.js';
 import {
   type Application,
@@ -187,11 +188,7 @@ export class HostEngine implements Engine {
 
   correct(slot: number, change: (x: Tensor) => Tensor): void {
     const changed = readTensor(change(this.#slots[slot].own), "correctXt's result");
-    if (!sameDims(changed.dims, this.#xT.dims)) {
-      throw new RangeError(
-        `Expected dims [${this.#xT.dims.join(', ')}] for correctXt's result but received [${changed.dims.join(', ')}]`,
-      );
-    }
+    if (!sameDims(changed.dims, this.#xT.dims)) throw wrongDims(this.#xT.dims, "correctXt's result", changed.dims);
     this.setState(slot, changed.data);
     const bad = this.#notFinite(slot);
     if (bad >= 0) {
@@ -208,9 +205,7 @@ export class HostEngine implements Engine {
 
   #readNetwork(tensor: unknown, name: string, dims: readonly number[]): NetworkArray {
     const view = readTensor(tensor, name);
-    if (!sameDims(view.dims, dims)) {
-      throw new RangeError(`Expected dims [${dims.join(', ')}] for ${name} but received [${view.dims.join(', ')}]`);
-    }
+    if (!sameDims(view.dims, dims)) throw wrongDims(dims, name, view.dims);
     if (view.type !== this.stateType && !(view.type === 'float16' && this.stateType === 'float32')) {
       const allowed = this.stateType === 'float64' ? "type 'float64'" : "type 'float32' or 'float16'";
       throw new TypeError(`Expected ${allowed} for ${name} but received '${view.type}'`);
@@ -236,9 +231,7 @@ export class HostEngine implements Engine {
       if (sample >= 0) return { sample, corrected: false };
       const corrected = readTensor(correctX0(this.#x0View!, step.time), "correctX0's result");
       if (!sameDims(corrected.dims, this.#xT.dims)) {
-        throw new RangeError(
-          `Expected dims [${this.#xT.dims.join(', ')}] for correctX0's result but received [${corrected.dims.join(', ')}]`,
-        );
+        throw wrongDims(this.#xT.dims, "correctX0's result", corrected.dims);
       }
       if (corrected.data !== this.#x0) addon.convert(corrected.data, this.#x0!);
       return { sample: this.#native(rows, step, output, this.#x0, true), corrected: true };
