@@ -15,6 +15,7 @@ import {
   readDestination,
   readPicture,
   readPlace,
+  readScheduler,
   readSolver,
   report,
   solverArgs,
@@ -104,9 +105,12 @@ async function draw(values: Values, own: Partial<GenerateOptions>): Promise<void
     const { defaults } = pipe;
     const size = { width: width ?? defaults.width, height: height ?? defaults.height };
     checkSheet(prompts.length, count, destination, (own.image as Image | undefined) ?? size);
-    const generation = await withProgress((onStep) => pipe({ ...options, onStep }));
+    const scheduler = await readScheduler(values, pipe);
+    const generation = await withProgress((onStep) => pipe({ ...options, ...scheduler, onStep }));
     const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
-    report(generation, rows, destination, { prompts, negativePrompt, ...settings, strength });
+    report(generation, rows, destination, {
+      ...{ prompts, negativePrompt, scheduler: values.scheduler, ...settings, strength },
+    });
   });
 }
 

@@ -5,7 +5,14 @@ import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image
 import type { Image } from '../image/image.js';
 import { sheet, sheetSize } from '../image/sheet.js';
 import { loadRuntime } from '../onnx/runtime.js';
-import type { DiffusionPipeline, Generation, Progress, SolverChoices, Timings } from '../pipelines/index.js';
+import type {
+  DiffusionPipeline,
+  GenerateOptions,
+  Generation,
+  Progress,
+  SolverChoices,
+  Timings,
+} from '../pipelines/index.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';
 import { choice, number, UsageError, whole } from './usage.js';
 
@@ -37,6 +44,12 @@ export const methodArgs = {
     description: `Kind of step: ${METHODS.join(', ')} (Default: multistep)`,
   },
   'denoise-to-zero': { type: 'boolean', description: 'One more evaluation at the end, without noise' },
+  scheduler: {
+    type: 'string',
+    valueHint: 'CLASS',
+    description:
+      "A scheduler class, made from the model's scheduler file, in place of the solver (EulerDiscreteScheduler)",
+  },
 } as const satisfies ArgsDef;
 
 export const machineArgs = {
@@ -70,6 +83,17 @@ export function readSolver(values: Values): SolverChoices {
     thresholding: (values.thresholding as boolean | undefined) || undefined,
     denoiseToZero: (values['denoise-to-zero'] as boolean | undefined) || undefined,
   };
+}
+
+/** The scheduler object of the class that `--scheduler` names; nothing where the flag was not given. */
+export async function readScheduler(
+  values: Values,
+  pipe: DiffusionPipeline,
+): Promise<Pick<GenerateOptions, 'scheduler'>> {
+  const name = text(values, 'scheduler');
+  if (name === undefined) return {};
+  const { schedulerOfClass } = await import('../pipelines/solvers.js');
+  return { scheduler: await schedulerOfClass(name, pipe) };
 }
 
 export interface Destination {

@@ -9,6 +9,7 @@ import {
   outputArgs,
   readDestination,
   readPlace,
+  readScheduler,
   readSolver,
   report,
   solverArgs,
@@ -75,10 +76,11 @@ export const sample = defineCommand({
     const destination = readDestination(args);
     await withPipeline(place, async (pipe) => {
       checkSheet(prompts.length, count, destination, pipe.defaults);
-      const generation = await withProgress((onStep) => pipe({ ...options, onStep }));
+      const scheduler = await readScheduler(args, pipe);
+      const generation = await withProgress((onStep) => pipe({ ...options, ...scheduler, onStep }));
       const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
       const { prompt: _prompt, negativePrompt, ...settings } = options;
-      report(generation, rows, destination, { prompts, negativePrompt, ...settings });
+      report(generation, rows, destination, { prompts, negativePrompt, scheduler: args.scheduler, ...settings });
     });
   },
 });

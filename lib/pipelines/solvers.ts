@@ -1,4 +1,7 @@
-// Solvers by the names that people compare them under.
+// Solvers and scheduler classes by the names that people ask for them by.
+import { show } from '../base/check.js';
+import { nearest } from '../base/text.js';
+import type { SchedulerConfig } from '../folder/scheduler-config.js';
 import type { DiffusionPipeline } from './diffusion-pipeline.js';
 import type { GenerateOptions } from './options.js';
 
@@ -38,4 +41,22 @@ export async function namedScheduler(name: SolverName, pipe: DiffusionPipeline):
 export function fewSteps({ scheduler }: Choice, steps: number): Choice {
   if (scheduler === undefined || 'step' in scheduler) return { scheduler };
   return { scheduler: { ...scheduler, order: Math.min(scheduler.order ?? 2, steps) as 1 | 2 | 3 } };
+}
+
+/**
+ * A scheduler object of the class `name` of dpm-solver/schedulers, made from a model's scheduler file.
+ *
+ * @throws RangeError for a class that is not here; TypeError, RangeError as the class's `fromConfig`
+ */
+export async function schedulerOfClass(
+  name: string,
+  { schedulerConfig }: { readonly schedulerConfig: SchedulerConfig },
+): Promise<NonNullable<GenerateOptions['scheduler']>> {
+  const { classNames, knownClass } = await import('../schedulers/from-config.js');
+  const Class = knownClass(name);
+  if (Class) return new Class(schedulerConfig);
+  const meant = nearest(name, classNames()) ?? nearest(`${name}Scheduler`, classNames());
+  throw new RangeError(
+    `Expected a class of dpm-solver/schedulers but received ${show(name)}${meant ? `; did you mean ${meant}?` : ''}`,
+  );
 }

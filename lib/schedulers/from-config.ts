@@ -86,6 +86,11 @@ export function classNamed(name: string): SchedulerClass {
   return knownClass(name) ?? DPMSolverMultistepScheduler;
 }
 
+/** @internal All names that {@link knownClass} knows. */
+export function classNames(): string[] {
+  return [...Object.keys(CLASSES), ...Object.keys(SAME)];
+}
+
 /** @internal The class of a name, if it is here. */
 export function knownClass(name: string): SchedulerClass | undefined {
   const known = Object.hasOwn(SAME, name) ? SAME[name] : name;

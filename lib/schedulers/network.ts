@@ -132,11 +132,8 @@ export function readScheduler(json: Record<string, unknown>, path: string, facts
   const config = inFile(() => completed(json, facts));
   const name = plainName(String(config._class_name ?? 'DPMSolverMultistepScheduler'));
   const origin = originOf(name);
-  if (!origin) {
-    throw new Error(`${path} is of ${show(name)}, and how the network of such a scheduler was trained is not known`);
-  }
   const make = (overrides?: SchedulerConfig) => inFile(() => new (classNamed(name))(known(config), overrides));
-  const keeps = origin.distilled === true || facts.distilled === true || prefersOwn(config);
+  const keeps = origin?.distilled === true || facts.distilled === true || prefersOwn(config);
   let training: Training | undefined;
   let refusal: string | undefined;
   try {
@@ -144,7 +141,7 @@ export function readScheduler(json: Record<string, unknown>, path: string, facts
   } catch (cause) {
     const { message } = cause as Error;
     // Another kind of network is its own scheduler's; anything else is wrong for that, too.
-    if (!message.startsWith('Expected the configuration of a scheduler'))
+    if (!origin || !message.startsWith('Expected the configuration of a scheduler'))
       throw new Error(`${path}: ${message}`, { cause });
     refusal = message;
     make();

@@ -68,6 +68,22 @@ test('draws a sheet with a row for each prompt', async () => {
   assert.equal([png.width, png.height, png.channels], [8 + 2 * (12 + 8), 8 + 2 * (12 + 8), 3]);
 });
 
+test('takes a scheduler class by its name, and knows which one is meant', async () => {
+  const args = ['sample', 'red', ...quick, '-o', 'class.png', '--json', '--scheduler'];
+  const made = await run(...args, 'HeunDiscreteScheduler');
+  assert.is(made.code, 0, made.stderr);
+  // Heun evaluates twice a step, but for the last one.
+  assert.equal(JSON.parse(made.stdout).nfe, 3);
+  const wrong = await run(...args, 'EulerDiscrete');
+  assert.is(wrong.code, 2);
+  const expected =
+    "a class of dpm-solver/schedulers but received 'EulerDiscrete'; did you mean EulerDiscreteScheduler?";
+  assert.is(wrong.stderr, `dpm-solver: Expected ${expected}\n`);
+  const both = await run(...args, 'DDIMScheduler', '--order', '2');
+  assert.is(both.code, 2);
+  assert.match(both.stderr, /^dpm-solver: Expected no option order beside a scheduler object, /);
+});
+
 test('makes one step, of the first order where none was asked for', async () => {
   const args = ['sample', 'red', '--model', constant, '--steps', '1', '--count', '1', '-o', 'one.png'];
   const { code, stdout, stderr } = await run(...args);
