@@ -29,6 +29,11 @@ export const ROOMS: readonly Room[] = [
   { path: 'engines/cuda/', floor: 5, knows: 'runs whose tensors are on a card, one by one or as a graph' },
   { path: ['engines/devices.ts'], floor: 5, knows: 'where runs can be' },
   {
+    path: 'calibrate/',
+    floor: 5,
+    knows: 'tables: searched, fitted, and kept where they are better than the classic solvers',
+  },
+  {
     path: 'solver/',
     floor: 4,
     knows: 'what a run does: plans, fixed and adaptive runs. No tensor memory, no device',
