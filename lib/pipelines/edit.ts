@@ -27,7 +27,9 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const request = readEditRequest(options, limits);
   const { image, source, target, negative, guidance, rescale, size, encoding, choices } = request;
   const { signal, onStep } = options;
-  if (parts.scheduler.keeps) throw new TypeError(`${parts.scheduler.refusal}, with which edits are made`);
+  const { refusal, caution } = parts.scheduler;
+  if (refusal !== undefined) throw new TypeError(`${refusal}, with which edits are made`);
+  if (caution !== undefined) options.onWarning?.(caution);
   signal?.throwIfAborted();
   const shape = shapeOf(parts, size);
   for (const prompt of [source, target, negative ?? '']) conditioner.check(prompt, encoding);

@@ -1,6 +1,6 @@
 // The parts of a pipeline, loaded from the directories that exported diffusion pipelines come in.
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
 import { readJson } from '../folder/files.js';
 import type { SessionOptions } from '../onnx/graph.js';
@@ -83,10 +83,17 @@ function schedulerOf(folder: string, index: Readonly<Record<string, unknown>>): 
   const { json, path } = readJson(folder, ['scheduler/scheduler_config.json']);
   // [library, class], as diffusers writes it.
   const named = Array.isArray(index.scheduler) ? index.scheduler[1] : undefined;
+  const names = [basename(resolve(folder)), lastPart(index._name_or_path), String(index._class_name)];
   return readScheduler(json, path, {
+    names,
     ...(typeof named === 'string' ? { named } : {}),
     ...(typeof index._class_name === 'string' ? { pipeline: index._class_name } : {}),
   });
+}
+
+/** The last part of a model's name or path: what is before it says who made it. */
+function lastPart(name: unknown): string {
+  return typeof name === 'string' ? basename(name) : '';
 }
 
 function readOptions(options: PipelineOptions): { graphs: readonly string[]; session: SessionOptions } {

@@ -39,7 +39,7 @@ export async function planOf(
 ): Promise<Plan> {
   const { conditioner, limits, vae } = parts;
   const asked = readRequest(options, limits);
-  const request = { ...asked, scheduler: asked.scheduler ?? ownScheduler(parts, asked.choices) };
+  const request = { ...asked, scheduler: asked.scheduler ?? ownScheduler(parts, asked.choices, options.onWarning) };
   const { pictures, guidance, rescale, encoding, size, scheduler } = request;
   options.signal?.throwIfAborted();
   const shape = shapeOf(parts, size);
@@ -72,13 +72,21 @@ export async function planOf(
 /**
  * The folder's own scheduler, where it keeps it: undefined where DPM-Solver makes the pictures.
  *
+ * @param warn told where a solver was chosen that may not suit the network
  * @throws TypeError for choices of a solver that the folder's network cannot follow
  */
-export function ownScheduler({ scheduler }: Parts, choices: SolverChoices): SchedulerLike | undefined {
-  if (!scheduler.keeps) return undefined;
+export function ownScheduler(
+  { scheduler }: Parts,
+  choices: SolverChoices,
+  warn?: (message: string) => void,
+): SchedulerLike | undefined {
+  const { keeps, refusal, caution } = scheduler;
+  if (!keeps) return undefined;
   const solver = Object.keys(choices).find((key) => key !== 'threads' && key !== 'checkFinite');
-  if (solver !== undefined) throw new TypeError(`${scheduler.refusal}, as the option ${solver} asks for`);
-  return scheduler.make();
+  if (solver === undefined) return scheduler.make();
+  if (refusal !== undefined) throw new TypeError(`${refusal}, as the option ${solver} asks for`);
+  if (caution !== undefined) warn?.(caution);
+  return undefined;
 }
 
 /** The dims of one state for pictures of this size. */

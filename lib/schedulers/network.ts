@@ -27,6 +27,8 @@ export interface NetworkFacts {
   readonly trained?: 'noise' | 'flow';
   /** Does the network's own file prove that it was distilled to a few steps? */
   readonly distilled?: boolean;
+  /** What the folder is called, and what its files call their model: distilled networks are named for it. */
+  readonly names?: readonly string[];
 }
 
 /** The sigmas of a run, from noise to data, and what the network is told at all but the last. */
@@ -72,11 +74,15 @@ export interface FolderScheduler {
   readonly config: SchedulerConfig;
   /**
    * Does the folder run its own scheduler, where nobody says otherwise? Where its network was distilled to steps of their
-   * own kind, and where DPM-Solver cannot follow it.
+   * own kind, or may have been, and where DPM-Solver cannot follow it.
    */
   readonly keeps: boolean;
+  /** Is it known that the network was distilled to make a few steps? */
+  readonly distilled: boolean;
   /** Why DPM-Solver does not run here; undefined where it does. */
   readonly refusal: string | undefined;
+  /** What there is to say where DPM-Solver runs in place of a scheduler that the folder keeps. */
+  readonly caution: string | undefined;
   /** What the network was trained on. Throws the refusal of those that DPM-Solver's schedules have no place for. */
   readonly training: Training;
   /**
@@ -93,6 +99,11 @@ const MODEL_TYPES = { epsilon: 'noise', sample: 'x_start', v_prediction: 'v', fl
 const FLOW = { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 3 } as const;
 /** Pipelines of diffusers that correct what the first exports left in their scheduler's file. */
 const CORRECTED = /^(?:Onnx)?StableDiffusion(?!XL|3)/;
+/** Names of networks that were distilled to a few steps, by how that was done. */
+const FEW_STEPS =
+  /(?<![a-z])(?:sd)?(?:xl)?(?:turbo|lightning|lcm|schnell|dmd2?|sdxs|pcm|hyper-?sd(?:xl)?)(?![a-z])|latent-?consistency/i;
+/** Those whose networks DPM-Solver may follow as it likes, distilled or not: their authors do. */
+const SOLVERS = /^(?:DPMSolver|UniPC|DEIS|SASolver)/;
 /** Where a class says nothing itself: those of Flux. */
 const SHIFTS = { base_shift: 0.5, max_shift: 1.15, base_image_seq_len: 256, max_image_seq_len: 4096 };
 
@@ -133,7 +144,10 @@ export function readScheduler(json: Record<string, unknown>, path: string, facts
   const name = plainName(String(config._class_name ?? 'DPMSolverMultistepScheduler'));
   const origin = originOf(name);
   const make = (overrides?: SchedulerConfig) => inFile(() => new (classNamed(name))(known(config), overrides));
-  const keeps = origin?.distilled === true || facts.distilled === true || prefersOwn(config);
+  const named = !SOLVERS.test(name) && (facts.names ?? []).some((one) => FEW_STEPS.test(one));
+  const distilled =
+    origin?.distilled === true || facts.distilled === true || config.stochastic_sampling === true || named;
+  const keeps = distilled || resembles(config);
   let training: Training | undefined;
   let refusal: string | undefined;
   try {
@@ -151,11 +165,15 @@ export function readScheduler(json: Record<string, unknown>, path: string, facts
       training = inFile(() => trainingOf({ ...config, _class_name: like }));
     }
   }
-  if (training && keeps) {
+  if (training && distilled) {
     refusal = `Expected ${name}, the folder's own scheduler, for a network that was distilled to make a few steps but received another solver`;
   }
   return {
-    ...{ name, config, refusal, keeps: keeps || refusal !== undefined },
+    ...{ name, config, refusal, distilled, keeps: keeps || refusal !== undefined },
+    caution:
+      keeps && refusal === undefined
+        ? `The folder's scheduler, ${name} with trailing timesteps, is one that networks of a few steps have: another solver may not suit the network`
+        : undefined,
     mu: (tokens) => inFile(() => muOf(config, tokens)),
     make,
     get training() {
@@ -205,12 +223,11 @@ function corrected(config: Record<string, unknown>): Record<string, unknown> {
 }
 
 /**
- * SD Turbo's and SDXL Turbo's: Euler from the last training step down, of a network that predicts noise where there is some
- * of the data left. Other networks are not sampled so.
+ * Is it as SD Turbo's and SDXL Turbo's, Euler from the last training step down, of a network that predicts noise where there
+ * is some of the data left? Others have the like, so that it proves nothing.
  */
-function prefersOwn(config: Record<string, unknown>): boolean {
+function resembles(config: Record<string, unknown>): boolean {
   const { _class_name: name, timestep_spacing: spacing, prediction_type: type = 'epsilon' } = config;
-  if (config.stochastic_sampling === true) return true;
   if (name !== 'EulerDiscreteScheduler' && name !== 'EulerAncestralDiscreteScheduler') return false;
   return spacing === 'trailing' && type === 'epsilon' && config.rescale_betas_zero_snr !== true;
 }

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { betas, NoiseSchedule, randn } from '../../lib/index.js';
 import { DiffusionPipeline, type GenerateOptions, type PipelineOptions } from '../../lib/pipelines/index.js';
 import { PromptTokenizer } from '../../lib/pipelines/tokenizer.js';
-import { LCMScheduler } from '../../lib/schedulers/index.js';
+import { DPMSolverMultistepScheduler, EulerDiscreteScheduler, LCMScheduler } from '../../lib/schedulers/index.js';
 import { assertClose, assertRejects } from '../support.js';
 import { changed, layout, removeCopies } from './models.js';
 
@@ -417,6 +417,30 @@ test("keeps a distilled folder's scheduler, and says so to who asks for DPM-Solv
     /^Expected LCMScheduler, the folder's own scheduler, for a network that was distilled .* option order/;
   await assertRejects(pipe({ ...ask, order: 2 }), TypeError, message);
   await assertRejects(pipe({ ...ask, scheduler: { order: 1 } }), TypeError, message);
+});
+
+test('keeps what may be the scheduler of a distilled network, and warns who asks for DPM-Solver', async () => {
+  const eulerIn = (f: string, index: object = {}) => {
+    edit(f, 'scheduler/scheduler_config.json', (json) => ({ ...json, timestep_spacing: 'trailing' }));
+    edit(f, 'model_index.json', (json) => ({ ...json, scheduler: ['diffusers', 'EulerDiscreteScheduler'], ...index }));
+  };
+  const folder = changed(eulerIn, layout('sd'));
+  const pipe = await load(folder);
+  const heard: string[] = [];
+  const ask = { prompt: 'red', guidance: 1, steps: 4, seed: 3, onWarning: (message: string) => heard.push(message) };
+  const scheduler = EulerDiscreteScheduler.fromConfig(pipe.schedulerConfig);
+  const { sample } = await pipe(ask);
+  assertClose(sample.data, (await pipe({ ...ask, scheduler })).sample.data, { atol: 0 });
+  assert.equal(heard, []);
+  const solved = await pipe({ ...ask, order: 2 });
+  assert.is(heard.length, 1);
+  assert.match(heard[0], /^The folder's scheduler, EulerDiscreteScheduler with trailing timesteps, /);
+  const same = DPMSolverMultistepScheduler.fromConfig(pipe.schedulerConfig);
+  assertClose(solved.sample.data, (await pipe({ ...ask, scheduler: same })).sample.data, { rtol: 1e-5, scale: 'max' });
+  // A name says more than a scheduler.
+  const turbo = changed((f) => eulerIn(f, { _name_or_path: 'stabilityai/sd-turbo' }), layout('sd'));
+  const message = /^Expected EulerDiscreteScheduler, the folder's own scheduler, for a network that was distilled /;
+  await assertRejects((await load(turbo))({ ...ask, order: 2 }), TypeError, message);
 });
 
 for (const [name, model, change, message] of broken) {

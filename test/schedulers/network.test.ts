@@ -142,20 +142,62 @@ test('takes of a file for noise only the shift where the network is one of flows
   assertThrows(() => open(FLOW, { trained: 'noise' }), Error, message);
 });
 
+const TURBO = { _class_name: 'EulerAncestralDiscreteScheduler', timestep_spacing: 'trailing' };
+
 test('keeps the scheduler of distilled networks, and of those that are evaluated otherwise', () => {
-  const turbo = { _class_name: 'EulerAncestralDiscreteScheduler', timestep_spacing: 'trailing' };
   for (const [json, facts] of [
     [{ _class_name: 'LCMScheduler' }, {}],
     [{ _class_name: 'TCDScheduler' }, {}],
-    [turbo, {}],
+    [{ _class_name: 'FlowMatchLCMScheduler' }, {}],
+    [{ _class_name: 'CMStochasticIterativeScheduler' }, {}],
+    [{ ...FLOW, stochastic_sampling: true }, {}],
+    [TURBO, { names: ['sdxl-turbo'] }],
+    [{ _class_name: 'EulerDiscreteScheduler' }, { names: ['', 'SDXL-Lightning'] }],
+    [{ _class_name: 'DDIMScheduler' }, { names: ['hyper-sd15-onnx'] }],
+    [{ _class_name: 'PNDMScheduler' }, { names: ['LatentConsistencyModelPipeline'] }],
+    [FLOW, { names: ['FLUX.1-schnell'] }],
     [FLOW, { distilled: true }],
-    [{ _class_name: 'EDMEulerScheduler' }, {}],
   ] as [Record<string, unknown>, NetworkFacts][]) {
     const folder = open(json, facts);
-    assert.ok(folder.keeps, folder.name);
+    assert.ok(folder.keeps && folder.distilled, folder.name);
     assert.match(folder.refusal!, /^Expected /);
+    assert.is(folder.caution, undefined);
     folder.make().setTimesteps(4);
   }
+  const edm = open({ _class_name: 'EDMEulerScheduler' });
+  assert.equal([edm.keeps, edm.distilled, edm.caution], [true, false, undefined]);
+  assert.match(edm.refusal!, /: its network is preconditioned as EDM$/);
+});
+
+test('keeps, and does not insist on, what may be the scheduler of a distilled network', () => {
+  for (const json of [TURBO, { _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'trailing' }]) {
+    const folder = open(json, { names: ['stable-diffusion-xl-base-1.0', 'StableDiffusionXLPipeline'] });
+    assert.equal([folder.keeps, folder.distilled, folder.refusal], [true, false, undefined]);
+    assert.match(
+      folder.caution!,
+      /^The folder's scheduler, Euler\w+ with trailing timesteps, .* may not suit the network$/,
+    );
+    folder.training.grid(20);
+  }
+  // Names that are no proof, and schedulers that the authors of distilled networks solve with themselves.
+  for (const [json, names] of [
+    [{ _class_name: 'DDIMScheduler' }, ['hyperrealism', 'turbopixel', 'lightningbolt', 'dmdx', 'almsted']],
+    [{ _class_name: 'DPMSolverMultistepScheduler' }, ['dreamshaper-xl-turbo']],
+    [{ _class_name: 'UniPCMultistepScheduler' }, ['sdxl-lightning']],
+    [{ ...TURBO, prediction_type: 'v_prediction' }, []],
+    [{ ...TURBO, rescale_betas_zero_snr: true }, []],
+    [{ ...TURBO, timestep_spacing: 'leading' }, []],
+  ] as [Record<string, unknown>, string[]][]) {
+    const folder = open(json, { names });
+    assert.equal(
+      [folder.keeps, folder.distilled, folder.refusal, folder.caution],
+      [false, false, undefined, undefined],
+      `${folder.name} ${names}`,
+    );
+  }
+});
+
+test('follows the networks of other schedulers, and refuses those that nothing is known of', () => {
   for (const _class_name of ['EulerAncestralDiscreteScheduler', 'HeunDiscreteScheduler', 'DDPMScheduler']) {
     const folder = open({ _class_name });
     assert.equal([folder.keeps, folder.refusal], [false, undefined]);

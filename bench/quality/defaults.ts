@@ -1,0 +1,55 @@
+/**
+ * What a call that names nothing makes of the embedded network: right pictures, as the judge sees them, and the noise that is
+ * left in flat areas.
+ *
+ *     npm run bench:defaults -- [--pictures 512] [--steps 10,20] [--model DIR]
+ *
+ * Prompts and seeds are those of bench:quality. The noise of a picture is the standard deviation, of values in [-1, 1], that
+ * differences of neighbouring pixels have: the median of their sizes by 0.6745 sqrt(2), which edges do not move as long as
+ * they are less than half of the picture.
+ */
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
+import { isRight, judge, randomPrompts } from './judge.js';
+
+const text = { type: 'string' } as const;
+const { values } = parseArgs({
+  options: { pictures: { ...text, default: '512' }, steps: { ...text, default: '10,20' }, model: text },
+});
+const count = Number(values.pictures);
+const prompts = randomPrompts(count, 2026);
+const SIDE = 32;
+const AREA = SIDE * SIDE;
+const VALUES = 3 * AREA;
+
+/** The noise in the flat areas of a picture, 3 x 32 x 32. */
+export function flatNoise(pixels: Float32Array): number {
+  const sizes: number[] = [];
+  for (let i = 0; i < pixels.length; i++) {
+    if ((i + 1) % SIDE !== 0) sizes.push(Math.abs(pixels[i + 1] - pixels[i]));
+    if ((i % AREA) + SIDE < AREA) sizes.push(Math.abs(pixels[i + SIDE] - pixels[i]));
+  }
+  sizes.sort((a, b) => a - b);
+  return sizes[sizes.length >> 1] / (0.6745 * Math.SQRT2);
+}
+
+const mean = (all: readonly number[]) => all.reduce((sum, value) => sum + value, 0) / all.length;
+
+const pipe = await DiffusionPipeline.fromPretrained(
+  values.model ?? fileURLToPath(new URL('../../models/shapes', import.meta.url)),
+);
+console.log(`${count} pictures, guidance ${pipe.defaults.guidance}`);
+for (const steps of values.steps.split(',').map(Number)) {
+  const { sample, nfe } = await pipe({ prompt: prompts.map(({ prompt }) => prompt), steps, seed: 0, batchSize: 64 });
+  const pictures = Array.from({ length: count }, (_, k) => sample.data.subarray(k * VALUES, (k + 1) * VALUES));
+  const right = pictures.map((pixels, k) => (isRight(judge(pixels), prompts[k]) ? 1 : 0));
+  const share = mean(right);
+  const interval = 1.96 * Math.sqrt((share * (1 - share)) / count);
+  const noise = mean(pictures.map(flatNoise));
+  const percent = (value: number) => (100 * value).toFixed(1);
+  console.log(
+    `${nfe} evaluations: ${percent(share)} ± ${percent(interval)}% right, noise in flat areas ${noise.toFixed(4)}`,
+  );
+}
+await pipe.dispose();
