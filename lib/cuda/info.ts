@@ -10,15 +10,18 @@ export interface CudaDevice {
   name: string;
   /** Bytes of its memory. */
   memory: number;
-  /** Bytes that are free now. */
-  free: number;
+  /**
+   * Bytes that can be had now, with what this process keeps for the next tensor; null where it has done nothing yet: to ask
+   * would take memory of that card.
+   */
+  free: number | null;
   /** Such as `'9.0'`. */
   computeCapability: string;
   /** How many it has. */
   multiprocessors: number;
   /** Bytes of shared memory that one block may have. */
   sharedMemory: number;
-  /** Blocks of a cluster; 0 where the card has none. */
+  /** Blocks of a cluster that every card of its kind takes: 8, or 0 where it has none. */
   maxCluster: number;
   /** Whether blocks may be launched that wait for each other. */
   cooperative: boolean;

@@ -1,11 +1,12 @@
-// What native/addon/cuda.cpp exports: handles and addresses are bigints.
+// What native/addon/cuda exports: handles and addresses are bigints.
 import { addon } from '../addon/native.js';
 
 type Pointer = bigint;
 
 export interface CudaAddon {
-  cudaAlloc(device: number, bytes: number): Pointer;
-  cudaFree(device: number, memory: Pointer, bytes: number): void;
+  cudaAlloc(device: number, bytes: number, told: 0 | 1): Pointer;
+  cudaFree(device: number, memory: Pointer, bytes: number, told: 0 | 1): void;
+  cudaPageLocked(device: number, bytes: number): ArrayBuffer | null;
   cudaStreamCreate(device: number, existing: Pointer | null): Pointer;
   cudaStreamDestroy(stream: Pointer): void;
   cudaStreamWait(stream: Pointer): void;
@@ -27,16 +28,8 @@ export interface CudaAddon {
     direction: 0 | 1 | 2,
   ): Promise<void>;
   cudaTransferNow(stream: Pointer, device: number, memory: Pointer, array: ArrayBufferView, direction: 0 | 1): void;
-  cudaStep(
-    stream: Pointer,
-    addresses: BigUint64Array,
-    batch: number,
-    n: number,
-    mStride: number,
-    type: number,
-    nextType: number,
-    quantile: 0 | 1,
-  ): 'step' | 'cluster' | 'team' | 'wide' | 'wide-select';
+  cudaStep(stream: Pointer, call: BigUint64Array): void;
+  cudaNothing(stream: Pointer): void;
   cudaNoise(
     stream: Pointer,
     seedLow: number,

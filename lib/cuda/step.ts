@@ -7,7 +7,7 @@ import type { DeviceTensor, DeviceType } from './tensor.js';
 const ROW_LENGTH = 32;
 const NETWORK: Partial<Record<DeviceType, number>> = { float16: 0, float32: 1, float64: 2, bfloat16: 4 };
 /** Elements whose squares one block sums up (native/cuda/args.h). */
-const REDUCE_BLOCK = 65536;
+const REDUCE_BLOCK = 4096;
 
 /** Bits of a sample's flag word. */
 export const NOT_FINITE = 1;
@@ -71,10 +71,14 @@ export interface DeviceStepOptions {
 }
 
 const ORDER = ['x', 'm', 'u', 'g', 'base', 'p', 'd1', 'd2', 'd3', 'z', 'noise', 'flags', 'd0', 'out', 'out2'] as const;
-const AT = Object.fromEntries(['rows', ...ORDER, 'next', 'next2'].map((name, i) => [name, i])) as Record<
-  string,
-  number
->;
+/** Words of a call, as native/addon/cuda/step.cpp reads it: addresses, then numbers, then which kernel was taken. */
+const WORDS = [
+  ...['rows', ...ORDER, 'next', 'next2'],
+  ...['batch', 'n', 'stride', 'type', 'nextType', 'quantile', 'kernel'],
+] as const;
+const AT = Object.fromEntries(WORDS.map((name, i) => [name, i])) as Record<(typeof WORDS)[number], number>;
+/** By their numbers in native/cuda/plan.h. */
+const KERNELS: readonly StepKernel[] = ['step', 'cluster', 'team', 'wide', 'wide-select'];
 
 /**
  * Queues one fused step on a stream: the same rows, rules and bits as the CPU's `step`.
@@ -115,15 +119,15 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
   if (!Number.isSafeInteger(batch) || batch < 1 || !Number.isSafeInteger(n)) {
     throw new RangeError(`Expected a multiple of the batch (${batch}) but received ${total} elements`);
   }
-  const addresses = new BigUint64Array(ORDER.length + 3);
-  addresses[AT.rows!] = rows.pointer + BigInt(first * ROW_LENGTH * 8);
+  const call = new BigUint64Array(WORDS.length);
+  call[AT.rows] = rows.pointer + BigInt(first * ROW_LENGTH * 8);
   const state: DeviceType = lead.type === 'float64' ? 'float64' : 'float32';
   let type: DeviceType = state;
   for (const name of ORDER) {
     const tensor = b[name];
     if (!tensor) continue;
     stream.uses(name, tensor);
-    addresses[AT[name]!] = tensor.pointer;
+    call[AT[name]] = tensor.pointer;
     if (name === 'm' || name === 'u' || name === 'g') {
       if (state === 'float64' ? tensor.type !== state : !(tensor.type in NETWORK) || tensor.type === 'float64') {
         throw new TypeError(`Expected ${networkTypes(state)} for ${name} but received ${tensor.type}`);
@@ -148,8 +152,8 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
     if (!Number.isInteger(stride) || stride < n) throw wrongLength('m', `${parts} samples of ${n} or more`, b.m);
     if (doubled) {
       if (b.u) throw new RangeError('Expected no u beside a doubled m but received one');
-      addresses[AT.u!] = b.m.pointer;
-      addresses[AT.m!] = b.m.pointer + BigInt(b.m.bytes / 2);
+      call[AT.u] = b.m.pointer;
+      call[AT.m] = b.m.pointer + BigInt(b.m.bytes / 2);
     } else if (b.u && b.u.length !== b.m.length) {
       throw wrongLength('u', `${b.m.length}`, b.u);
     }
@@ -167,21 +171,54 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
         ? wrongLength('next', `${total} or ${2 * total}`, b.next)
         : new TypeError('Expected out beside next but received none');
     }
-    addresses[AT.next!] = b.next.pointer;
-    if (b.next.length !== total) addresses[AT.next2!] = b.next.pointer + BigInt(b.next.bytes / 2);
+    call[AT.next] = b.next.pointer;
+    if (b.next.length !== total) call[AT.next2] = b.next.pointer + BigInt(b.next.bytes / 2);
   }
   stream.uses('rows', rows);
   if (b.next) stream.uses('next', b.next);
   checkMemory(b, doubled || stride !== n);
-  const codes = [NETWORK[type]!, NETWORK[nextType]!] as const;
+  for (const [name, value] of Object.entries({
+    batch,
+    n,
+    stride,
+    type: NETWORK[type]!,
+    nextType: NETWORK[nextType]!,
+  })) {
+    call[AT[name as 'batch']] = BigInt(value);
+  }
+  call[AT.quantile] = quantile ? 1n : 0n;
   const used = [rows, ...Object.values(b)].filter((tensor): tensor is DeviceTensor => !!tensor);
   return () => {
     for (const tensor of used) {
       if (tensor.disposed) throw new Error('Expected living tensors for a step but received one that was disposed');
     }
     if (stream.capturing) stream.uses('step', ...used);
-    return native.cudaStep(stream.handle, addresses, batch, n, stride, codes[0], codes[1], quantile ? 1 : 0);
+    native.cudaStep(stream.handle, call);
+    return KERNELS[Number(call[AT.kernel])]!;
   };
+}
+
+/**
+ * A step whose buffers are known to be right, as those of a run are: nothing is checked, and what stays the same from step
+ * to step is written once. Words are addresses, 0n for none, and numbers.
+ *
+ * @internal
+ */
+export class KnownStep {
+  readonly #call = new BigUint64Array(WORDS.length);
+
+  set(name: Exclude<(typeof WORDS)[number], 'type' | 'nextType' | 'quantile' | 'kernel'>, value: bigint): void {
+    this.#call[AT[name]] = value;
+  }
+  /** Of the network's outputs, of the input that is written beside the state; whether rows may ask for a quantile. */
+  types(network: DeviceType, next: DeviceType, quantile: boolean): void {
+    this.#call[AT.type] = BigInt(NETWORK[network]!);
+    this.#call[AT.nextType] = BigInt(NETWORK[next]!);
+    this.#call[AT.quantile] = quantile ? 1n : 0n;
+  }
+  queue(stream: Stream): void {
+    native.cudaStep(stream.handle, this.#call);
+  }
 }
 
 function networkTypes(state: DeviceType): string {

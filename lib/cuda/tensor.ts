@@ -20,8 +20,8 @@ export interface DeviceTensorOptions {
 
 /**
  * A tensor in a card's memory. `dispose()` (or `using`) frees it at once; otherwise it is freed when it is garbage, whose
- * collector knows its size. Memory is not cleared when it is allocated. Work that is queued on a stream must be done
- * before what it uses is disposed.
+ * collector knows its size. Memory is not cleared when it is allocated. What has been queued on a `Stream` by then may still
+ * use it; work that was queued elsewhere must be done before.
  */
 export class DeviceTensor {
   /** Positive integers. */
@@ -35,7 +35,9 @@ export class DeviceTensor {
   /** Bytes of memory. */
   readonly bytes: number;
   readonly #pointer: bigint;
-  readonly #disposer: Disposer;
+  /** Null where the memory is somebody else's. */
+  readonly #disposer: Disposer | null;
+  #disposed = false;
   /** Whose memory it is, kept alive with this. */
   readonly #owner: unknown;
 
@@ -44,7 +46,7 @@ export class DeviceTensor {
     type: DeviceType,
     device: number,
     pointer: bigint,
-    free: () => void,
+    free: (() => void) | null,
     owner: unknown,
   ) {
     this.dims = [...dims];
@@ -54,7 +56,7 @@ export class DeviceTensor {
     this.bytes = this.length * BYTES[type];
     this.#pointer = pointer;
     this.#owner = owner;
-    this.#disposer = new Disposer(this, free);
+    this.#disposer = free && new Disposer(this, free);
   }
 
   /**
@@ -64,11 +66,25 @@ export class DeviceTensor {
    * @throws TypeError, RangeError for other dims, types or cards; Error where the card's memory does not suffice
    */
   static alloc(dims: readonly number[], type: DeviceType = 'float32', options: DeviceTensorOptions = {}): DeviceTensor {
+    return DeviceTensor.#alloc(dims, type, checkDevice(options.device, 'a DeviceTensor'), 1);
+  }
+  /** The same for what is disposed in any case: the garbage collector need not know of it. @internal */
+  static allocForRun(dims: readonly number[], type: DeviceType, device: number): DeviceTensor {
+    return DeviceTensor.#alloc(dims, type, device, 0);
+  }
+  /** Part of a block's memory, from a byte on. @internal */
+  static viewOf(block: DeviceTensor, from: number, dims: readonly number[], type: DeviceType): DeviceTensor {
+    return new DeviceTensor(dims, type, block.device, block.pointer + BigInt(from), null, block);
+  }
+  /** Of one element. @internal */
+  static bytesOf(type: DeviceType): number {
+    return BYTES[type];
+  }
+  static #alloc(dims: readonly number[], type: DeviceType, device: number, told: 0 | 1): DeviceTensor {
     oneOf(type, 'type', TYPES);
     const bytes = count(dims) * BYTES[type];
-    const device = checkDevice(options.device, 'a DeviceTensor');
-    const pointer = native.cudaAlloc(device, bytes);
-    return new DeviceTensor(dims, type, device, pointer, () => native.cudaFree(device, pointer, bytes), null);
+    const pointer = native.cudaAlloc(device, bytes, told);
+    return new DeviceTensor(dims, type, device, pointer, () => native.cudaFree(device, pointer, bytes, told), null);
   }
 
   /** Memory of somebody else, who goes on owning it; `owner` is kept alive as long as the tensor. */
@@ -86,7 +102,7 @@ export class DeviceTensor {
     }
     count(dims);
     const device = checkDevice(options.device, 'a DeviceTensor');
-    return new DeviceTensor(dims, type, device, pointer, () => {}, options.owner);
+    return new DeviceTensor(dims, type, device, pointer, null, options.owner);
   }
 
   /** A copy of a host array. */
@@ -113,7 +129,7 @@ export class DeviceTensor {
   }
   /** Has it been freed, or the tensor that it is a part of? */
   get disposed(): boolean {
-    return this.#disposer.done || (this.#owner instanceof DeviceTensor && this.#owner.disposed);
+    return this.#disposed || (this.#owner instanceof DeviceTensor && this.#owner.disposed);
   }
   /** What `wrap` was told. */
   get owner(): unknown {
@@ -148,7 +164,7 @@ export class DeviceTensor {
       );
     }
     const pointer = this.pointer + BigInt(first * BYTES[this.type]);
-    return DeviceTensor.wrap(pointer, dims, this.type, { device: this.device, owner: this });
+    return new DeviceTensor(dims, this.type, this.device, pointer, null, this);
   }
   /** Queues a copy from another tensor of the same type and length. */
   copy(from: DeviceTensor, stream: Stream): void {
@@ -169,7 +185,8 @@ export class DeviceTensor {
 
   /** Frees it at once; a second call does nothing. */
   dispose(): void {
-    this.#disposer.dispose();
+    this.#disposed = true;
+    this.#disposer?.dispose();
   }
   /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {

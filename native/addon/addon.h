@@ -50,6 +50,35 @@ napi_value AddonOrtClose(napi_env env, napi_callback_info info);
 napi_value AddonOrtDispose(napi_env env, napi_callback_info info);
 napi_value AddonOrtShutdown(napi_env env, napi_callback_info info);
 
-void InitCuda(Napi::Env env, Napi::Object exports);  // cuda.cpp
+// cuda/: for lib/cuda, which owns the handles (cuda/call.h). Their functions get what MakeTaken has made, or null.
+void* MakeTaken(napi_env env);
+napi_value AddonCudaInfo(napi_env env, napi_callback_info info);
+napi_value AddonCudaPlan(napi_env env, napi_callback_info info);
+napi_value AddonCudaAlloc(napi_env env, napi_callback_info info);
+napi_value AddonCudaFree(napi_env env, napi_callback_info info);
+napi_value AddonCudaPageLocked(napi_env env, napi_callback_info info);
+napi_value AddonCudaStreamCreate(napi_env env, napi_callback_info info);
+napi_value AddonCudaStreamDestroy(napi_env env, napi_callback_info info);
+napi_value AddonCudaStreamWait(napi_env env, napi_callback_info info);
+napi_value AddonCudaStreamQuery(napi_env env, napi_callback_info info);
+napi_value AddonCudaStreamPointer(napi_env env, napi_callback_info info);
+napi_value AddonCudaStreamAfter(napi_env env, napi_callback_info info);
+napi_value AddonCudaEventCreate(napi_env env, napi_callback_info info);
+napi_value AddonCudaEventDestroy(napi_env env, napi_callback_info info);
+napi_value AddonCudaEventRecord(napi_env env, napi_callback_info info);
+napi_value AddonCudaEventWait(napi_env env, napi_callback_info info);
+napi_value AddonCudaEventMilliseconds(napi_env env, napi_callback_info info);
+napi_value AddonCudaCopy(napi_env env, napi_callback_info info);
+napi_value AddonCudaZero(napi_env env, napi_callback_info info);
+napi_value AddonCudaTransfer(napi_env env, napi_callback_info info);
+napi_value AddonCudaTransferNow(napi_env env, napi_callback_info info);
+napi_value AddonCudaStep(napi_env env, napi_callback_info info);
+napi_value AddonCudaErrorNorm(napi_env env, napi_callback_info info);
+napi_value AddonCudaNoise(napi_env env, napi_callback_info info);
+napi_value AddonCudaNothing(napi_env env, napi_callback_info info);
+napi_value AddonCudaCaptureBegin(napi_env env, napi_callback_info info);
+napi_value AddonCudaCaptureEnd(napi_env env, napi_callback_info info);
+napi_value AddonCudaGraphLaunch(napi_env env, napi_callback_info info);
+napi_value AddonCudaGraphDestroy(napi_env env, napi_callback_info info);
 
 }  // namespace dpm::addon

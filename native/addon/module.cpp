@@ -16,10 +16,12 @@ napi_value Wrapped(napi_env env, napi_callback_info info) {
   return Call(function, env, info);
 }
 
-constexpr struct {
+struct Named {
   const char* name;
   napi_callback function;
-} kFunctions[] = {
+};
+
+constexpr Named kFunctions[] = {
     {"step", AddonStep},
     {"quantile", AddonQuantile},
     {"errorNorm", AddonErrorNorm},
@@ -58,15 +60,54 @@ constexpr struct {
     {"noiseWord", Wrapped<AddonNoiseWord>},
 };
 
-Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  for (const auto& f : kFunctions) {
+#if !defined(__wasm__)
+constexpr Named kCudaFunctions[] = {
+    {"cudaInfo", AddonCudaInfo},
+    {"cudaPlan", AddonCudaPlan},
+    {"cudaAlloc", AddonCudaAlloc},
+    {"cudaFree", AddonCudaFree},
+    {"cudaPageLocked", AddonCudaPageLocked},
+    {"cudaStreamCreate", AddonCudaStreamCreate},
+    {"cudaStreamDestroy", AddonCudaStreamDestroy},
+    {"cudaStreamWait", AddonCudaStreamWait},
+    {"cudaStreamQuery", AddonCudaStreamQuery},
+    {"cudaStreamPointer", AddonCudaStreamPointer},
+    {"cudaStreamAfter", AddonCudaStreamAfter},
+    {"cudaEventCreate", AddonCudaEventCreate},
+    {"cudaEventDestroy", AddonCudaEventDestroy},
+    {"cudaEventRecord", AddonCudaEventRecord},
+    {"cudaEventWait", AddonCudaEventWait},
+    {"cudaEventMilliseconds", AddonCudaEventMilliseconds},
+    {"cudaCopy", AddonCudaCopy},
+    {"cudaZero", AddonCudaZero},
+    {"cudaTransfer", AddonCudaTransfer},
+    {"cudaTransferNow", AddonCudaTransferNow},
+    {"cudaStep", AddonCudaStep},
+    {"cudaErrorNorm", AddonCudaErrorNorm},
+    {"cudaNoise", AddonCudaNoise},
+    {"cudaNothing", AddonCudaNothing},
+    {"cudaCaptureBegin", AddonCudaCaptureBegin},
+    {"cudaCaptureEnd", AddonCudaCaptureEnd},
+    {"cudaGraphLaunch", AddonCudaGraphLaunch},
+    {"cudaGraphDestroy", AddonCudaGraphDestroy},
+};
+#endif
+
+template <size_t kCount>
+void Export(napi_env env, napi_value exports, const Named (&functions)[kCount], void* data) {
+  for (const Named& f : functions) {
     napi_value value;
-    if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, nullptr, &value) == napi_ok) {
+    if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, data, &value) == napi_ok) {
       napi_set_named_property(env, exports, f.name, value);
     }
   }
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  Export(env, exports, kFunctions, nullptr);
 #if !defined(__wasm__)
-  InitCuda(env, exports);
+  // What this environment takes of cards, and gives back when it ends.
+  if (void* const taken = MakeTaken(env)) Export(env, exports, kCudaFunctions, taken);
 #endif
   return exports;
 }

@@ -14,8 +14,9 @@
 namespace dpm {
 namespace {
 
-// Sums over fixed blocks, whatever the threads, then over the blocks in order.
-constexpr size_t kReduceBlock = kTask;
+// Sums over fixed blocks, whatever the threads, then over the blocks in order. Those of the error are as short as a
+// card likes them, which sums a block one element after the other (native/cuda/reduce.h).
+constexpr size_t kReduceBlock = kTask, kErrorBlock = 4096;
 
 template <class T>
 double QuantileTyped(const void* x, size_t n, double ratio, int threads) {
@@ -36,13 +37,13 @@ template <class T>
 double ErrorTyped(const void* low, const void* high, const void* previous, size_t n, double atol, double rtol,
                   int threads, bool* out_of_memory) {
   const TypedKernels<T>& kernels = Active<T>();
-  const size_t blocks = (n + kReduceBlock - 1) / kReduceBlock;
+  const size_t blocks = (n + kErrorBlock - 1) / kErrorBlock;
   const Scratch partial(nullptr, 0, blocks * sizeof(double));
   double* sums = static_cast<double*>(partial.data());
   *out_of_memory = !sums;
   if (!sums) return 0;
   ParallelFor(Threads(threads, n), blocks, [&](size_t block) {
-    const size_t begin = block * kReduceBlock, length = std::min(n - begin, kReduceBlock);
+    const size_t begin = block * kErrorBlock, length = std::min(n - begin, kErrorBlock);
     sums[block] = kernels.error(static_cast<const T*>(low) + begin, static_cast<const T*>(high) + begin,
                                 static_cast<const T*>(previous) + begin, length, atol, rtol);
   });

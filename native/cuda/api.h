@@ -1,9 +1,9 @@
 // The interface of the shared library dpm-solver-cuda: one exported function that returns a table of functions. The
 // addon opens the library on first use; a machine without a card, or without the library, loses nothing else.
 //
-// Every function returns 0 or the number of a CUDA error, or one of the codes below. Each selects its device first and
-// leaves the caller's selection as it was. Pointers into a card's memory are void*; a stream is what stream_create
-// made.
+// Every function returns 0 or the number of a CUDA error, or one of the codes below. Each works on its card and leaves
+// the caller's selection as it was; `count` and `device` leave the cards alone. Pointers into a card's memory are
+// void*; a stream is what stream_create made.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace dpm::cuda {
 
-constexpr int kApiVersion = 2;
+constexpr int kApiVersion = 3;
 constexpr const char* kApiSymbol = "dpmSolverCuda";
 
 // CUDA's own numbers.
@@ -25,8 +25,11 @@ constexpr int kErrorArgument = 100001;
 struct DeviceInfo {
   char name[256];
   int major, minor;
-  uint64_t memory_bytes, free_bytes;
-  Card card;
+  uint64_t memory_bytes;
+  bool used;            // does the process have a context there? Otherwise free_bytes is not known.
+  uint64_t free_bytes;  // what can be had, with what has been freed and is kept for the next one
+  bool clusters;
+  Card card;  // but for what is only found out when the card is first used
 };
 
 struct Api {
@@ -39,11 +42,12 @@ struct Api {
   const char* (*error_name)(int code);
   const char* (*error_text)(int code);
 
+  // What is freed may still be used by what has been queued: it is given to nobody else before that is done.
   int (*alloc)(int device, uint64_t bytes, void** out);
   int (*free)(int device, void* memory);
-  // Page-locked memory of the host for copies that run beside it; the stream keeps some for the next one.
-  int (*stage_take)(void* stream, uint64_t bytes, void** out);
-  int (*stage_return)(void* stream, void* memory);
+  // Page-locked memory of the host, for copies that run beside it with any card; some is kept for the next one.
+  int (*stage_take)(int device, uint64_t bytes, void** out);
+  int (*stage_return)(void* memory);
   // Queued on the stream; either side may be of the host (page-locked, or the call waits) or of the card.
   int (*copy)(void* stream, void* to, const void* from, uint64_t bytes);
   int (*zero)(void* stream, void* to, uint64_t bytes);
@@ -55,7 +59,7 @@ struct Api {
   int (*stream_query)(void* stream);  // 0 done, kErrorNotReady
   void* (*stream_pointer)(void* stream);
 
-  int (*event_create)(int device, void** out);
+  int (*event_create)(int device, bool timed, void** out);
   int (*event_destroy)(void* event);
   int (*event_record)(void* event, void* stream);
   int (*event_wait)(void* event);
@@ -71,6 +75,8 @@ struct Api {
   int (*noise_wide)(void* stream, uint64_t seed, uint32_t step, uint32_t number, double* to, uint64_t n);
   // Queues the error of an adaptive step.
   int (*error_norm)(void* stream, const ErrorArgs* args);
+  // Queues a kernel that does nothing: what a launch takes.
+  int (*nothing)(void* stream);
 
   // What is queued between begin and end becomes a graph that is launched as one. It owns what its kernels need besides
   // their operands, so that it outlives the stream; launches of one graph follow each other.

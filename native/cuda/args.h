@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../step/row.h"
+#include "../step/element.h"
 
 namespace dpm::cuda {
 
@@ -34,11 +34,18 @@ struct StepArgs {
 
 constexpr uint32_t kNotFinite = 1, kNeedsSelection = 2;
 
-// The thresholded kernels' share of a sample: blocks of a team take `slice` elements each, in order, and keep the
-// predictions of the first `resident` of them (a multiple of 8) in shared memory; they make the rest again.
+// Vectors that are dealt out of a sample of n elements: what is less than one goes with the first.
+DPM_INLINE uint64_t VectorsOf(uint64_t n, uint32_t vector) { return n < vector ? 1 : n / vector; }
+
+// How a call is spread over blocks. Warps take the vectors of a sample in chunks, one after the other in turn, so that
+// all that is read at a time lies together: the plain step all warps of the grid and of all samples in a row, the
+// thresholded kernels the warps of a team. First come the first warps of all blocks, then their second ones (TurnOf of
+// body.h): no block has two chunks more than another.
 struct TeamArgs {
-  uint64_t slice = 0;     // a multiple of 8
-  uint32_t resident = 0;  // a multiple of 8
+  uint32_t chunk = 32;    // vectors of a warp at a time: one or more for every thread
+  uint32_t chunks = 1;    // of a sample
+  uint32_t rounds = 1;    // that a warp of a team has at most
+  uint32_t resident = 0;  // rounds whose predictions stay in shared memory; what is left is made again
   uint32_t size = 1;      // blocks of a team
   uint32_t teams = 1;
   uint32_t* workspace = nullptr;  // teams that meet in global memory: kWorkspaceWords each, zero before and after
@@ -57,7 +64,7 @@ struct ErrorArgs {
 };
 // Sums run over stretches of this many elements, then over the stretches in order, as in native/cpu: sixteen running
 // sums each, folded in one order.
-constexpr uint32_t kReduceBlock = 65536, kReduceLanes = 16;
+constexpr uint32_t kReduceBlock = 4096, kReduceLanes = 16;
 constexpr uint32_t kReduceTile = 2048;  // terms in shared memory at a time
 
 // Noise into a buffer: n elements of one sample, float32 or float64.
@@ -70,20 +77,34 @@ struct NoiseArgs {
 
 // ---- the thresholded kernels' shared memory, in words ---------------------------------------------------------------
 
-constexpr uint32_t kLevelBits = 11, kBins = 1u << kLevelBits, kLevels = 3;
-// A level: its bins and two counts beside them (keys at the cap or above, NaN); 2 unused.
-constexpr uint32_t kCapped = kBins, kNaN = kBins + 1, kLevelWords = kBins + 4;
-constexpr uint32_t kRowWords = 2 * kRowLength + 32;  // the row, then what it resolves to
-constexpr uint32_t kSharedLevels = kRowWords;
-constexpr uint32_t kSharedNeighbours = kSharedLevels + kLevels * kLevelWords;  // next above, next below; 2 unused
-constexpr uint32_t kSharedScan = kSharedNeighbours + 4;                        // sums of the warps
-constexpr uint32_t kSharedFound = kSharedScan + 32;                            // bin and rank in it; 2 unused
-constexpr uint32_t kSharedEdge = kSharedFound + 4;                             // predictions before and after vectors
-constexpr uint32_t kSharedPredictions = kSharedEdge + 16;
+constexpr uint32_t kLevelBits = 11, kBins = 1u << kLevelBits;
+constexpr uint32_t kGroups = 32, kGroupBins = kBins / kGroups;  // sums of so many bins, so that one warp finds a bin
+// Counts beside the bins: keys at the cap or above, the largest of these, the complement of the least key above and the
+// largest key below what is looked for, keys in the list, keys in the team's list; 2 unused.
+constexpr uint32_t kCapped = 0, kLargest = 1, kAbove = 2, kBelow = 3, kListed = 4, kCollected = 5, kCountWords = 8;
+// So many keys of one bin are listed and ranked; of more of them the next bits are counted.
+constexpr uint32_t kListWords = 256;
+
+constexpr uint32_t kSharedBins = 0;
+constexpr uint32_t kSharedGroups = kSharedBins + kBins;  // while keys are counted, of those that are in no bin
+constexpr uint32_t kSharedCounts = kSharedGroups + kGroups;
+constexpr uint32_t kSharedList = kSharedCounts + kCountWords;  // this block's keys
+constexpr uint32_t kSharedAll = kSharedList + kListWords;      // the team's
+constexpr uint32_t kSharedFound = kSharedAll + kListWords;  // what the first warp has found; all before starts as zero
+constexpr uint32_t kSharedLeft = kSharedFound + 8;          // of the last to leave
+constexpr uint32_t kSharedPredictions = kSharedLeft + 4;
 static_assert(kSharedPredictions % 4 == 0, "predictions are read 16 bytes at a time");
 
-// Two words of barrier (and two unused), the levels, the neighbours.
-constexpr uint32_t kTeamLevels = 4, kTeamNeighbours = kTeamLevels + kLevels * kLevelWords;
-constexpr uint32_t kWorkspaceWords = kTeamNeighbours + 4;
+// In double precision the row's numbers lie behind that, and alone where there is no quantile.
+constexpr uint32_t kWideNumbers = 2 * kRowLength;
+
+// What a team has in global memory. Counted over and over, its counts would have to be cleared between two barriers of
+// a sample; three copies take turns instead, and one barrier is enough. `deep` are the bins of further bits.
+constexpr uint32_t kMeetBins = 0, kMeetGroups = kBins, kMeetCounts = kMeetGroups + kGroups;
+constexpr uint32_t kMeetList = kMeetCounts + kCountWords, kMeetWords = kMeetList + kListWords;
+constexpr uint32_t kMeets = 3;
+constexpr uint32_t kTeamBarrier = 0, kTeamLeft = 1, kTeamMeets = 4;  // two words unused
+constexpr uint32_t kTeamDeep = kTeamMeets + kMeets * kMeetWords;     // bins and groups
+constexpr uint32_t kWorkspaceWords = kTeamDeep + kBins + kGroups;
 
 }  // namespace dpm::cuda

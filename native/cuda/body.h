@@ -1,4 +1,4 @@
-// What the kernels share: a row resolved by one warp, operands read V elements at a time, the sums, the results
+// What the kernels share: a row resolved by every warp, operands read V elements at a time, the sums, the results
 // written. The rules are those of native/cpu (row.h): a term takes part if and only if its operand is given and its
 // coefficient is not zero, sums run from left to right, every operation rounds.
 #pragma once
@@ -25,9 +25,6 @@ enum Term : int {
 };
 static_assert(kTermCount <= 32, "one warp resolves a row, one bit a term");
 
-// Words of the resolved row: the coefficients first.
-constexpr uint32_t kResolvedMask = kTermCount;
-
 DPM_DEVICE float WordToFloat(uint32_t word) {
   float f;
   memcpy(&f, &word, 4);
@@ -39,72 +36,66 @@ DPM_DEVICE uint32_t FloatToWord(float f) {
   return word;
 }
 
-// A row as every thread sees it.
+// A row as every thread has it, in registers.
 struct Row {
-  Shared<float> c;  // coefficients by Term
-  uint32_t mask;    // which terms take part
+  float c[kTermCount];  // coefficients by Term
+  uint32_t mask;        // which terms take part
   Transform transform;
   bool d0_is_p;
   bool selects;  // is there a quantile to be found? Otherwise the floor or the cap decides
   float s;       // the bound of the clip
-  Shared<double> numbers;
+  double ratio, floor, cap;
 
   DPM_DEVICE bool Has(int term) const { return mask >> term & 1; }
 };
 
-// Reads the sample's row into shared memory and resolves it. `words` has kRowWords words, 8-byte aligned. To be called
-// by all threads; contains one barrier.
-DPM_DEVICE Row ResolveRow(const StepArgs& a, uint32_t sample, Shared<uint32_t> words) {
-  const Shared<double> row = words.As<double>();
-  const Shared<uint32_t> resolved = words + 2 * kRowLength;
-  const double* const from = a.rows + static_cast<size_t>(sample) * kRowLength;
-  if (ThreadIndex() < 32) {
-    const uint32_t t = ThreadIndex();
-    row[t] = LoadDouble(from + t);
-    const bool d0_is_p = LoadDouble(from + kEp) == 1 && LoadDouble(from + kEx) == 0 && LoadDouble(from + kEm) == 0 &&
-                         LoadDouble(from + kEu) == 0;
-    double value = 0;
-    bool present = false;
-    if (t < kTermEp) {
-      value = LoadDouble(from + kCx + t);
-      present = t == kTermX   ? a.x != nullptr
-                : t == kTermM ? a.m != nullptr
-                : t == kTermU ? a.u != nullptr
-                              : a.g != nullptr;
-    } else if (t < kTermFirst) {
-      value = LoadDouble(from + kEp + (t - kTermEp));
-      present = !d0_is_p && (t == kTermEp || (t == kTermEx   ? a.x != nullptr
-                                              : t == kTermEm ? a.m != nullptr
-                                                             : a.u != nullptr));
-    } else if (t < kTermCount) {
-      const uint32_t term = (t - kTermFirst) % kSumLength;
-      const double* const sum = from + (t < kTermSecond ? kFirst : kSecond);
-      value = LoadDouble(sum + term);
-      // Where the history keeps P itself the two coefficients are one.
-      if (term == kBp && d0_is_p) value = value + LoadDouble(sum + kB0);
-      present = term == kA    ? a.base != nullptr
-                : term == kBp ? true
-                : term == kB0 ? !d0_is_p
-                : term == kB1 ? a.d1 != nullptr
-                : term == kB2 ? a.d2 != nullptr
-                : term == kB3 ? a.d3 != nullptr
-                              : a.z != nullptr || a.noise != nullptr;
-    }
-    const uint32_t mask = WarpBallot(present && value != 0);
-    if (t < kTermCount) resolved[t] = FloatToWord(static_cast<float>(value));
-    if (t == 0) resolved[kResolvedMask] = mask;
-  }
-  BlockSync();
+// A lane's number of the sample's row. Every warp reads and resolves its rows by itself: all of it is one load, no
+// barrier, and nothing that the next sample's row could overwrite.
+DPM_DEVICE double FetchRow(const StepArgs& a, uint32_t sample) {
+  return LoadDouble(a.rows + static_cast<size_t>(sample) * kRowLength + ThreadIndex() % 32);
+}
+
+DPM_DEVICE constexpr uint32_t Bit(int term) { return 1u << term; }
+// The term of either sum.
+DPM_DEVICE constexpr uint32_t Both(int offset) { return Bit(kTermFirst + offset) | Bit(kTermSecond + offset); }
+
+// The terms whose operands are there.
+DPM_DEVICE uint32_t Present(const StepArgs& a, bool d0_is_p) {
+  const uint32_t x = a.x ? Bit(kTermX) : 0, m = a.m ? Bit(kTermM) : 0, u = a.u ? Bit(kTermU) : 0;
+  const uint32_t history = Bit(kTermEp) | (x | m | u) << (kTermEx - kTermX);
+  return x | m | u | (a.g ? Bit(kTermG) : 0) | Both(kBp) | (d0_is_p ? 0 : history | Both(kB0)) |
+         (a.base ? Both(kA) : 0) | (a.d1 ? Both(kB1) : 0) | (a.d2 ? Both(kB2) : 0) | (a.d3 ? Both(kB3) : 0) |
+         (a.z || a.noise ? Both(kN) : 0);
+}
+
+// By all threads of a warp, with what FetchRow gave. kGeneral as in Body: the fast variant has no use for some terms.
+template <bool kGeneral>
+DPM_DEVICE Row ResolveRow(const StepArgs& a, double mine) {
+  const uint32_t t = ThreadIndex() % 32;
   Row r;
-  r.c = resolved.As<float>();
-  r.mask = resolved[kResolvedMask];
-  const double transform = row[kTransform], ep = row[kEp], ex = row[kEx], em = row[kEm], eu = row[kEu];
-  r.transform = static_cast<Transform>(static_cast<int>(transform));
+  const double ep = WarpRead(mine, kEp), ex = WarpRead(mine, kEx), em = WarpRead(mine, kEm), eu = WarpRead(mine, kEu);
   r.d0_is_p = ep == 1 && ex == 0 && em == 0 && eu == 0;
-  const double floor = row[kFloor], cap = row[kCap];
-  r.selects = r.transform == Transform::quantile && floor < cap;
-  r.s = static_cast<float>(r.transform == Transform::quantile && cap < floor ? cap : floor);
-  r.numbers = row;
+  // A lane resolves the term of its number. Where the history keeps P itself bp and b0 are one coefficient.
+  const uint32_t at = t < kTermEp ? kCx + t : t < kTermFirst ? kEp + t - kTermEp : kFirst + t - kTermFirst;
+  const uint32_t place = t < kTermSecond ? at : kSecond + t - kTermSecond;
+  const uint32_t sum_term = (t - kTermFirst) % kSumLength;
+  double value = WarpRead(mine, place % 32);
+  const double after = WarpRead(mine, (place + kB0 - kBp) % 32);
+  const bool in_sum = t >= kTermFirst && t < kTermCount;
+  if (in_sum && sum_term == kBp && r.d0_is_p) value = value + after;
+  r.mask = WarpBallot(value != 0) & Present(a, r.d0_is_p);
+  const float narrow = static_cast<float>(value);
+  DPM_UNROLL
+  for (int k = 0; k < kTermCount; ++k) {
+    const bool rare = k == kTermG || k == kTermFirst + kB3 || k >= kTermSecond;
+    r.c[k] = kGeneral || !rare ? WarpRead(narrow, k) : 0;
+  }
+  r.ratio = WarpRead(mine, kRatio);
+  r.floor = WarpRead(mine, kFloor);
+  r.cap = WarpRead(mine, kCap);
+  r.transform = static_cast<Transform>(WholeOf(WarpRead(mine, kTransform)));
+  r.selects = r.transform == Transform::quantile && r.floor < r.cap;
+  r.s = static_cast<float>(r.transform == Transform::quantile && r.cap < r.floor ? r.cap : r.floor);
   return r;
 }
 
@@ -134,26 +125,20 @@ struct Network<NetType::bf16> {
 
 DPM_DEVICE bool Aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
-// V elements from `from`, in the widest accesses that its address allows; kAligned: it is a multiple of what V need.
+// V elements from `from`, one or four, in one access where its address allows it; kAligned: it does.
 template <NetType kType, bool kAligned, int V>
 DPM_DEVICE void Load(const typename Network<kType>::Element* from, float* to) {
-  if constexpr (kType == NetType::f32 && V % 4 == 0) {
-    if (kAligned || Aligned(from, 16)) {
-      DPM_UNROLL
-      for (int k = 0; k < V; k += 4) Load16(from + k, to + k);
-      return;
-    }
-  } else if constexpr (V == 8 || V == 4) {
-    if (kAligned || Aligned(from, 2 * V)) {
-      uint32_t words[V / 2];
-      if constexpr (V == 8) {
-        Load16(from, words);
+  if constexpr (V == 4) {
+    if (kAligned || Aligned(from, V * sizeof *from)) {
+      if constexpr (kType == NetType::f32) {
+        Load16(from, to);
       } else {
+        uint32_t words[2];
         Load8(from, words);
-      }
-      DPM_UNROLL
-      for (int k = 0; k < V; ++k) {
-        to[k] = Network<kType>::ToFloat(static_cast<uint16_t>(words[k / 2] >> (16 * (k % 2))));
+        DPM_UNROLL
+        for (int k = 0; k < V; ++k) {
+          to[k] = Network<kType>::ToFloat(static_cast<uint16_t>(words[k / 2] >> (16 * (k % 2))));
+        }
       }
       return;
     }
@@ -166,23 +151,17 @@ DPM_DEVICE void Load(const typename Network<kType>::Element* from, float* to) {
 
 template <NetType kType, bool kAligned, int V>
 DPM_DEVICE void Store(typename Network<kType>::Element* to, const float* from) {
-  if constexpr (kType == NetType::f32 && V % 4 == 0) {
-    if (kAligned || Aligned(to, 16)) {
-      DPM_UNROLL
-      for (int k = 0; k < V; k += 4) Store16(to + k, from + k);
-      return;
-    }
-  } else if constexpr (V == 8 || V == 4) {
-    if (kAligned || Aligned(to, 2 * V)) {
-      uint32_t words[V / 2];
-      DPM_UNROLL
-      for (int k = 0; k < V / 2; ++k) {
-        words[k] = Network<kType>::FromFloat(from[2 * k]) |
-                   static_cast<uint32_t>(Network<kType>::FromFloat(from[2 * k + 1])) << 16;
-      }
-      if constexpr (V == 8) {
-        Store16(to, words);
+  if constexpr (V == 4) {
+    if (kAligned || Aligned(to, V * sizeof *to)) {
+      if constexpr (kType == NetType::f32) {
+        Store16(to, from);
       } else {
+        uint32_t words[2];
+        DPM_UNROLL
+        for (int k = 0; k < 2; ++k) {
+          words[k] = Network<kType>::FromFloat(from[2 * k]) |
+                     static_cast<uint32_t>(Network<kType>::FromFloat(from[2 * k + 1])) << 16;
+        }
         Store8(to, words);
       }
       return;
@@ -249,47 +228,74 @@ DPM_DEVICE Values<V> Empty(bool has_terms) {
 
 DPM_DEVICE constexpr uint32_t Bits(int from, int count) { return ((1u << count) - 1) << from; }
 
-// Which terms need an operand.
-constexpr uint32_t kNeedsX = 1u << kTermX | 1u << kTermEx, kNeedsM = 1u << kTermM | 1u << kTermEm;
-constexpr uint32_t kNeedsU = 1u << kTermU | 1u << kTermEu, kNeedsG = 1u << kTermG;
-DPM_DEVICE constexpr uint32_t Both(int offset) { return 1u << (kTermFirst + offset) | 1u << (kTermSecond + offset); }
-
+// Zero where nothing is loaded: a register that keeps what it had before is taken all the time.
 template <int V>
 struct Operands {
-  Values<V> x, m, u, g;                  // the prediction's
-  Values<V> base, d1, d2, d3, z, given;  // the update's
+  Values<V> x = {}, m = {}, u = {}, g = {};                            // the prediction's
+  Values<V> base = {}, d1 = {}, d2 = {}, d3 = {}, z = {}, given = {};  // the update's
 };
 
 // kGeneral: everything that a call can say. The fast variant is without what few steps use (g, d3, p, out2, noise made
 // here), and all its buffers and sample lengths are multiples of V elements and of 16 bytes.
+//
+// Operands come in three turns, so that those of several vectors can be in flight and still fit the registers: those of
+// the prediction and d1, which most steps have; what else the update needs, by when the network's outputs are no longer
+// needed; and once more x, m and u for the few rows whose history is not P.
 template <NetType kType, bool kGeneral, int V>
 struct Body {
   using Element = typename Network<kType>::Element;
+  using Loaded = Operands<V>;
+  static constexpr int kElements = V;
 
-  // The operands of the prediction at element i of the sample.
-  DPM_DEVICE static void LoadPrediction(const StepArgs& a, uint32_t sample, size_t i, uint32_t mask, Operands<V>& o) {
-    const size_t at = sample * a.n + i, network = sample * a.m_stride + i;
-    if (mask & kNeedsX) Load<NetType::f32, !kGeneral, V>(a.x + at, o.x.v);
-    if (mask & kNeedsM) Load<kType, !kGeneral, V>(static_cast<const Element*>(a.m) + network, o.m.v);
-    if (mask & kNeedsU) Load<kType, !kGeneral, V>(static_cast<const Element*>(a.u) + network, o.u.v);
-    if (kGeneral && (mask & kNeedsG)) Load<kType, !kGeneral, V>(static_cast<const Element*>(a.g) + at, o.g.v);
+  // A thread's U vectors lie a warp's width apart; at the end of a sample there are the first `count` of them.
+  static constexpr size_t kStride = 32 * V;
+
+  template <int U>
+  DPM_DEVICE static void LoadState(const float* from, size_t at, int count, Values<V> Operands<V>::*to,
+                                   Operands<V>* o) {
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) {
+      if (u < count) Load<NetType::f32, !kGeneral, V>(from + at + u * kStride, (o[u].*to).v);
+    }
   }
-
-  DPM_DEVICE static void LoadUpdate(const StepArgs& a, uint32_t sample, size_t i, uint32_t mask, bool given,
-                                    Operands<V>& o) {
+  template <int U>
+  DPM_DEVICE static void LoadNetwork(const void* from, size_t at, int count, Values<V> Operands<V>::*to,
+                                     Operands<V>* o) {
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) {
+      if (u < count) Load<kType, !kGeneral, V>(static_cast<const Element*>(from) + at + u * kStride, (o[u].*to).v);
+    }
+  }
+  // The first turn, of the terms in `mask`; the others follow.
+  template <int U>
+  DPM_DEVICE static void LoadPrediction(const StepArgs& a, uint32_t sample, size_t i, int count, uint32_t mask,
+                                        Operands<V>* o) {
+    const size_t at = sample * a.n + i, network = sample * a.m_stride + i;
+    if (mask & Bit(kTermX)) LoadState<U>(a.x, at, count, &Operands<V>::x, o);
+    if (mask & Bit(kTermM)) LoadNetwork<U>(a.m, network, count, &Operands<V>::m, o);
+    if (mask & Bit(kTermU)) LoadNetwork<U>(a.u, network, count, &Operands<V>::u, o);
+    if (kGeneral && (mask & Bit(kTermG))) LoadNetwork<U>(a.g, at, count, &Operands<V>::g, o);
+  }
+  template <int U>
+  DPM_DEVICE static void LoadHistory(const StepArgs& a, uint32_t sample, size_t i, int count, uint32_t mask,
+                                     Operands<V>* o) {
+    if (mask & Both(kB1)) LoadState<U>(a.d1, sample * a.n + i, count, &Operands<V>::d1, o);
+  }
+  template <int U>
+  DPM_DEVICE static void LoadRest(const StepArgs& a, uint32_t sample, size_t i, int count, uint32_t mask, bool has_x,
+                                  Operands<V>* o) {
     const size_t at = sample * a.n + i;
     if (mask & Both(kA)) {
-      if (a.base == a.x && (mask & kNeedsX)) {
-        o.base = o.x;
+      if (has_x) {
+        DPM_UNROLL
+        for (int u = 0; u < U; ++u) o[u].base = o[u].x;
       } else {
-        Load<NetType::f32, !kGeneral, V>(a.base + at, o.base.v);
+        LoadState<U>(a.base, at, count, &Operands<V>::base, o);
       }
     }
-    if (mask & Both(kB1)) Load<NetType::f32, !kGeneral, V>(a.d1 + at, o.d1.v);
-    if (mask & Both(kB2)) Load<NetType::f32, !kGeneral, V>(a.d2 + at, o.d2.v);
-    if (kGeneral && (mask & Both(kB3))) Load<NetType::f32, !kGeneral, V>(a.d3 + at, o.d3.v);
-    if (kGeneral && given) Load<NetType::f32, !kGeneral, V>(a.p + at, o.given.v);
-    if ((mask & Both(kN)) && (!kGeneral || a.z)) Load<NetType::f32, !kGeneral, V>(a.z + at, o.z.v);
+    if (mask & Both(kB2)) LoadState<U>(a.d2, at, count, &Operands<V>::d2, o);
+    if (kGeneral && (mask & Both(kB3))) LoadState<U>(a.d3, at, count, &Operands<V>::d3, o);
+    if ((mask & Both(kN)) && (!kGeneral || a.z)) LoadState<U>(a.z, at, count, &Operands<V>::z, o);
   }
 
   // cx x + cm m + cu u + cg g
@@ -331,20 +337,22 @@ struct Body {
     return sum;
   }
 
-  // From the prediction before its transform, to everything written. Operands are read before: an output may be the
-  // very buffer of an input.
+  // From the transformed prediction to everything written. Operands are read before: an output may be the very buffer
+  // of an input.
   DPM_DEVICE static void Finish(const StepArgs& a, const Row& r, uint32_t sample, size_t i, Operands<V>& o,
-                                Values<V> p) {
+                                const Values<V>& p) {
     const size_t at = sample * a.n + i;
     if (kGeneral && (r.mask & Both(kN)) && !a.z) MakeNoise<V>(a.noise + 4 * static_cast<size_t>(sample), i, o.z.v);
-    Transformed(r, p);
     Values<V> d0 = p;
     if (!r.d0_is_p) {
+      Operands<V> again;
+      LoadPrediction<1>(a, sample, i, 1, r.mask >> (kTermEx - kTermX) & (Bit(kTermX) | Bit(kTermM) | Bit(kTermU)),
+                        &again);
       d0 = Empty<V>(r.mask & Bits(kTermEp, 4));
       if (r.Has(kTermEp)) Accumulate(d0, r.c[kTermEp], p);
-      if (r.Has(kTermEx)) Accumulate(d0, r.c[kTermEx], o.x);
-      if (r.Has(kTermEm)) Accumulate(d0, r.c[kTermEm], o.m);
-      if (r.Has(kTermEu)) Accumulate(d0, r.c[kTermEu], o.u);
+      if (r.Has(kTermEx)) Accumulate(d0, r.c[kTermEx], again.x);
+      if (r.Has(kTermEm)) Accumulate(d0, r.c[kTermEm], again.m);
+      if (r.Has(kTermEu)) Accumulate(d0, r.c[kTermEu], again.u);
     }
     if (a.out) {
       const Values<V> out = Update(r, kTermFirst, o, p, d0);
@@ -363,32 +371,93 @@ struct Body {
     if (a.d0) Store<NetType::f32, !kGeneral, V>(a.d0 + at, d0.v);
   }
 
-  // The whole step for the elements from i on; false if a prediction is not finite. `kept`: p is the prediction, from
-  // an earlier pass.
-  DPM_DEVICE static bool Step(const StepArgs& a, const Row& r, uint32_t sample, size_t i, bool kept, Values<V> p) {
-    Operands<V> o;
-    const bool given = kGeneral && r.transform == Transform::given;
-    uint32_t mask = r.mask;
-    if (kept || given) mask &= ~Bits(kTermX, 4);
-    LoadPrediction(a, sample, i, mask, o);
-    LoadUpdate(a, sample, i, mask, given, o);
-    if (given) p = o.given;
-    if (!kept && !given) p = Predict(r, o);
-    const bool finite = Finite(p);
-    Finish(a, r, sample, i, o, p);
+  DPM_DEVICE static bool ReadsP(const Row& r) { return kGeneral && r.transform == Transform::given; }
+
+  // What the first turn loads: with x, if the step begins where the network looked.
+  DPM_DEVICE static uint32_t FirstTerms(const StepArgs& a, const Row& r) {
+    const uint32_t prediction = ReadsP(r) ? 0 : r.mask & Bits(kTermX, 4);
+    return prediction | (r.mask & Both(kB1)) | (SharesX(a, r) && (r.mask & Both(kA)) ? Bit(kTermX) : 0);
+  }
+  DPM_DEVICE static bool SharesX(const StepArgs& a, const Row& r) { return a.base == a.x && !ReadsP(r); }
+  // The same before the row is known.
+  DPM_DEVICE static uint32_t FirstTerms(const StepArgs& a) {
+    return (a.x ? Bit(kTermX) : 0) | (a.m ? Bit(kTermM) : 0) | (a.u ? Bit(kTermU) : 0) | (a.d1 ? Both(kB1) : 0);
+  }
+  template <int U>
+  DPM_DEVICE static void LoadFirst(const StepArgs& a, uint32_t sample, size_t i, int count, uint32_t mask,
+                                   Operands<V>* o) {
+    LoadPrediction<U>(a, sample, i, count, mask, o);
+    LoadHistory<U>(a, sample, i, count, mask, o);
+  }
+
+  template <int U>
+  DPM_DEVICE static void Predictions(const StepArgs& a, const Row& r, uint32_t sample, size_t i, int count,
+                                     Operands<V>* o, Values<V>* p) {
+    if (ReadsP(r)) {
+      LoadState<U>(a.p, sample * a.n + i, count, &Operands<V>::given, o);
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) p[u] = o[u].given;
+    } else {
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) p[u] = Predict(r, o[u]);
+    }
+  }
+
+  // The step from the transformed predictions on. has_x: x has been loaded and is the base.
+  template <int U>
+  DPM_DEVICE static void Apply(const StepArgs& a, const Row& r, uint32_t sample, size_t i, int count, bool has_x,
+                               Operands<V>* o, const Values<V>* p) {
+    LoadRest<U>(a, sample, i, count, r.mask, has_x, o);
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) {
+      if (u < count) Finish(a, r, sample, i + u * kStride, o[u], p[u]);
+    }
+  }
+
+  // The whole step; false if a prediction is not finite.
+  template <int U>
+  DPM_DEVICE static bool Step(const StepArgs& a, const Row& r, uint32_t sample, size_t i, int count, Operands<V>* o) {
+    Values<V> p[U];
+    Predictions<U>(a, r, sample, i, count, o, p);
+    bool finite = true;
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) {
+      finite = (u >= count || Finite(p[u])) && finite;
+      Transformed(r, p[u]);
+    }
+    Apply<U>(a, r, sample, i, count, SharesX(a, r), o, p);
     return finite;
+  }
+  DPM_DEVICE static bool StepOne(const StepArgs& a, const Row& r, uint32_t sample, size_t i) {
+    Operands<V> o[1] = {};
+    LoadFirst<1>(a, sample, i, 1, FirstTerms(a, r), o);
+    return Step<1>(a, r, sample, i, 1, o);
   }
 };
 
-// How many elements of a stretch that begins at element `first` come before the first that vectors of V may start at.
-// Vectors follow the state's address; where noise is made here they follow Philox's blocks of four, which begin with
-// the sample.
+// Vectors of a thread whose operands are loaded before the first of them is used.
+template <bool kGeneral>
+constexpr int kAtOnce = kGeneral ? 1 : 2;
+
+// How many of a thread's vectors of a chunk, the first of them the j-th of the sample, there are.
+template <int U>
+DPM_DEVICE int CountOf(uint32_t j, uint32_t chunk, uint32_t vectors) {
+  int count = j < vectors ? 1 : 0;
+  DPM_UNROLL
+  for (int u = 1; u < U; ++u) count += 32u * u < chunk && j + 32 * u < vectors ? 1 : 0;
+  return count;
+}
+
+// Whose turn this warp's is, among all warps of so many blocks.
+DPM_DEVICE uint32_t TurnOf(uint32_t block, uint32_t blocks) { return ThreadIndex() / 32 * blocks + block; }
+
+// How many elements of a sample come before the first that vectors may start at. Vectors follow the state's address;
+// where noise is made here they follow Philox's blocks of four, which begin with the sample.
 template <bool kGeneral, int V>
-DPM_DEVICE uint32_t Head(const StepArgs& a, uint32_t sample, size_t first, size_t count) {
-  if (!kGeneral) return 0;
-  const size_t from = a.noise && !a.z ? first : first + sample * a.n;
-  const size_t head = (V - from % V) % V;
-  return static_cast<uint32_t>(head < count ? head : count);
+DPM_DEVICE uint32_t Head(const StepArgs& a, uint32_t sample) {
+  if (!kGeneral || (a.noise && !a.z)) return 0;
+  const size_t head = (V - sample * a.n % V) % V;
+  return static_cast<uint32_t>(head < a.n ? head : a.n);
 }
 
 }  // namespace dpm::cuda

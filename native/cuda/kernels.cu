@@ -9,24 +9,25 @@
 namespace dpm::cuda {
 namespace {
 
-// The fast variants fit 128 registers a thread, so that a multiprocessor holds 512 threads at the least.
+// Registers are bounded so that a multiprocessor holds what plan.h says it does.
 template <NetType kType, bool kGeneral>
-__global__ void __launch_bounds__(kStepThreads, kGeneral ? 1 : 2) Step(const __grid_constant__ StepArgs a) {
-  StepKernel<kType, kGeneral, kVector<Kernel::step, kType, kGeneral>>::Run(a);
+__global__ void __launch_bounds__(kStepThreads, StepBlocks(kGeneral))
+    Step(const __grid_constant__ StepArgs a, const __grid_constant__ TeamArgs t) {
+  StepKernel<kType, kGeneral, kVector>::Run(a, t);
 }
 
 template <NetType kType, bool kGeneral>
 __global__ void __launch_bounds__(TeamThreads(kGeneral), 1)
     ThresholdCluster(const __grid_constant__ StepArgs a, const __grid_constant__ TeamArgs t) {
 #if __CUDA_ARCH__ >= 900
-  ThresholdKernel<ClusterTeam, kType, kGeneral, kVector<Kernel::cluster, kType, kGeneral>>::Run(a, t);
+  ThresholdKernel<ClusterTeam, kType, kGeneral, kVector>::Run(a, t);
 #endif
 }
 
 template <NetType kType, bool kGeneral>
 __global__ void __launch_bounds__(TeamThreads(kGeneral), 1)
     ThresholdTeam(const __grid_constant__ StepArgs a, const __grid_constant__ TeamArgs t) {
-  ThresholdKernel<GridTeam, kType, kGeneral, kVector<Kernel::team, kType, kGeneral>>::Run(a, t);
+  ThresholdKernel<GridTeam, kType, kGeneral, kVector>::Run(a, t);
 }
 
 template <bool kSelects>
@@ -45,6 +46,11 @@ __global__ void __launch_bounds__(kReduceThreads, 1) End(const __grid_constant__
 template <class T>
 __global__ void __launch_bounds__(kNoiseThreads) Noise(const __grid_constant__ NoiseArgs a) {
   NoiseKernel<T>::Run(a);
+}
+
+__global__ void Idle() {
+  EverythingBefore();
+  LetNextBegin();
 }
 
 template <NetType kType, bool kGeneral>
@@ -86,5 +92,6 @@ const void* ErrorEndKernel() { return reinterpret_cast<const void*>(End); }
 const void* NoiseKernelFor(bool wide) {
   return wide ? reinterpret_cast<const void*>(Noise<double>) : reinterpret_cast<const void*>(Noise<float>);
 }
+const void* NothingKernel() { return reinterpret_cast<const void*>(Idle); }
 
 }  // namespace dpm::cuda

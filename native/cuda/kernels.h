@@ -10,5 +10,6 @@ const void* KernelFor(Kernel kernel, NetType type, bool general);
 const void* ErrorKernelFor(bool wide);
 const void* ErrorEndKernel();
 const void* NoiseKernelFor(bool wide);
+const void* NothingKernel();
 
 }  // namespace dpm::cuda

@@ -20,6 +20,8 @@ struct ErrorKernel {
   }
 
   DPM_DEVICE static void Run(const ErrorArgs& a) {
+    EverythingBefore();
+    LetNextBegin();
     const Shared<double> terms = DynamicShared().As<double>();
     const size_t begin = static_cast<size_t>(BlockX()) * kReduceBlock;
     const size_t length = a.n - begin < kReduceBlock ? a.n - begin : kReduceBlock;
@@ -59,6 +61,8 @@ struct ErrorKernel {
 // From the sums of the stretches to the errors. One thread a sample; `stretches` as ErrorKernel's grid had them.
 struct ErrorEnd {
   DPM_DEVICE static void Run(const ErrorArgs& a, uint32_t stretches) {
+    EverythingBefore();
+    LetNextBegin();
     const uint32_t stride = GridX() * BlockThreads();
     DPM_ROLLED
     for (uint32_t sample = BlockX() * BlockThreads() + ThreadIndex(); sample < a.batch; sample += stride) {

@@ -1,8 +1,10 @@
-// Host memory for copies to and from a card, kept for the next one: making and freeing page-locked memory takes longer
-// than most copies. Where the memory comes from is the caller's business, so that this runs without a card as well.
+// Host memory for copies to and from cards, kept for the next one: making and freeing page-locked memory takes longer
+// than most copies, and stops the card. Where the memory comes from is the caller's business, so that this runs without
+// a card as well.
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 
 namespace dpm::cuda {
 
@@ -12,6 +14,7 @@ class Stages {
  public:
   // At least so many bytes that nobody else has until Return. A run begins with five of them, and ends with two.
   int Take(uint64_t bytes, void** out) {
+    const std::lock_guard<std::mutex> lock(mutex_);
     *out = nullptr;
     Stage* best = nullptr;
     for (Stage& stage : stages_) {
@@ -32,22 +35,13 @@ class Stages {
     return 0;
   }
   int Return(void* memory) {
+    const std::lock_guard<std::mutex> lock(mutex_);
     for (Stage& stage : stages_) {
       if (stage.data != memory) continue;
       stage.busy = false;
       return 0;
     }
     return Host::Free(memory);
-  }
-  // All of it, once no copy uses it any more.
-  int Clear() {
-    int error = 0;
-    for (Stage& stage : stages_) {
-      const int other = stage.data ? Host::Free(stage.data) : 0;
-      error = error ? error : other;
-      stage = {};
-    }
-    return error;
   }
 
  private:
@@ -68,7 +62,8 @@ class Stages {
     while (rounded < bytes && rounded < uint64_t{1} << 26) rounded *= 2;
     return rounded < bytes ? bytes : rounded;
   }
-  Stage stages_[8];
+  std::mutex mutex_;
+  Stage stages_[16];
 };
 
 }  // namespace dpm::cuda

@@ -1,416 +1,936 @@
-// The step with dynamic thresholding as one kernel: the blocks of a team share a sample, keep its prediction in their
-// shared memory, find the exact quantile of |P| by radix selection on its bits, then clip, divide and update. Every
-// tensor crosses memory once (as far as the prediction fits: what does not is made again).
+// The step with dynamic thresholding as one kernel: the blocks of a team share a sample, keep its prediction on the
+// chip (the first vector of every thread in registers, the others in shared memory), find the exact quantile of |P|,
+// then clip, divide and update. Every tensor crosses memory once (as far as the prediction fits: what does not is made
+// again).
 //
 // The quantile is native/cpu's: linear interpolation in double between the two order statistics around ratio (n - 1),
 // s = min(max(quantile, floor), cap), NaN if any prediction is NaN. Keys are the bits of |P|, whose order is that of
 // the numbers. Only keys between floor and cap are counted: those at the floor or below and those at the cap or above
-// cannot move s. With floor 1 and cap 1.5 that leaves 22 bits: two levels of 2048 bins instead of three.
+// cannot move s.
+//
+// Keys are counted from the cap down, by the upper bits of how far they are from it: 2048 bins, which reach to the
+// floor. That finds the bin of the one that is looked for; mostly few others share it, and these few are collected from
+// all blocks and ranked. Where they are many, their next bits are counted first. What every block has to read of the
+// others is small: the sums of 32 groups of bins, the 64 bins of one group, and the keys of one bin.
 #pragma once
 
 #include "body.h"
 
 namespace dpm::cuda {
 
+// What a team does together. What its blocks have to decide each of them decides for itself, from the same numbers.
+//   Begin(which)        this launch's `which`-th selection: from here on the block's shared memory is its own again
+//   Sync()              all threads of all blocks meet; orders what they do below
+//   Publish()           the block's bins are complete: after the next Sync they are part of the team's
+//   PublishCounts(from) so are its counts from that one on
+//   Retire(which)       after the first Sync of a selection
+//   Group, Bins         of the team: the sum of a group; two bins from an even one on
+//   Sum, Most           by a warp: of the team, the sum and the maximum of a count
+//   List(key)           keeps a key for Collect(count), which brings the team's `count` keys into kSharedAll
+//   Deepen, Deepened    around another round of bins, which begin as zero
+//   Selected()          the block has had its last look at the others of this selection
+//   Leave(selections)   after the last sample
+
 #if defined(DPM_CUDA_EMULATION) || __CUDA_ARCH__ >= 900
 // A cluster: the blocks see each other's shared memory.
 struct ClusterTeam {
+  static constexpr bool kKeepsAll = true;  // the planner takes clusters for samples that fit
   Shared<uint32_t> shared;
   uint32_t rank, size;
+  bool read;  // has this block looked at others since it last knew that they had finished looking?
 
   DPM_DEVICE static uint32_t Index(const TeamArgs& t) { return BlockX() / t.size; }
   DPM_DEVICE static ClusterTeam Join(const TeamArgs&, Shared<uint32_t> shared) {
-    return {shared, ClusterRank(), ClusterSize()};
+    return {shared, ClusterRank(), ClusterSize(), false};
   }
   DPM_DEVICE void Sync() const { ClusterSync(); }
-  // This block's counts of a level are complete: from the next Sync on they count.
-  DPM_DEVICE void Publish(uint32_t) const {}
-  // The team's counts of four words, the first a multiple of four.
-  DPM_DEVICE void Totals(uint32_t level, uint32_t word, uint32_t* to) const {
-    to[0] = to[1] = to[2] = to[3] = 0;
-    DPM_UNROLL_4
-    for (uint32_t block = 0; block < size; ++block) {
-      uint32_t one[4];
-      LoadRemote4(shared, kSharedLevels + level * kLevelWords + word, block, one);
-      DPM_UNROLL
-      for (int k = 0; k < 4; ++k) to[k] += one[k];
-    }
+  // The others have finished with this block's counts of the sample before.
+  DPM_DEVICE void Begin(uint32_t) {
+    if (read) ClusterWait();
+    read = false;
   }
-  DPM_DEVICE void PublishNeighbours() const {}
-  DPM_DEVICE void Neighbours(uint32_t* to) const {
+  DPM_DEVICE void Publish() const {}
+  DPM_DEVICE void PublishCounts(uint32_t) const {}
+  DPM_DEVICE void Retire(uint32_t) const {}
+  DPM_DEVICE uint32_t Group(uint32_t group) const {
+    uint32_t sum = 0;
+    DPM_UNROLL_8
+    for (uint32_t block = 0; block < size; ++block) sum += LoadRemote(shared, kSharedGroups + group, block);
+    return sum;
+  }
+  DPM_DEVICE void Bins(uint32_t bin, uint32_t* to) const {
     to[0] = to[1] = 0;
-    DPM_UNROLL_4
+    DPM_UNROLL_8
     for (uint32_t block = 0; block < size; ++block) {
-      uint32_t one[4];
-      LoadRemote4(shared, kSharedNeighbours, block, one);
-      DPM_UNROLL
-      for (int k = 0; k < 2; ++k) to[k] = one[k] > to[k] ? one[k] : to[k];
+      uint32_t two[2];
+      LoadRemote2(shared, kSharedBins + bin, block, two);
+      to[0] += two[0], to[1] += two[1];
     }
   }
-  // No block may leave or go on to another sample while another still reads its counts.
-  DPM_DEVICE void Leave(bool, bool) const { ClusterSync(); }
+  DPM_DEVICE uint32_t Count(uint32_t which) const {
+    const uint32_t lane = ThreadIndex() % 32;
+    return lane < size ? LoadRemote(shared, kSharedCounts + which, lane) : 0;
+  }
+  DPM_DEVICE uint32_t Sum(uint32_t which) const { return WarpSum(Count(which)); }
+  DPM_DEVICE uint32_t Most(uint32_t which) const { return WarpMax(Count(which)); }
+  DPM_DEVICE void List(uint32_t key) const {
+    const uint32_t at = FetchAdd(shared, kSharedCounts + kListed, 1);
+    shared[kSharedList + at] = key;
+  }
+  // A warp reads a block's list, which ends with the first zero: no key is.
+  DPM_DEVICE void Collect(uint32_t count) const {
+    const uint32_t lane = ThreadIndex() % 32, warps = BlockThreads() / 32;
+    DPM_ROLLED
+    for (uint32_t block = ThreadIndex() / 32; block < size; block += warps) {
+      DPM_ROLLED
+      for (uint32_t at = 0; at < count; at += 32) {
+        const uint32_t key = LoadRemote(shared, kSharedList + at + lane, block);
+        const uint32_t there = WarpBallot(key != 0);
+        if (there == 0) break;
+        uint32_t first = 0;
+        if (lane == 0) first = FetchAdd(shared, kSharedCounts + kCollected, CountBits(there));
+        first = WarpRead(first, 0);
+        if (key != 0) shared[kSharedAll + first + CountBits(there & ((1u << lane) - 1))] = key;
+        if (there != 0xffffffffu) break;
+      }
+    }
+  }
+  DPM_DEVICE void Deepen() const { ClusterSync(); }
+  DPM_DEVICE void Deepened() const {}
+  DPM_DEVICE void Selected() {
+    ClusterArrive();
+    read = true;
+  }
+  // No block may end while another still reads its counts.
+  DPM_DEVICE void Leave(uint32_t) const {
+    if (read) ClusterWait();
+  }
 };
 #endif
 
 // Blocks that run at the same time and meet in global memory: any card, any size. A team of one block meets nobody.
 struct GridTeam {
+  static constexpr bool kKeepsAll = false;
   Shared<uint32_t> shared;
   uint32_t rank, size;
   uint32_t* workspace;
+  uint32_t *meet, *bins;  // of this selection; those of the bits that are counted
+  bool read;
 
   DPM_DEVICE static uint32_t Index(const TeamArgs& t) { return BlockX() / t.size; }
   DPM_DEVICE static GridTeam Join(const TeamArgs& t, Shared<uint32_t> shared) {
-    return {shared, BlockX() % t.size, t.size,
-            t.size > 1 ? t.workspace + static_cast<size_t>(BlockX() / t.size) * kWorkspaceWords : nullptr};
+    uint32_t* const workspace =
+        t.size > 1 ? t.workspace + static_cast<size_t>(BlockX() / t.size) * kWorkspaceWords : nullptr;
+    return {shared, BlockX() % t.size, t.size, workspace, nullptr, nullptr, false};
   }
+  static DPM_DEVICE GridTeam Alone(Shared<uint32_t> shared) { return {shared, 0, 1, nullptr, nullptr, nullptr, false}; }
   DPM_DEVICE void Sync() const {
     if (size == 1) {
       BlockSync();
     } else {
-      TeamSync(workspace, size);
+      TeamSync(workspace + kTeamBarrier, size);
     }
   }
-  DPM_DEVICE void Publish(uint32_t level) const {
+  DPM_DEVICE uint32_t* Meet(uint32_t which) const { return workspace + kTeamMeets + which % kMeets * kMeetWords; }
+  DPM_DEVICE void Begin(uint32_t which) {
+    if (read) BlockSync();
+    read = false;
+    if (size > 1) meet = bins = Meet(which);
+  }
+  DPM_DEVICE void Publish() const {
     if (size == 1) return;
     BlockSync();
-    const Shared<uint32_t> mine = shared + (kSharedLevels + level * kLevelWords);
-    uint32_t* const all = workspace + kTeamLevels + level * kLevelWords;
     DPM_ROLLED
-    for (uint32_t i = ThreadIndex(); i < kLevelWords; i += BlockThreads()) {
-      const uint32_t count = mine[i];
-      if (count != 0) AtomicAdd(all + i, count);
+    for (uint32_t i = ThreadIndex(); i < kBins + kGroups; i += BlockThreads()) {
+      const uint32_t count = shared[kSharedBins + i];
+      if (count != 0) AtomicAdd(bins + i, count);
     }
   }
-  DPM_DEVICE void Totals(uint32_t level, uint32_t word, uint32_t* to) const {
-    if (size == 1) {
-      Load4(shared, kSharedLevels + level * kLevelWords + word, to);
-    } else {
-      LoadWords4(workspace + kTeamLevels + level * kLevelWords + word, to);
-    }
-  }
-  DPM_DEVICE void PublishNeighbours() const {
+  DPM_DEVICE void PublishCounts(uint32_t from) const {
     if (size == 1) return;
     BlockSync();
-    if (ThreadIndex() < 2)
-      AtomicMax(workspace + kTeamNeighbours + ThreadIndex(), shared[kSharedNeighbours + ThreadIndex()]);
+    const uint32_t which = from + ThreadIndex();
+    if (which >= kListed) return;
+    const uint32_t count = shared[kSharedCounts + which];
+    if (count == 0) return;
+    if (which == kCapped) {
+      AtomicAdd(meet + kMeetCounts + which, count);
+    } else {
+      AtomicMax(meet + kMeetCounts + which, count);
+    }
   }
-  DPM_DEVICE void Neighbours(uint32_t* to) const {
+  // Everybody has left the selection before.
+  DPM_DEVICE void Retire(uint32_t which) const {
+    if (size > 1 && which > 0) Clear(Meet(which - 1), kMeetWords);
+  }
+  DPM_DEVICE uint32_t Group(uint32_t group) const {
+    return size == 1 ? shared[kSharedGroups + group] : LoadWord(bins + kMeetGroups + group);
+  }
+  DPM_DEVICE void Bins(uint32_t bin, uint32_t* to) const {
     DPM_UNROLL
-    for (uint32_t k = 0; k < 2; ++k) {
-      to[k] = size == 1 ? shared[kSharedNeighbours + k] : LoadWord(workspace + kTeamNeighbours + k);
+    for (uint32_t k = 0; k < 2; ++k) to[k] = size == 1 ? shared[kSharedBins + bin + k] : LoadWord(bins + bin + k);
+  }
+  DPM_DEVICE uint32_t Sum(uint32_t which) const {
+    return size == 1 ? shared[kSharedCounts + which] : LoadWord(meet + kMeetCounts + which);
+  }
+  DPM_DEVICE uint32_t Most(uint32_t which) const { return Sum(which); }
+  DPM_DEVICE void List(uint32_t key) const {
+    if (size == 1) {
+      const uint32_t at = FetchAdd(shared, kSharedCounts + kListed, 1);
+      shared[kSharedAll + at] = key;
+    } else {
+      StoreWord(meet + kMeetList + FetchAdd(meet + kMeetCounts + kListed, 1), key);
     }
   }
-  // Leaves the workspace as it was found.
-  DPM_DEVICE void Leave(bool selected, bool more) const {
-    if (size == 1) {
-      BlockSync();
-      return;
+  DPM_DEVICE void Collect(uint32_t count) const {
+    if (size == 1) return;
+    DPM_ROLLED
+    for (uint32_t i = ThreadIndex(); i < count; i += BlockThreads()) {
+      shared[kSharedAll + i] = LoadWord(meet + kMeetList + i);
     }
-    if (!selected) {
-      if (more) BlockSync();
-      return;
-    }
+  }
+  // Others may still read the bins of the upper bits: further ones lie apart.
+  DPM_DEVICE void Deepen() {
+    if (size > 1) bins = workspace + kTeamDeep;
+  }
+  DPM_DEVICE void Deepened() const {
+    if (size == 1) return;
     Sync();
+    Clear(bins, kBins + kGroups);
+    Sync();
+  }
+  DPM_DEVICE void Clear(uint32_t* from, uint32_t words) const {
     const uint32_t stride = size * BlockThreads();
     DPM_ROLLED
-    for (uint32_t i = kTeamLevels + rank * BlockThreads() + ThreadIndex(); i < kWorkspaceWords; i += stride) {
-      StoreWord(workspace + i, 0);
+    for (uint32_t i = rank * BlockThreads() + ThreadIndex(); i < words; i += stride) StoreWord(from + i, 0);
+  }
+  DPM_DEVICE void Selected() { read = true; }
+  // Leaves the workspace as it was found.
+  DPM_DEVICE void Leave(uint32_t selections) const {
+    if (size == 1 || selections == 0) return;
+    if (!TeamLeave(workspace + kTeamLeft, size, shared + kSharedLeft)) return;
+    uint32_t* const last = Meet(selections - 1);
+    DPM_ROLLED
+    for (uint32_t i = ThreadIndex(); i < kMeetWords; i += BlockThreads()) StoreWord(last + i, 0);
+    if (ThreadIndex() < kTeamMeets) StoreWord(workspace + ThreadIndex(), 0);
+  }
+};
+
+// Divisions by one number, each rounded as IEEE says: y is the rounded reciprocal, and from a quotient that is less
+// than one unit in the last place off, as q1 is, the exact rest gives the rounded one (Markstein 1990, "Computation of
+// elementary functions on the IBM RISC System/6000 processor"). Where something could leave the normal numbers, or
+// zero's sign be lost, the division is the processor's own.
+struct Divisor {
+  float s, y;
+  bool usual;
+
+  DPM_DEVICE static Divisor Of(float s) {
+    const bool usual = s >= 0x1p-20f && s <= 0x1p20f;
+    return {s, usual ? 1 / s : 0, usual};
+  }
+  // |p| <= s, but for NaN.
+  DPM_DEVICE float Into(float p) const {
+    const float q0 = p * y;
+    const float q1 = MultiplyAdd(MultiplyAdd(-s, q0, p), y, q0);
+    return MultiplyAdd(MultiplyAdd(-s, q1, p), y, q1);
+  }
+  DPM_DEVICE bool IsUsual(float p) const { return Absolute(p) >= 0x1p-100f; }
+  // Four of them.
+  DPM_DEVICE void Divide(float* p) const {
+    if (usual && IsUsual(p[0]) && IsUsual(p[1]) && IsUsual(p[2]) && IsUsual(p[3])) {
+      DPM_UNROLL
+      for (int k = 0; k < 4; ++k) p[k] = Into(p[k]);
+    } else {
+      DPM_UNROLL
+      for (int k = 0; k < 4; ++k) p[k] = p[k] / s;
     }
-    if (more) Sync();
+  }
+  // clip(p, -s, s) / s of four. None of them is NaN, or else s is: they may be taken for numbers.
+  DPM_DEVICE void Scale(float* p) const {
+    DPM_UNROLL
+    for (int k = 0; k < 4; ++k) p[k] = Least(Largest(p[k], -s), s);
+    Divide(p);
   }
 };
 
 template <class Team, NetType kType, bool kGeneral, int V>
 struct ThresholdKernel {
-  template <int W>
-  using BodyOf = Body<kType, kGeneral, W>;
+  using Vector = Body<kType, kGeneral, V>;
+  using Single = Body<kType, kGeneral, 1>;
+  static constexpr int U = kAtOnce<kGeneral>;
+  // Chunks ahead of the one that is loaded, that are asked for.
+  static constexpr uint32_t kAhead = 4;
 
-  // What one thread does in a sample: every `stride`-th vector of the block's slice and perhaps one of the elements
-  // before and after the vectors. It alone reads and writes the predictions that it made.
+  // What one thread does in a sample: its vectors of every chunk that is its warp's turn, and perhaps one of the
+  // elements before and after the vectors. It alone reads and writes the predictions that it made.
   struct Share {
-    size_t first, count;  // the block's slice of the sample
-    uint32_t head;
-    size_t vectors, resident;  // of them, in shared memory
+    uint32_t chunk, rounds, resident, turn, turns;  // the warp's turn, of so many
+    uint32_t head, vectors;
     bool edge;
     size_t edge_at;  // element of the sample
-    Shared<float> edges, predictions;
+    Shared<float> predictions;
+    Values<1> edge_p[1];
+
+    // The thread's first vector of that round, and how many it has.
+    DPM_DEVICE uint32_t Vector(uint32_t round) const { return (turn + round * turns) * chunk + ThreadIndex() % 32; }
+    DPM_DEVICE int Count(uint32_t round) const { return CountOf<U>(Vector(round), chunk, vectors); }
+    DPM_DEVICE size_t At(uint32_t round) const { return head + static_cast<size_t>(Vector(round)) * V; }
+    DPM_DEVICE uint32_t Place(uint32_t round, int u) const {
+      const uint32_t warps = BlockThreads() / 32, warp = ThreadIndex() / 32;
+      return ((round * warps + warp) * chunk + ThreadIndex() % 32 + 32 * u) * V;
+    }
   };
 
   DPM_DEVICE static Share ShareOf(const StepArgs& a, const TeamArgs& t, const Team& team, uint32_t sample,
                                   Shared<uint32_t> shared) {
     Share s;
-    const uint64_t begin = team.rank * t.slice;
-    s.first = begin < a.n ? begin : a.n;
-    s.count = a.n - s.first < t.slice ? a.n - s.first : t.slice;
-    s.head = Head<kGeneral, V>(a, sample, s.first, s.count);
-    s.vectors = (s.count - s.head) / V;
-    s.resident = t.resident / V;
-    const size_t tail = s.head + s.vectors * V;
+    const uint32_t warps = BlockThreads() / 32;
+    s.chunk = t.chunk, s.rounds = t.rounds, s.resident = t.resident;
+    s.turn = TurnOf(team.rank, team.size), s.turns = team.size * warps;
+    s.head = Head<kGeneral, V>(a, sample);
+    s.vectors = static_cast<uint32_t>((a.n - s.head) / V);
     s.predictions = (shared + kSharedPredictions).As<float>();
-    s.edge = false;
-    if (!kGeneral) return s;
-    const size_t at = ThreadIndex() < s.head ? ThreadIndex() : tail + (ThreadIndex() - s.head);
-    s.edge = at < s.count && (at < s.head || at >= tail);
-    s.edge_at = s.first + at;
-    s.edges = (shared + kSharedEdge).As<float>();
+    const size_t tail = s.head + static_cast<size_t>(s.vectors) * V;
+    s.edge_at = ThreadIndex() < s.head ? ThreadIndex() : tail + (ThreadIndex() - s.head);
+    s.edge = kGeneral && team.rank == 0 && s.edge_at < a.n && (s.edge_at < s.head || s.edge_at >= tail);
     return s;
   }
 
-  template <int W>
-  DPM_DEVICE static Values<W> Made(const StepArgs& a, const Row& r, uint32_t sample, size_t i) {
-    Operands<W> o;
-    BodyOf<W>::LoadPrediction(a, sample, i, r.mask & Bits(kTermX, 4), o);
-    return BodyOf<W>::Predict(r, o);
-  }
-
-  DPM_DEVICE static Values<V> Kept(const Share& s, size_t j) {
+  DPM_DEVICE static bool Keeps(const Share& s, uint32_t round) { return Team::kKeepsAll || round < s.resident; }
+  DPM_DEVICE static Values<V> Kept(const Share& s, uint32_t round, int u) {
     Values<V> p;
     DPM_UNROLL
-    for (int k = 0; k < V; k += 4) Load4(s.predictions, j * V + k, p.v + k);
+    for (int k = 0; k < V; k += 4) Load4(s.predictions, s.Place(round, u) + k, p.v + k);
     return p;
   }
+  DPM_DEVICE static void Keep(const Share& s, uint32_t round, int u, const Values<V>& p) {
+    DPM_UNROLL
+    for (int k = 0; k < V; k += 4) Store4(s.predictions, s.Place(round, u) + k, p.v + k);
+  }
+  DPM_DEVICE static void Make(const StepArgs& a, const Row& r, uint32_t sample, const Share& s, uint32_t round,
+                              Values<V>* p) {
+    Operands<V> o[U] = {};
+    Vector::template LoadPrediction<U>(a, sample, Unknown(s.At(round)), s.Count(round), r.mask & Bits(kTermX, 4), o);
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) p[u] = Vector::Predict(r, o[u]);
+  }
 
+  static constexpr uint32_t kInfinity = 0x7f800000u;
+  DPM_DEVICE static uint32_t KeyOf(float p) { return FloatToWord(p) & 0x7fffffffu; }
+
+  // f(p) for every vector of predictions of this thread.
+  template <class F>
+  DPM_DEVICE static void ForEachVector(const StepArgs& a, const Row& r, uint32_t sample, const Share& s, F f) {
+    DPM_ROLLED
+    for (uint32_t round = 0; round < s.rounds; ++round) {
+      const int count = s.Count(round);
+      if (count == 0) break;
+      Values<V> p[U] = {};
+      if (Keeps(s, round)) {
+        DPM_UNROLL
+        for (int u = 0; u < U; ++u) {
+          if (u < count) p[u] = Kept(s, round, u);
+        }
+      } else {
+        Make(a, r, sample, s, round, p);
+      }
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) {
+        if (u < count) f(p[u]);
+      }
+    }
+  }
   // f(key) for every prediction of this thread.
   template <class F>
   DPM_DEVICE static void ForEachKey(const StepArgs& a, const Row& r, uint32_t sample, const Share& s, F f) {
-    DPM_ROLLED
-    for (size_t j = ThreadIndex(); j < s.vectors; j += BlockThreads()) {
-      const Values<V> p = j < s.resident ? Kept(s, j) : Made<V>(a, r, sample, s.first + s.head + j * V);
+    ForEachVector(a, r, sample, s, [&](const Values<V>& p) {
       DPM_UNROLL
-      for (int k = 0; k < V; ++k) f(FloatToWord(p.v[k]) & 0x7fffffffu);
-    }
-    if constexpr (kGeneral) {
-      if (s.edge) {
-        const float p = s.edges[ThreadIndex()];
-        f(FloatToWord(p) & 0x7fffffffu);
-      }
-    }
+      for (int k = 0; k < V; ++k) f(KeyOf(p.v[k]));
+    });
+    if (kGeneral && s.edge) f(KeyOf(s.edge_p[0].v[0]));
   }
 
-  // Keys strictly between `low` and `high` are counted; `range` of them there are, in bins of 2^shift.
+  // What is counted: keys from `top` down, in bins of 2^shift.
   struct Window {
-    uint32_t low, high, range;
+    uint32_t top, shift;
+    // Bits of a key's distance from the top that no bin shows, where `bits` of it are of interest.
+    DPM_DEVICE static uint32_t Below(uint32_t bits) { return bits > kLevelBits ? bits - kLevelBits : 0; }
+    // One key more, from a lane. What is above the top or below the bins is counted too, lanes apart: as fast as not to
+    // be, for the lanes of a warp would hardly ever agree on a branch.
+    DPM_DEVICE void Count(Shared<uint32_t> shared, uint32_t key, uint32_t lane) const {
+      const uint32_t bin = (top - key) >> shift, none = kBins + lane;
+      CountOne(shared, kSharedBins + (bin < none ? bin : none));
+    }
+    // The least key of a bin; of what lies below all of them the largest.
+    DPM_DEVICE uint32_t Least(uint32_t bin) const { return top - ((bin + 1) << shift) + 1; }
+    DPM_DEVICE uint32_t Rest() const { return top - (kBins << shift); }
   };
+  static_assert(kSharedGroups == kSharedBins + kBins && kGroups == 32, "see Window::Count");
   DPM_DEVICE static Window WindowOf(const Row& r) {
-    const float floor = static_cast<float>(r.numbers[kFloor]), cap = static_cast<float>(r.numbers[kCap]);
-    Window w;
-    w.low = floor > 0 ? FloatToWord(floor) : 0;
-    w.high = FloatToWord(cap);
-    w.range = w.high > w.low ? w.high - w.low - 1 : 0;
-    return w;
-  }
-  DPM_DEVICE static uint32_t BitLength(uint32_t value) {
+    // Rows that select have floor < cap.
+    const float floor = static_cast<float>(r.floor), cap = static_cast<float>(r.cap);
+    const uint32_t low = floor > 0 ? FloatToWord(floor) : 0, high = cap > 0 ? FloatToWord(cap) : 0;
     uint32_t bits = 0;
-    while (value != 0) value >>= 1, ++bits;
-    return bits;
+    for (uint32_t most = high > low + 1 ? high - low - 2 : 0; most != 0; most >>= 1) ++bits;
+    return {high - 1, Window::Below(bits)};
   }
-  // The bits that remain below a level's bins.
-  DPM_DEVICE static uint32_t Below(uint32_t bits) { return bits > kLevelBits ? bits - kLevelBits : 0; }
 
-  // Makes the predictions, keeps them and counts the first level; false if one is not finite.
-  DPM_DEVICE static bool MakeAll(const StepArgs& a, const Row& r, uint32_t sample, const Share& s, const Window& w,
-                                 uint32_t shift, Shared<uint32_t> level) {
-    bool finite = true;
-    uint32_t capped = 0;
-    const auto count = [&](float p) {
-      const uint32_t key = FloatToWord(p) & 0x7fffffffu;
-      const uint32_t offset = key - w.low - 1;  // of keys up to `low`: beyond the range
-      if (offset < w.range) {
-        AtomicAdd(level, offset >> shift, 1);
-      } else if (key > w.low) {
-        ++capped;
+  // Asks for the warp's part of some buffers, `count` rounds from `first` on: each(element) by one lane for every line
+  // of float32, which is two of a network's in 16 bits.
+  template <class F>
+  DPM_DEVICE static void PrefetchRounds(const Share& s, uint32_t first, uint32_t count, F each) {
+    constexpr uint32_t kLine = kLineBytes / sizeof(float) / V, kTogether = 32 / (32 * U / kLine);
+    const uint32_t lane = ThreadIndex() % 32, line = lane % (32 / kTogether) * kLine;
+    DPM_ROLLED
+    for (uint32_t k = lane / (32 / kTogether); k < count && first + k < s.rounds; k += kTogether) {
+      const uint32_t j = (s.turn + (first + k) * s.turns) * s.chunk + line;
+      if (line < s.chunk && j < s.vectors) each(static_cast<size_t>(j) * V);
+    }
+  }
+  DPM_DEVICE static void PrefetchPrediction(const StepArgs& a, const Row& r, uint32_t sample, const Share& s,
+                                            uint32_t first, uint32_t count) {
+    if (kGeneral) return;
+    using Element = typename Vector::Element;
+    PrefetchRounds(s, first, count, [&](size_t i) {
+      const size_t at = sample * a.n + i, network = sample * a.m_stride + i;
+      if (r.Has(kTermX)) PrefetchLine(a.x + at);
+      if (r.Has(kTermM)) PrefetchLine(static_cast<const Element*>(a.m) + network);
+      if (r.Has(kTermU)) PrefetchLine(static_cast<const Element*>(a.u) + network);
+    });
+  }
+  DPM_DEVICE static void PrefetchUpdate(const StepArgs& a, const Row& r, uint32_t sample, const Share& s) {
+    if (kGeneral) return;
+    PrefetchRounds(s, 1, s.rounds, [&](size_t i) {
+      const size_t at = sample * a.n + i;
+      if ((r.mask & Both(kA)) && a.base != a.x) PrefetchLine(a.base + at);
+      if (r.mask & Both(kB1)) PrefetchLine(a.d1 + at);
+      if (r.mask & Both(kB2)) PrefetchLine(a.d2 + at);
+      if (r.mask & Both(kN)) PrefetchLine(a.z + at);
+    });
+  }
+
+  // What counting a sample's upper bits needs and finds.
+  struct Counting {
+    Shared<uint32_t> shared;
+    Window window;
+    uint32_t lane;
+    uint32_t capped, largest;  // keys at the cap or above, and the largest of them
+
+    template <int N>
+    DPM_DEVICE void Count(const Values<N>& p) {
+      uint32_t beyond = 0;
+      DPM_UNROLL
+      for (int k = 0; k < N; ++k) {
+        window.Count(shared, KeyOf(p.v[k]), lane);
+        beyond |= window.top - KeyOf(p.v[k]);
       }
-      if (key > 0x7f800000u) AtomicAdd(level, kNaN, 1);
-    };
-    DPM_UNROLL_2
-    for (size_t j = ThreadIndex(); j < s.vectors; j += BlockThreads()) {
-      const Values<V> p = Made<V>(a, r, sample, s.first + s.head + j * V);
-      finite = BodyOf<V>::Finite(p) && finite;
-      if (j < s.resident) {
+      if (static_cast<int32_t>(beyond) >= 0) return;
+      DPM_UNROLL
+      for (int k = 0; k < N; ++k) {
+        capped += (window.top - KeyOf(p.v[k])) >> 31;
+        largest = KeyOf(p.v[k]) > largest ? KeyOf(p.v[k]) : largest;
+      }
+    }
+  };
+
+  // Makes the predictions, keeps them and counts their upper bits; `first` are the operands of the thread's first
+  // round. False if one is not finite.
+  DPM_DEVICE static bool MakeAll(const StepArgs& a, const Row& r, uint32_t sample, Share& s, const Window& w,
+                                 const Operands<V>* first, Shared<uint32_t> shared) {
+    Counting c{shared, w, ThreadIndex() % 32, 0, 0};
+    PrefetchPrediction(a, r, sample, s, 1, kAhead);
+    if (IsUsual(a, r, s)) {
+      MakeUsual(a, r, sample, s, first, c);
+    } else {
+      Operands<V> o[U];
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) o[u] = first[u];
+      DPM_ROLLED
+      for (uint32_t round = 0;;) {
+        const int count = s.Count(round);
+        PrefetchPrediction(a, r, sample, s, round + 1 + kAhead, 1);
+        Values<V> p[U];
         DPM_UNROLL
-        for (int k = 0; k < V; k += 4) Store4(s.predictions, j * V + k, p.v + k);
+        for (int u = 0; u < U; ++u) p[u] = Vector::Predict(r, o[u]);
+        const bool more = round + 1 < s.rounds;
+        if (more) {
+          // Before they are needed, so that they come while this round is counted.
+          Operands<V> next[U] = {};
+          const size_t i = Unknown(s.At(round + 1));
+          Vector::template LoadPrediction<U>(a, sample, i, s.Count(round + 1), r.mask & Bits(kTermX, 4), next);
+          DPM_UNROLL
+          for (int u = 0; u < U; ++u) o[u] = next[u];
+        }
+        DPM_UNROLL
+        for (int u = 0; u < U; ++u) {
+          if (u >= count) continue;
+          if (Keeps(s, round)) Keep(s, round, u, p[u]);
+          c.Count(p[u]);
+        }
+        if (!more) break;
+        ++round;
+      }
+    }
+    if (kGeneral && s.edge) {
+      Operands<1> one[1] = {};
+      Single::template LoadPrediction<1>(a, sample, s.edge_at, 1, r.mask & Bits(kTermX, 4), one);
+      s.edge_p[0] = Single::Predict(r, one[0]);
+      c.Count(s.edge_p[0]);
+    }
+    const uint32_t capped = WarpSum(c.capped), largest = WarpMax(c.largest);
+    if (c.lane == 0 && capped != 0) {
+      AtomicAdd(shared, kSharedCounts + kCapped, capped);
+      AtomicMax(shared, kSharedCounts + kLargest, largest);
+    }
+    PrefetchUpdate(a, r, sample, s);
+    return c.largest < kInfinity;
+  }
+
+  // ---- the usual rows -----------------------------------------------------------------------------------------------
+  // Nearly all rows that ask for a quantile predict x0 from x and one or two outputs of a network, keep it, and
+  // continue from x with it and perhaps one earlier prediction. For them the two loops over a sample are written
+  // without the questions that other rows need: they take a third of the instructions, which is what bounds this
+  // kernel.
+
+  DPM_DEVICE static bool IsUsual(const StepArgs& a, const Row& r, const Share& s) {
+    constexpr uint32_t kNeeded = Bit(kTermX) | Bit(kTermM) | Bit(kTermFirst + kA) | Bit(kTermFirst + kBp);
+    constexpr uint32_t kAllowed = kNeeded | Bit(kTermU) | Bit(kTermFirst + kB1);
+    const uint32_t first = r.mask & Bits(0, kTermSecond);
+    return !kGeneral && r.selects && r.d0_is_p && (first & kNeeded) == kNeeded && (first & ~kAllowed) == 0 &&
+           a.base == a.x && a.out && a.d0 && (Team::kKeepsAll || s.resident == s.rounds);
+  }
+
+  // A term that is not the first of its sum, and one that is: -0 + t is t.
+  DPM_DEVICE static void AddTo(Values<V>& sum, float c, const Values<V>& operand) {
+    DPM_UNROLL
+    for (int k = 0; k < V; ++k) sum.v[k] = sum.v[k] + c * operand.v[k];
+  }
+  DPM_DEVICE static Values<V> Times(float c, const Values<V>& operand) {
+    Values<V> product;
+    DPM_UNROLL
+    for (int k = 0; k < V; ++k) product.v[k] = c * operand.v[k];
+    return product;
+  }
+
+  DPM_DEVICE static void MakeUsual(const StepArgs& a, const Row& r, uint32_t sample, const Share& s,
+                                   const Operands<V>* first, Counting& c) {
+    using Element = typename Vector::Element;
+    const float* const xs = a.x + sample * a.n;
+    const Element* const ms = static_cast<const Element*>(a.m) + sample * a.m_stride;
+    const Element* const us = r.Has(kTermU) ? static_cast<const Element*>(a.u) + sample * a.m_stride : nullptr;
+    Values<V> x[U], m[U], u2[U];
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) x[u] = first[u].x, m[u] = first[u].m, u2[u] = first[u].u;
+    DPM_ROLLED
+    for (uint32_t round = 0;;) {
+      const int count = s.Count(round);
+      Values<V> p[U];
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) {
+        p[u] = Times(r.c[kTermX], x[u]);
+        AddTo(p[u], r.c[kTermM], m[u]);
+        if (us) AddTo(p[u], r.c[kTermU], u2[u]);
+      }
+      const bool more = round + 1 < s.rounds;
+      if (more) {
+        // Before they are needed, so that they come while this round is counted.
+        PrefetchPrediction(a, r, sample, s, round + 1 + kAhead, 1);
+        const int next = s.Count(round + 1);
+        const size_t i = Unknown(static_cast<size_t>(s.Vector(round + 1)) * V);
+        DPM_UNROLL
+        for (int u = 0; u < U; ++u) {
+          x[u] = m[u] = u2[u] = {};
+          if (u >= next) continue;
+          Load<NetType::f32, true, V>(xs + i + u * Vector::kStride, x[u].v);
+          Load<kType, true, V>(ms + i + u * Vector::kStride, m[u].v);
+          if (us) Load<kType, true, V>(us + i + u * Vector::kStride, u2[u].v);
+        }
       }
       DPM_UNROLL
-      for (int k = 0; k < V; ++k) count(p.v[k]);
+      for (int u = 0; u < U; ++u) {
+        if (u >= count) continue;
+        Keep(s, round, u, p[u]);
+        c.Count(p[u]);
+      }
+      if (!more) break;
+      ++round;
     }
-    if constexpr (kGeneral) {
-      if (s.edge) {
-        const Values<1> p = Made<1>(a, r, sample, s.edge_at);
-        finite = BodyOf<1>::Finite(p) && finite;
-        s.edges[ThreadIndex()] = p.v[0];
-        count(p.v[0]);
+  }
+
+  DPM_DEVICE static void UpdateUsual(const StepArgs& a, const Row& r, uint32_t sample, const Share& s,
+                                     const Operands<V>* first) {
+    const size_t begin = sample * a.n;
+    const bool has_d1 = (r.mask & Both(kB1)) != 0;
+    const Divisor by = Divisor::Of(r.s);
+    Values<V> x[U], d1[U];
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) x[u] = first[u].x, d1[u] = first[u].d1;
+    DPM_ROLLED
+    for (uint32_t round = 0; round < s.rounds; ++round) {
+      const int count = s.Count(round), next = round + 1 < s.rounds ? s.Count(round + 1) : 0;
+      const size_t at = begin + Unknown(static_cast<size_t>(s.Vector(round)) * V);
+      Values<V> p[U], sum[U];
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) {
+        DPM_UNROLL
+        for (int k = 0; k < V; ++k) p[u].v[k] = by.s;
+        if (u < count) p[u] = Kept(s, round, u);
+        sum[u] = Times(r.c[kTermFirst + kA], x[u]);
+      }
+      Values<V> old[U];
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) old[u] = d1[u];
+      const size_t ahead = begin + Unknown(static_cast<size_t>(s.Vector(round + 1)) * V);
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) {
+        x[u] = d1[u] = {};
+        if (u >= next) continue;
+        Load<NetType::f32, true, V>(a.x + ahead + u * Vector::kStride, x[u].v);
+        if (has_d1) Load<NetType::f32, true, V>(a.d1 + ahead + u * Vector::kStride, d1[u].v);
+      }
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) {
+        by.Scale(p[u].v);
+        AddTo(sum[u], r.c[kTermFirst + kBp], p[u]);
+        if (has_d1) AddTo(sum[u], r.c[kTermFirst + kB1], old[u]);
+      }
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) {
+        if (u >= count) continue;
+        const size_t to = at + u * Vector::kStride;
+        Store<NetType::f32, true, V>(a.out + to, sum[u].v);
+        if (a.next[0]) StoreNext<true, V>(a.next[0], a.next_type, to, sum[u].v);
+        if (a.next[1]) StoreNext<true, V>(a.next[1], a.next_type, to, sum[u].v);
+        Store<NetType::f32, true, V>(a.d0 + to, p[u].v);
       }
     }
-    const uint32_t of_warp = WarpSum(capped);
-    if (ThreadIndex() % 32 == 0 && of_warp != 0) AtomicAdd(level, kCapped, of_warp);
-    return finite;
+  }
+
+  // The sums of the groups of this block's bins. All threads; what they have counted so far.
+  DPM_DEVICE static void SumGroups(Shared<uint32_t> shared) {
+    BlockSync();
+    // As many threads share a group as there are warps: a power of two.
+    const uint32_t log = LowestBit(BlockThreads()) - 5, each = kGroupBins >> log;
+    uint32_t sum = 0;
+    DPM_ROLLED
+    for (uint32_t k = 0; k < each; k += 4) {
+      uint32_t four[4];
+      Load4(shared, kSharedBins + ThreadIndex() * each + k, four);
+      sum += four[0] + four[1] + four[2] + four[3];
+    }
+    DPM_ROLLED
+    for (uint32_t bits = 1; bits < 1u << log; bits *= 2) sum += WarpOther(sum, bits);
+    if ((ThreadIndex() & ((1u << log) - 1)) == 0) shared[kSharedGroups + (ThreadIndex() >> log)] = sum;
   }
 
   struct Found {
-    uint32_t bin, rank, total;  // rank inside the bin, from the top, counted from 1; total: of all bins
+    uint32_t bin, rank, count, total;  // rank inside the bin, from the top, counted from 1; total: of all bins
   };
 
-  // The bin that holds the rank-th key from the top, if there are so many. The same answer in every thread of the team.
-  DPM_DEVICE static Found FindBin(const Team& team, Shared<uint32_t> shared, uint32_t level, uint32_t rank) {
-    const uint32_t warps = BlockThreads() / 32, group = kBins / BlockThreads();
-    const uint32_t first = ThreadIndex() * group;
-    uint32_t sum = 0, four[4];
-    DPM_ROLLED
-    for (uint32_t k = 0; k < group; k += 4) {
-      team.Totals(level, first + k, four);
-      sum += four[0] + four[1] + four[2] + four[3];
-    }
-    const uint32_t suffix = WarpSuffixSum(sum);
-    const Shared<uint32_t> scan = shared + kSharedScan, found = shared + kSharedFound;
-    if (ThreadIndex() % 32 == 0) scan[ThreadIndex() / 32] = suffix;
-    BlockSync();
-    uint32_t above = suffix - sum, total = 0;
-    DPM_ROLLED
-    for (uint32_t warp = 0; warp < warps; ++warp) {
-      const uint32_t of_warp = scan[warp];
-      total += of_warp;
-      if (warp > ThreadIndex() / 32) above += of_warp;
-    }
-    if (rank > above && rank <= above + sum) {
-      bool open = true;
-      DPM_ROLLED
-      for (uint32_t k = group; open; k -= 4) {
-        if (k != group) team.Totals(level, first + k - 4, four);
-        DPM_UNROLL
-        for (int b = 3; b >= 0; --b) {
-          if (open && rank <= above + four[b]) {
-            found[0] = first + k - 4 + b;
-            found[1] = rank - above;
-            open = false;
-          }
-          above += four[b];
+  // The bin that holds the rank-th key from the top; its count is 0 if there are fewer. All threads of a warp.
+  template <class AnyTeam>
+  DPM_DEVICE static Found FindBin(const AnyTeam& team, uint32_t rank) {
+    return FindBin(team, team.Group(ThreadIndex() % 32), rank);
+  }
+  // `sum`: of the group with the lane's number.
+  template <class AnyTeam>
+  DPM_DEVICE static Found FindBin(const AnyTeam& team, uint32_t sum, uint32_t rank) {
+    const uint32_t lane = ThreadIndex() % 32, upto = WarpPrefixSum(sum);
+    const uint32_t total = WarpRead(upto, 31);
+    const uint32_t groups = WarpBallot(rank > upto - sum && rank <= upto);
+    if (groups == 0) return {0, 0, 0, total};
+    const uint32_t group = LowestBit(groups);
+    uint32_t bins[2];
+    team.Bins(group * kGroupBins + 2 * lane, bins);
+    const uint32_t pair = bins[0] + bins[1];
+    const uint32_t before = WarpRead(upto - sum, group) + WarpPrefixSum(pair) - pair;
+    const bool first = rank > before && rank <= before + bins[0];
+    const bool second = rank > before + bins[0] && rank <= before + pair;
+    const uint32_t owner = LowestBit(WarpBallot(first || second));
+    const uint32_t bin = group * kGroupBins + 2 * lane + (first ? 0 : 1);
+    const uint32_t inside = rank - before - (first ? 0 : bins[0]);
+    return {WarpRead(bin, owner), WarpRead(inside, owner), WarpRead(first ? bins[0] : bins[1], owner), total};
+  }
+
+  // What the first warp tells the block (words of kSharedFound), and what follows:
+  enum Next : uint32_t {
+    kKnown,   // the bound itself is `word`
+    kRank,    // the `rank`-th from the top of the `count` keys from `word` on that share all but `shift` bits
+    kDeeper,  // the same, but they are too many to be ranked
+    kBeside,  // between the largest key up to `word` and the least above
+  };
+  enum FoundWord : uint32_t { kNext, kWord, kShift, kRankIn, kCountOf, kLast, kLater, kOver };
+
+  DPM_DEVICE static void Tell(Shared<uint32_t> shared, Next next, uint32_t word, uint32_t shift = 0, uint32_t rank = 0,
+                              uint32_t count = 0) {
+    if (ThreadIndex() != 0) return;
+    const Shared<uint32_t> found = shared + kSharedFound;
+    found[kNext] = next;
+    found[kWord] = word;
+    found[kShift] = shift;
+    found[kRankIn] = rank;
+    found[kCountOf] = count;
+  }
+  // Where all keys of a bin are equal, only the first from the top has another above it.
+  DPM_DEVICE static void TellBin(Shared<uint32_t> shared, const Found& f, const Window& w, bool interpolates) {
+    const Next next =
+        w.shift == 0 ? (f.rank > 1 || !interpolates ? kKnown : kRank) : (f.count > kListWords ? kDeeper : kRank);
+    Tell(shared, next, w.Least(f.bin), w.shift, f.rank, f.count);
+  }
+
+  // Lists the keys of a bin, `width` of them from `first` on, if that is wanted; the complement of the thread's least
+  // key above it, 0 if there is none. Branches only where there is a key in the bin.
+  DPM_DEVICE static uint32_t Gather(const StepArgs& a, const Row& r, uint32_t sample, Team& team, const Share& s,
+                                    uint32_t first, uint32_t width, bool lists) {
+    // Distances from the first key above the bin: of the bin's keys the largest, as numbers without a sign.
+    const uint32_t after = first + width, inside = 0u - width;
+    uint32_t least = 0xffffffffu;
+    const auto look = [&](uint32_t key) {
+      const uint32_t distance = key - after;
+      least = distance < least ? distance : least;
+      return distance >= inside;
+    };
+    const auto list = [&](uint32_t key) {
+      if (key - after >= inside) team.List(key);
+    };
+    ForEachVector(a, r, sample, s, [&](const Values<V>& p) {
+      bool any = false;
+      DPM_UNROLL
+      for (int k = 0; k < V; ++k) any = look(KeyOf(p.v[k])) || any;
+      if (!any || !lists) return;
+      DPM_UNROLL
+      for (int k = 0; k < V; ++k) list(KeyOf(p.v[k]));
+    });
+    if (kGeneral && s.edge && look(KeyOf(s.edge_p[0].v[0])) && lists) list(KeyOf(s.edge_p[0].v[0]));
+    return least < 0x80000000u ? ~(after + least) : 0;
+  }
+
+  // Where the quantile lies: between the keep-th largest and the one before it.
+  struct Place {
+    double weight;
+    uint32_t keep;
+    bool interpolates;
+  };
+  DPM_DEVICE static Place PlaceOf(const StepArgs& a, const Row& r) {
+    const double position = r.ratio * static_cast<double>(a.n - 1);
+    uint64_t k = static_cast<uint64_t>(position);
+    if (k > a.n - 1) k = a.n - 1;
+    const double weight = position - static_cast<double>(k);
+    const uint32_t keep = static_cast<uint32_t>(a.n - k);
+    return {weight, keep, weight > 0 && keep > 1};
+  }
+
+  // min(max(q, floor), cap), and NaN if that is what q is.
+  DPM_DEVICE static float Bounded(const Row& r, float q) {
+    const float low = static_cast<float>(r.floor), high = static_cast<float>(r.cap);
+    return q < low ? (low < high ? low : high) : (q > high ? high : q);
+  }
+
+  // min(max(quantile, floor), cap) of |P|, whose upper bits have been counted.
+  DPM_DEVICE static float Bound(const StepArgs& a, const Row& r, uint32_t sample, Team& team, const Share& s,
+                                const Window& w, const Place& place, uint32_t which, Shared<uint32_t> shared) {
+    const Shared<uint32_t> found = shared + kSharedFound;
+    const uint32_t keep = place.keep;
+    const bool interpolates = place.interpolates;
+
+    SumGroups(shared);
+    team.Publish();
+    team.PublishCounts(kCapped);
+    team.Sync();
+    team.Retire(which);
+    if (ThreadIndex() < 32) {
+      // Read before it is known whether it is needed: what is far takes its time.
+      const uint32_t group = team.Group(ThreadIndex());
+      const uint32_t capped = team.Sum(kCapped), largest = team.Most(kLargest);
+      if (largest > kInfinity) {
+        Tell(shared, kKnown, 0x7fc00000u);
+      } else if (keep <= capped) {
+        Tell(shared, kKnown, FloatToWord(static_cast<float>(r.cap)));  // both neighbours are at the cap or above
+      } else {
+        const Found f = FindBin(team, group, keep - capped);
+        const uint64_t above = static_cast<uint64_t>(f.total) + capped;
+        if (above + 1 < keep) {
+          Tell(shared, kKnown, FloatToWord(static_cast<float>(r.floor)));
+        } else if (above + 1 == keep) {
+          Tell(shared, kBeside, w.Rest());
+        } else {
+          TellBin(shared, f, w, interpolates);
         }
       }
     }
     BlockSync();
-    Found result{0, 0, total};
-    if (rank >= 1 && rank <= total) {
-      result.bin = found[0];
-      result.rank = found[1];
-    }
-    return result;
-  }
-
-  // min(max(quantile, floor), cap) of |P|, the first level counted and published.
-  DPM_DEVICE static float Bound(const StepArgs& a, const Row& r, uint32_t sample, const Team& team, const Share& s,
-                                const Window& w, Shared<uint32_t> shared) {
-    const float low = static_cast<float>(r.numbers[kFloor]), high = static_cast<float>(r.numbers[kCap]);
-    const double position = r.numbers[kRatio] * static_cast<double>(a.n - 1);
-    uint64_t k = static_cast<uint64_t>(position);
-    if (k > a.n - 1) k = a.n - 1;
-    const double weight = position - static_cast<double>(k);
-    const uint64_t keep = a.n - k;  // the keep-th largest is the quantile's lower neighbour
-
-    team.Sync();
-    uint32_t counts[4];
-    team.Totals(0, kCapped, counts);
-    const uint32_t capped = counts[0];
-    if (counts[kNaN - kCapped] != 0) return WordToFloat(0x7fc00000u);
-    if (keep <= capped) return high;  // both neighbours are at the cap or above
-    const uint64_t wanted = keep - capped;
-    uint32_t rank = wanted > 0xffffffffu ? 0xffffffffu : static_cast<uint32_t>(wanted);
-    uint32_t bits = BitLength(w.range ? w.range - 1 : 0);
-    uint32_t shift = Below(bits);
-    Found found = FindBin(team, shared, 0, rank);
-    const uint64_t above_floor = static_cast<uint64_t>(found.total) + capped;
-    if (above_floor + 1 < keep) return low < high ? low : high;
-    double below;
-    uint32_t pivot = w.low;  // the least key that may be the upper neighbour is above it
-    bool neighbours = true;
-    if (above_floor + 1 > keep) {
-      uint32_t base = w.low + 1 + (found.bin << shift);
-      rank = found.rank;
+    DPM_ROLLED
+    while (found[kNext] == kDeeper) {
+      const uint32_t bits = found[kShift], rank = found[kRankIn];
+      const Window deeper{found[kWord] + (1u << bits) - 1, Window::Below(bits)};
+      team.Deepen();
       DPM_ROLLED
-      for (uint32_t level = 1; shift != 0; ++level) {
-        const uint32_t range = 1u << shift;
-        shift = Below(shift);
-        const Shared<uint32_t> bins = shared + (kSharedLevels + level * kLevelWords);
-        ForEachKey(a, r, sample, s, [&](uint32_t key) {
-          const uint32_t offset = key - base;
-          if (offset < range) AtomicAdd(bins, offset >> shift, 1);
-        });
-        team.Publish(level);
-        team.Sync();
-        found = FindBin(team, shared, level, rank);
-        rank = found.rank;
-        base += found.bin << shift;
-      }
-      pivot = base;
-      // Of equal keys only the first from the top has another above it.
-      neighbours = rank == 1;
+      for (uint32_t i = 4 * ThreadIndex(); i < kBins; i += 4 * BlockThreads()) Store4(shared, kSharedBins + i, 0);
+      BlockSync();
+      ForEachKey(a, r, sample, s, [&](uint32_t key) { deeper.Count(shared, key, ThreadIndex() % 32); });
+      SumGroups(shared);
+      team.Publish();
+      team.Sync();
+      if (ThreadIndex() < 32) TellBin(shared, FindBin(team, rank), deeper, interpolates);
+      team.Deepened();
+      BlockSync();
     }
-    neighbours = neighbours && (pivot == w.low || (weight > 0 && keep > 1));
-    uint32_t next = pivot, last = pivot;
-    if (neighbours) {
-      uint32_t above_all = 0, below_all = 0;  // the complement of the least key above, the largest at or below
+    const uint32_t next = found[kNext], word = found[kWord], shift = found[kShift], rank = found[kRankIn];
+    if (next == kKnown) {
+      team.Selected();
+      return Bounded(r, WordToFloat(word));
+    }
+    const bool lists = next == kRank && shift != 0;
+    const uint32_t count = lists ? found[kCountOf] : 0;
+    uint32_t above_all = 0, below_all = 0;  // the complement of the least key above, the largest below
+    if (next == kRank) {
+      above_all = Gather(a, r, sample, team, s, word, 1u << shift, lists);
+    } else {
       ForEachKey(a, r, sample, s, [&](uint32_t key) {
-        if (key > pivot) {
+        if (key > word) {
           above_all = ~key > above_all ? ~key : above_all;
         } else {
           below_all = key > below_all ? key : below_all;
         }
       });
-      above_all = WarpMax(above_all);
-      below_all = WarpMax(below_all);
-      if (ThreadIndex() % 32 == 0) {
-        AtomicMax(shared, kSharedNeighbours, above_all);
-        AtomicMax(shared, kSharedNeighbours + 1, below_all);
-      }
-      team.PublishNeighbours();
-      team.Sync();
-      uint32_t both[2];
-      team.Neighbours(both);
-      next = ~both[0];
-      last = both[1];
     }
-    below = WordToFloat(last);
+    above_all = WarpMax(above_all);
+    below_all = WarpMax(below_all);
+    if (ThreadIndex() % 32 == 0) {
+      AtomicMax(shared, kSharedCounts + kAbove, above_all);
+      AtomicMax(shared, kSharedCounts + kBelow, below_all);
+    }
+    team.PublishCounts(kAbove);
+    team.Sync();
+    if (ThreadIndex() < 32) {
+      const uint32_t above = team.Most(kAbove), below = team.Most(kBelow);
+      if (ThreadIndex() == 0) {
+        found[kOver] = ~above;
+        found[kLast] = next == kBeside ? below : word;
+      }
+    }
+    team.Collect(count);
+    team.Selected();
+    BlockSync();
+    if (lists) {
+      // Equal keys in the order of the list, so that every rank is somebody's.
+      DPM_ROLLED
+      for (uint32_t i = ThreadIndex(); i < count; i += BlockThreads()) {
+        const uint32_t mine = shared[kSharedAll + i];
+        uint32_t before = 1;
+        DPM_ROLLED
+        for (uint32_t other = 0; other < count; other += 4) {
+          uint32_t keys[4];
+          Load4(shared, kSharedAll + other, keys);
+          DPM_UNROLL
+          for (uint32_t b = 0; b < 4; ++b) before += keys[b] > mine || (keys[b] == mine && other + b < i) ? 1 : 0;
+        }
+        if (before == rank) found[kLast] = mine;
+        if (before + 1 == rank) found[kLater] = mine;
+      }
+      BlockSync();
+    }
+    const double below = WordToFloat(found[kLast]);
+    const float later = WordToFloat(next == kRank && rank > 1 ? found[kLater] : found[kOver]);
     double value = below;
-    if (weight > 0 && keep > 1 && next != last)
-      value = below + weight * (static_cast<double>(WordToFloat(next)) - below);
-    const float bound = static_cast<float>(value);
-    return bound < low ? (low < high ? low : high) : (bound > high ? high : bound);
+    if (interpolates && later != below) value = below + place.weight * (static_cast<double>(later) - below);
+    return Bounded(r, static_cast<float>(value));
   }
 
+  // clip(p, -s, s) / s, or the clip alone.
+  DPM_DEVICE static void Transformed(const Row& r, const Divisor& by, Values<V>& p) {
+    if (r.transform != Transform::clamp && r.transform != Transform::quantile) return;
+    DPM_UNROLL
+    for (int k = 0; k < V; ++k) p.v[k] = Clip(p.v[k], by.s);
+    if (r.transform == Transform::quantile) by.Divide(p.v);
+  }
+
+  // The step from the predictions on, for all elements of the thread; `o` are the operands of its first round. False if
+  // a prediction is not finite that was not looked at before.
+  DPM_DEVICE static bool Update(const StepArgs& a, const Row& r, uint32_t sample, Share& s, uint32_t terms,
+                                Operands<V>* o) {
+    if (IsUsual(a, r, s)) {
+      UpdateUsual(a, r, sample, s, o);
+      return true;
+    }
+    bool finite = true, loaded = true;
+    const Divisor by = Divisor::Of(r.s);
+    DPM_ROLLED
+    for (uint32_t round = 0; round < s.rounds;) {
+      const int count = s.Count(round);
+      if (count == 0) break;
+      const size_t i = Unknown(s.At(round));
+      const bool kept = r.selects && Keeps(s, round);
+      Values<V> p[U] = {};
+      if (kept) {
+        DPM_UNROLL
+        for (int u = 0; u < U; ++u) {
+          if (u < count) p[u] = Kept(s, round, u);
+        }
+      } else {
+        Vector::template Predictions<U>(a, r, sample, i, count, o, p);
+      }
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) {
+        if (!r.selects) finite = (u >= count || Vector::Finite(p[u])) && finite;
+        Transformed(r, by, p[u]);
+      }
+      // The first round has loaded x.
+      Vector::template Apply<U>(a, r, sample, i, count, (loaded || !kept) && Vector::SharesX(a, r), o, p);
+      if (++round >= s.rounds) break;
+      const bool next_kept = r.selects && Keeps(s, round);
+      Operands<V> next[U] = {};
+      Vector::template LoadFirst<U>(a, sample, Unknown(s.At(round)), s.Count(round),
+                                    next_kept ? terms & Both(kB1) : terms, next);
+      DPM_UNROLL
+      for (int u = 0; u < U; ++u) o[u] = next[u];
+      loaded = false;
+    }
+    if (kGeneral && s.edge) {
+      Operands<1> one[1] = {};
+      if (r.selects) {
+        Values<1> p[1] = {s.edge_p[0]};
+        Single::Transformed(r, p[0]);
+        Single::template LoadHistory<1>(a, sample, s.edge_at, 1, r.mask, one);
+        Single::template Apply<1>(a, r, sample, s.edge_at, 1, false, one, p);
+      } else {
+        finite = Single::StepOne(a, r, sample, s.edge_at) && finite;
+      }
+    }
+    return finite;
+  }
+
+  // The samples of this team, one after the other.
   DPM_DEVICE static void Run(const StepArgs& a, const TeamArgs& t) {
+    EverythingBefore();
+    LetNextBegin();
     const Shared<uint32_t> shared = DynamicShared();
-    const Team team = Team::Join(t, shared);
+    Team team = Team::Join(t, shared);
+    uint32_t selections = 0;
     DPM_ROLLED
     for (uint32_t sample = Team::Index(t); sample < a.batch; sample += t.teams) {
-      const bool more = sample + t.teams < a.batch;
+      const double number = FetchRow(a, sample);
+      Share s = ShareOf(a, t, team, sample, shared);
+      Operands<V> first[U] = {};
+      if (!kGeneral) Vector::template LoadFirst<U>(a, sample, s.At(0), s.Count(0), Vector::FirstTerms(a), first);
+      team.Begin(selections);
       DPM_ROLLED
-      for (uint32_t i = kSharedLevels + ThreadIndex(); i < kSharedScan; i += BlockThreads()) shared[i] = 0;
-      Row r = ResolveRow(a, sample, shared);  // its barrier also ends the zeroing
-      const Share s = ShareOf(a, t, team, sample, shared);
+      for (uint32_t i = 4 * ThreadIndex(); i < kSharedFound; i += 4 * BlockThreads()) Store4(shared, i, 0);
+      Row r = ResolveRow<kGeneral>(a, number);
+      const uint32_t terms = Vector::FirstTerms(a, r);
+      if (kGeneral) Vector::template LoadFirst<U>(a, sample, s.At(0), s.Count(0), terms, first);
       bool finite = true;
       if (r.selects) {
         const Window w = WindowOf(r);
-        const uint32_t shift = Below(BitLength(w.range ? w.range - 1 : 0));
-        finite = MakeAll(a, r, sample, s, w, shift, shared + kSharedLevels);
-        team.Publish(0);
-        r.s = Bound(a, r, sample, team, s, w, shared);
+        const Place place = PlaceOf(a, r);
+        BlockSync();
+        finite = MakeAll(a, r, sample, s, w, first, shared);
+        r.s = Bound(a, r, sample, team, s, w, place, selections++, shared);
       }
-      DPM_ROLLED
-      for (size_t j = ThreadIndex(); j < s.vectors; j += BlockThreads()) {
-        const bool kept = r.selects && j < s.resident;
-        Values<V> p = {};
-        if (kept) p = Kept(s, j);
-        finite = BodyOf<V>::Step(a, r, sample, s.first + s.head + j * V, kept, p) && finite;
-      }
-      if constexpr (kGeneral) {
-        if (s.edge) {
-          Values<1> p = {};
-          if (r.selects) p.v[0] = s.edges[ThreadIndex()];
-          finite = BodyOf<1>::Step(a, r, sample, s.edge_at, r.selects, p) && finite;
-        }
-      }
+      finite = Update(a, r, sample, s, terms, first) && finite;
       if (!finite && a.flags) AtomicOr(a.flags + sample, kNotFinite);
-      team.Leave(r.selects, more);
     }
+    team.Leave(selections);
   }
 };
 

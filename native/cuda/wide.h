@@ -7,10 +7,16 @@
 
 namespace dpm::cuda {
 
+// A row, and its numbers in double.
+struct WideRow : Row {
+  Shared<double> numbers;
+};
+
 // kSelects: rows may ask for a quantile. grid: (blocks of a sample, samples), or with kSelects (samples); dynamic
-// shared memory: kRowWords words, with kSelects kSharedPredictions.
+// shared memory: kWideNumbers words, with kSelects as many more as kSharedPredictions.
 template <bool kSelects>
 struct WideKernel {
+  using Row = WideRow;
   struct Operands {
     double x = 0, m = 0, u = 0, g = 0, base = 0, d1 = 0, d2 = 0, d3 = 0, z = 0;
   };
@@ -32,6 +38,10 @@ struct WideKernel {
   }
   // -0 + t is t for every t; a sum without terms is zero.
   DPM_DEVICE static double Begin(bool has_terms) { return has_terms ? -0.0 : 0.0; }
+
+  // Which terms need an operand.
+  static constexpr uint32_t kNeedsX = Bit(kTermX) | Bit(kTermEx), kNeedsM = Bit(kTermM) | Bit(kTermEm);
+  static constexpr uint32_t kNeedsU = Bit(kTermU) | Bit(kTermEu), kNeedsG = Bit(kTermG);
 
   DPM_DEVICE static void LoadPrediction(const StepArgs& a, uint32_t sample, size_t i, uint32_t mask, Operands& o) {
     const size_t at = sample * a.n + i, network = sample * a.m_stride + i;
@@ -133,15 +143,14 @@ struct WideKernel {
   DPM_DEVICE static Selected Select(const StepArgs& a, const Row& r, uint32_t sample, uint32_t rank,
                                     Shared<uint32_t> shared) {
     using Search = ThresholdKernel<GridTeam, NetType::f32, true, 4>;
-    const GridTeam team{shared, 0, 1, nullptr};
-    const Shared<uint32_t> bins = shared + kSharedLevels;
+    const GridTeam team = GridTeam::Alone(shared);
     uint64_t key = 0;
     uint32_t above = 64;  // bits from here on are found
     DPM_ROLLED
     for (uint32_t shift = 53; above > 0; shift = shift > kLevelBits ? shift - kLevelBits : 0) {
-      // The last digit's counts have been read before the last barrier of FindBin.
+      BlockSync();  // the last digit's counts have been read
       DPM_ROLLED
-      for (uint32_t i = ThreadIndex(); i < kLevelWords; i += BlockThreads()) bins[i] = 0;
+      for (uint32_t i = ThreadIndex(); i < kSharedFound; i += BlockThreads()) shared[i] = 0;
       BlockSync();
       const uint64_t bin_mask = (uint64_t{1} << (above - shift)) - 1;
       DPM_ROLLED
@@ -149,15 +158,17 @@ struct WideKernel {
         Operands o;
         LoadPrediction(a, sample, i, r.mask & Bits(kTermX, 4), o);
         const uint64_t one = KeyOf(Predict(r, o));
-        if (one > kInfinity) AtomicAdd(bins, kNaN, 1);
+        if (one > kInfinity) AtomicMax(shared, kSharedCounts + kLargest, 1);
         if (above == 64 || one >> above == key >> above) {
-          AtomicAdd(bins, static_cast<uint32_t>(one >> shift & bin_mask), 1);
+          CountOne(shared, kSharedBins + static_cast<uint32_t>(~(one >> shift) & bin_mask));
         }
       }
+      Search::SumGroups(shared);
       BlockSync();
-      if (bins[kNaN] != 0) return {0, false, true};
-      const typename Search::Found found = Search::FindBin(team, shared, 0, rank);
-      key |= static_cast<uint64_t>(found.bin) << shift;
+      if (team.Most(kLargest) != 0) return {0, false, true};
+      // Every warp for itself.
+      const typename Search::Found found = Search::FindBin(team, rank);
+      key |= (~static_cast<uint64_t>(found.bin) & bin_mask) << shift;
       rank = found.rank;
       above = shift;
     }
@@ -184,11 +195,18 @@ struct WideKernel {
   }
 
   DPM_DEVICE static void Run(const StepArgs& a) {
+    EverythingBefore();
+    LetNextBegin();
     const Shared<uint32_t> shared = DynamicShared();
     const uint32_t samples = kSelects ? GridX() : GridY();
     DPM_ROLLED
     for (uint32_t sample = kSelects ? BlockX() : BlockY(); sample < a.batch; sample += samples) {
-      const Row r = ResolveRow(a, sample, shared);
+      const double number = FetchRow(a, sample);
+      Row r;
+      static_cast<cuda::Row&>(r) = ResolveRow<true>(a, number);
+      r.numbers = (shared + (kSelects ? kSharedPredictions : 0)).template As<double>();
+      if (ThreadIndex() < kRowLength) r.numbers[ThreadIndex()] = number;
+      BlockSync();
       const double floor = r.numbers[kFloor], cap = r.numbers[kCap];
       const bool selects = r.transform == Transform::quantile && floor < cap;
       double s = r.transform == Transform::quantile && cap < floor ? cap : floor;

@@ -37,3 +37,10 @@ export async function card(): Promise<TestCard> {
   }
   return { real, able, folder };
 }
+
+/** What can be had of the first card, which something has been done on. */
+export function freeBytes({ devices }: { devices: { free: number | null }[] }): number {
+  const free = devices[0]?.free;
+  if (typeof free !== 'number') throw new Error('Expected a card that is used but found none');
+  return free;
+}

@@ -253,7 +253,7 @@ const FITTING: Record<string, Value[]> = {
   philoxBlock: [view('Uint32Array', 4), one, one],
   noiseElementary: [f64(4, 0), f64(12, 1)],
   noiseWord: [one, f64(3, 1)],
-  cudaPlan: [value(132), value(200000), value(8), one, value(2), value(16384), one, zero, one],
+  cudaPlan: [f64(36, 1), value(2), value(16384), one, zero, one],
 };
 /** Functions that take addresses and do as they are told, once there is a CUDA library to tell it to. */
 const cuda = (name: string) => /^cuda(?!Plan$|Info$)/.test(name);

@@ -111,10 +111,10 @@ struct Case {
     std::snprintf(
         text, sizeof text,
         "kernel %d type %d general %d batch %zu n %zu stride %zu doubled %d next %d philox %d given %d threads "
-        "%u grid %u,%u team %u slice %llu resident %u teams %u",
+        "%u grid %u,%u team %u chunk %u chunks %u rounds %u resident %u teams %u",
         static_cast<int>(kernel), static_cast<int>(type), general, batch, n, m_stride, doubled,
-        static_cast<int>(next_type), philox, given, launch.threads, launch.grid_x, launch.grid_y, team.size,
-        static_cast<unsigned long long>(team.slice), team.resident, team.teams);
+        static_cast<int>(next_type), philox, given, launch.threads, launch.grid_x, launch.grid_y, team.size, team.chunk,
+        team.chunks, team.rounds, team.resident, team.teams);
     return text;
   }
 };
@@ -204,8 +204,8 @@ Case MakeCase(int only) {
   c.n = Chance(0.15) ? 1 + Below(12) : Pick({8u, 24u, 40u, 100u, 256u, 333u, 512u, 1000u, 1021u, 2048u}) + Below(3);
   c.m_stride = c.n + (Chance(0.2) ? Pick({c.n, size_t{8}}) : 0);
   if (!c.general) {
-    c.n = (c.n + 7) / 8 * 8;
-    c.m_stride = (c.m_stride + 7) / 8 * 8;
+    c.n = (c.n + 3) / 4 * 4;
+    c.m_stride = (c.m_stride + 3) / 4 * 4;
   }
   const bool quantile = (c.kernel != Kernel::step && c.kernel != Kernel::wide) || Chance(0.1);
   c.given = c.general && Chance(0.1);
@@ -299,24 +299,33 @@ Case MakeCase(int only) {
   if (c.kernel == Kernel::step || c.kernel == Kernel::wide) {
     l.grid_x = 1 + Below(4);
     l.grid_y = 1 + Below(static_cast<uint32_t>(c.batch));
-    l.shared_words = kRowWords;
+    l.shared_words = kWideNumbers;
+    if (c.kernel == Kernel::wide) return c;
+    const uint64_t vectors = VectorsOf(c.n, kVector);
+    c.team.chunk = !c.general && Chance(0.7) ? 64 : 32;
+    c.team.chunks = static_cast<uint32_t>(DivideUp(vectors, c.team.chunk));
+    l.grid_y = 1;
+    l.shared_words = 0;
     return c;
   }
   if (c.kernel == Kernel::wide_select) {
     l.grid_x = 1 + Below(static_cast<uint32_t>(c.batch));
-    l.shared_words = kSharedPredictions;
+    l.shared_words = kSharedPredictions + kWideNumbers;
     return c;
   }
   TeamArgs& t = c.team;
   t.size = c.kernel == Kernel::cluster ? Pick({1u, 2u, 4u, 8u}) : Pick({1u, 2u, 3u, 5u});
-  t.slice = RoundUp(DivideUp(c.n, t.size), 8);
-  t.resident = Chance(0.6) ? static_cast<uint32_t>(t.slice) : Below(static_cast<uint32_t>(t.slice / 8 + 1)) * 8;
+  const uint32_t warps = l.threads / 32;
+  t.chunk = !c.general && Chance(0.7) ? 64 : 32;
+  t.chunks = static_cast<uint32_t>(DivideUp(VectorsOf(c.n, kVector), t.chunk));
+  t.rounds = static_cast<uint32_t>(DivideUp(t.chunks, t.size * warps));
+  t.resident = c.kernel == Kernel::cluster || Chance(0.6) ? t.rounds : Below(t.rounds + 1);
   t.teams = 1 + Below(static_cast<uint32_t>(c.batch));
   l.team = t.size;
   l.cluster = c.kernel == Kernel::cluster;
   if (l.cluster && Chance(0.7)) t.teams = static_cast<uint32_t>(c.batch);
   l.grid_x = t.size * t.teams;
-  l.shared_words = kSharedPredictions + t.resident;
+  l.shared_words = kSharedPredictions + t.resident * warps * t.chunk * kVector;
   return c;
 }
 
@@ -324,16 +333,11 @@ template <NetType kType, bool kGeneral>
 void RunKernel(const Case& c, const StepArgs& a) {
   switch (c.kernel) {
     case Kernel::step:
-      return emulation::Run(c.launch,
-                            [&] { StepKernel<kType, kGeneral, kVector<Kernel::step, kType, kGeneral>>::Run(a); });
+      return emulation::Run(c.launch, [&] { StepKernel<kType, kGeneral, kVector>::Run(a, c.team); });
     case Kernel::cluster:
-      return emulation::Run(c.launch, [&] {
-        ThresholdKernel<ClusterTeam, kType, kGeneral, kVector<Kernel::cluster, kType, kGeneral>>::Run(a, c.team);
-      });
+      return emulation::Run(c.launch, [&] { ThresholdKernel<ClusterTeam, kType, kGeneral, kVector>::Run(a, c.team); });
     default:
-      return emulation::Run(c.launch, [&] {
-        ThresholdKernel<GridTeam, kType, kGeneral, kVector<Kernel::team, kType, kGeneral>>::Run(a, c.team);
-      });
+      return emulation::Run(c.launch, [&] { ThresholdKernel<GridTeam, kType, kGeneral, kVector>::Run(a, c.team); });
   }
 }
 

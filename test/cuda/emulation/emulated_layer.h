@@ -11,8 +11,8 @@
 #define DPM_DEVICE inline
 #define DPM_UNROLL
 #define DPM_ROLLED
-#define DPM_UNROLL_2
 #define DPM_UNROLL_4
+#define DPM_UNROLL_8
 
 namespace dpm::cuda {
 
@@ -72,9 +72,21 @@ inline void Store4(Shared<float> to, size_t i, const float* from, DPM_WHERE) {
   if ((to.word + i) % 4 != 0) emulation::Fail("misaligned 16-byte store to shared memory", line);
   emulation::WriteShared(to.word + i, 4, from, line);
 }
+inline void Store4(Shared<uint32_t> to, size_t i, uint32_t value, DPM_WHERE) {
+  if ((to.word + i) % 4 != 0) emulation::Fail("misaligned 16-byte store to shared memory", line);
+  const uint32_t four[] = {value, value, value, value};
+  emulation::WriteShared(to.word + i, 4, four, line);
+}
+inline uint32_t FetchAdd(Shared<uint32_t> to, size_t i, uint32_t value, DPM_WHERE) {
+  uint32_t* const word = emulation::AtomicShared(to.word + i, line);
+  const uint32_t before = *word;
+  *word += value;
+  return before;
+}
 inline void AtomicAdd(Shared<uint32_t> to, size_t i, uint32_t value, DPM_WHERE) {
   *emulation::AtomicShared(to.word + i, line) += value;
 }
+inline void CountOne(Shared<uint32_t> to, size_t i, DPM_WHERE) { *emulation::AtomicShared(to.word + i, line) += 1; }
 inline void AtomicMax(Shared<uint32_t> to, size_t i, uint32_t value, DPM_WHERE) {
   uint32_t* const word = emulation::AtomicShared(to.word + i, line);
   if (value > *word) *word = value;
@@ -85,13 +97,28 @@ inline void AtomicMax(Shared<uint32_t> to, size_t i, uint32_t value, DPM_WHERE) 
 inline void BlockSync(DPM_WHERE) { emulation::Wait(emulation::kBlockBarrier, nullptr, line); }
 inline uint32_t ClusterRank() { return emulation::CurrentBlock().rank; }
 inline uint32_t ClusterSize() { return emulation::Launched().team; }
-inline void ClusterSync(DPM_WHERE) {
+inline void ClusterArrive(DPM_WHERE) {
   if (!emulation::Launched().cluster) emulation::Fail("cluster barrier outside a cluster", line);
-  emulation::Wait(emulation::kTeamBarrier, nullptr, line);
+  if (emulation::Current().arrived) emulation::Fail("a cluster barrier inside another one", line);
+  emulation::Current().arrived = true;
 }
-inline void LoadRemote4(Shared<uint32_t> of, size_t i, uint32_t rank, uint32_t* to, DPM_WHERE) {
-  if ((of.word + i) % 4 != 0) emulation::Fail("misaligned 16-byte load from another block", line);
-  emulation::ReadShared(emulation::RemoteBlock(rank, line), of.word + i, 4, to, line);
+inline void ClusterWait(DPM_WHERE) {
+  if (!emulation::Current().arrived) emulation::Fail("a wait at a cluster barrier without an arrival", line);
+  emulation::Wait(emulation::kTeamBarrier, nullptr, line);
+  emulation::Current().arrived = false;
+}
+inline void ClusterSync(DPM_WHERE) {
+  ClusterArrive(line);
+  ClusterWait(line);
+}
+inline uint32_t LoadRemote(Shared<uint32_t> of, size_t i, uint32_t rank, DPM_WHERE) {
+  uint32_t word;
+  emulation::ReadShared(emulation::RemoteBlock(rank, line), of.word + i, 1, &word, line);
+  return word;
+}
+inline void LoadRemote2(Shared<uint32_t> of, size_t i, uint32_t rank, uint32_t* to, DPM_WHERE) {
+  if ((of.word + i) % 2 != 0) emulation::Fail("misaligned 8-byte load from another block", line);
+  emulation::ReadShared(emulation::RemoteBlock(rank, line), of.word + i, 2, to, line);
 }
 inline void TeamSync(uint32_t* barrier, uint32_t size, DPM_WHERE) {
   if (emulation::Launched().cluster || size != emulation::Launched().team) {
@@ -101,6 +128,14 @@ inline void TeamSync(uint32_t* barrier, uint32_t size, DPM_WHERE) {
   emulation::Wait(emulation::kTeamBarrier, barrier, line);
 }
 
+inline bool TeamLeave(uint32_t* left, uint32_t size, Shared<uint32_t> word, DPM_WHERE) {
+  if (size != emulation::Launched().team) emulation::Fail("a team that is left by another number of blocks", line);
+  BlockSync(line);
+  if (ThreadIndex() == 0) word[0] = emulation::Leave(left, line) ? size - 1 : 0;
+  BlockSync(line);
+  return word[0] == size - 1;
+}
+
 // ---- a warp ---------------------------------------------------------------------------------------------------------
 
 inline uint32_t WarpBallot(bool value, DPM_WHERE) {
@@ -108,6 +143,26 @@ inline uint32_t WarpBallot(bool value, DPM_WHERE) {
   uint32_t mask = 0;
   for (int lane = 0; lane < 32; ++lane) mask |= all[lane] << lane;
   return mask;
+}
+inline uint32_t WarpRead(uint32_t value, uint32_t lane, DPM_WHERE) {
+  return emulation::Warp(value, emulation::kRead, line)[lane];
+}
+inline float WarpRead(float value, uint32_t lane, DPM_WHERE) {
+  uint32_t word;
+  memcpy(&word, &value, 4);
+  word = WarpRead(word, lane, line);
+  memcpy(&value, &word, 4);
+  return value;
+}
+inline double WarpRead(double value, uint32_t lane, DPM_WHERE) {
+  uint32_t words[2];
+  memcpy(words, &value, 8);
+  for (uint32_t& word : words) word = WarpRead(word, lane, line);
+  memcpy(&value, words, 8);
+  return value;
+}
+inline uint32_t WarpOther(uint32_t value, uint32_t bits, DPM_WHERE) {
+  return emulation::Warp(value, emulation::kOther, line)[(ThreadIndex() % 32) ^ bits];
 }
 inline uint32_t WarpSum(uint32_t value, DPM_WHERE) {
   const uint32_t* all = emulation::Warp(value, emulation::kSum, line);
@@ -121,12 +176,25 @@ inline uint32_t WarpMax(uint32_t value, DPM_WHERE) {
   for (int lane = 0; lane < 32; ++lane) most = all[lane] > most ? all[lane] : most;
   return most;
 }
-inline uint32_t WarpSuffixSum(uint32_t value, DPM_WHERE) {
-  const uint32_t* all = emulation::Warp(value, emulation::kSuffix, line);
+inline uint32_t WarpPrefixSum(uint32_t value, DPM_WHERE) {
+  const uint32_t* all = emulation::Warp(value, emulation::kPrefix, line);
   uint32_t sum = 0;
-  for (uint32_t lane = ThreadIndex() % 32; lane < 32; ++lane) sum += all[lane];
+  for (uint32_t lane = 0; lane <= ThreadIndex() % 32; ++lane) sum += all[lane];
   return sum;
 }
+
+inline uint32_t LowestBit(uint32_t word) { return static_cast<uint32_t>(__builtin_ctz(word)); }
+inline uint32_t CountBits(uint32_t word) { return static_cast<uint32_t>(__builtin_popcount(word)); }
+inline uint32_t WholeOf(double number) { return static_cast<uint32_t>(number); }
+template <class T>
+inline T Unknown(T value) {
+  return value;
+}
+
+// ---- the launches before and after ----------------------------------------------------------------------------------
+
+inline void EverythingBefore() { emulation::Current().waited = true; }
+inline void LetNextBegin() {}
 
 // ---- global memory --------------------------------------------------------------------------------------------------
 
@@ -137,11 +205,6 @@ inline T LoadGlobal(const T* from, int line) {
 }
 inline double LoadDouble(const double* from, DPM_WHERE) { return LoadGlobal(from, line); }
 inline uint32_t LoadWord(const uint32_t* from, DPM_WHERE) { return LoadGlobal(from, line); }
-inline void LoadWords4(const uint32_t* from, uint32_t* to, DPM_WHERE) {
-  if (reinterpret_cast<uintptr_t>(from) % 16 != 0) emulation::Fail("misaligned wide load", line);
-  emulation::ReadGlobal(from, 16, line);
-  memcpy(to, from, 16);
-}
 inline void StoreWord(uint32_t* to, uint32_t value, DPM_WHERE) {
   emulation::WriteGlobal(to, 4, false, line);
   *to = value;
@@ -150,6 +213,14 @@ inline void AtomicAdd(uint32_t* to, uint32_t value, DPM_WHERE) {
   emulation::WriteGlobal(to, 4, true, line);
   *to += value;
 }
+inline uint32_t FetchAdd(uint32_t* to, uint32_t value, DPM_WHERE) {
+  emulation::WriteGlobal(to, 4, true, line);
+  const uint32_t before = *to;
+  *to += value;
+  return before;
+}
+constexpr uint32_t kLineBytes = 128;
+inline void PrefetchLine(const void* of, DPM_WHERE) { emulation::CheckBuffer(of, 1, line); }
 inline void AtomicMax(uint32_t* to, uint32_t value, DPM_WHERE) {
   emulation::WriteGlobal(to, 4, true, line);
   if (value > *to) *to = value;
@@ -162,6 +233,10 @@ inline float Load1(const float* from, DPM_WHERE) { return LoadGlobal(from, line)
 inline uint16_t Load1(const uint16_t* from, DPM_WHERE) { return LoadGlobal(from, line); }
 inline double Load1(const double* from, DPM_WHERE) { return LoadGlobal(from, line); }
 inline double SquareRoot(double x) { return __builtin_sqrt(x); }
+inline float Absolute(float x) { return __builtin_fabsf(x); }
+inline float Least(float a, float b) { return __builtin_fminf(a, b); }
+inline float Largest(float a, float b) { return __builtin_fmaxf(a, b); }
+inline float MultiplyAdd(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 template <class T>
 inline void Store1(T* to, T value, DPM_WHERE) {
   emulation::WriteGlobal(to, sizeof(T), false, line);
@@ -181,8 +256,7 @@ inline void StoreWide(To* to, const From* from, int line) {
 }
 inline void Load16(const float* from, float* to, DPM_WHERE) { LoadWide<16>(from, to, line); }
 inline void Store16(float* to, const float* from, DPM_WHERE) { StoreWide<16>(to, from, line); }
-inline void Load16(const uint16_t* from, uint32_t* to, DPM_WHERE) { LoadWide<16>(from, to, line); }
-inline void Store16(uint16_t* to, const uint32_t* from, DPM_WHERE) { StoreWide<16>(to, from, line); }
+inline void Store16(double* to, const double* from, DPM_WHERE) { StoreWide<16>(to, from, line); }
 inline void Load8(const uint16_t* from, uint32_t* to, DPM_WHERE) { LoadWide<8>(from, to, line); }
 inline void Store8(uint16_t* to, const uint32_t* from, DPM_WHERE) { StoreWide<8>(to, from, line); }
 

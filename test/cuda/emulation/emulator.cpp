@@ -143,6 +143,8 @@ void CheckWrite(Cell& cell, bool atomic, int line) {
 
 template <class F>
 void EachCell(const void* at, size_t bytes, int line, F f) {
+  if (!current_->waited) Fail("access to global memory before what was launched earlier is known to be over", line);
+  if (blocks_[current_->block].left) Fail("access to global memory after the block left its team", line);
   const char* const p = static_cast<const char*>(at);
   for (Buffer& buffer : buffers_) {
     if (p < buffer.data || p + bytes > buffer.data + buffer.bytes) continue;
@@ -162,7 +164,7 @@ void EachCell(const void* at, size_t bytes, int line, F f) {
 }  // namespace
 
 const Launch& Launched() { return launch_; }
-const Fiber& Current() { return *current_; }
+Fiber& Current() { return *current_; }
 Block& CurrentBlock() { return blocks_[current_->block]; }
 const Totals& Counted() { return totals_; }
 
@@ -181,6 +183,7 @@ void Fail(const char* what, int line) {
 
 Block& RemoteBlock(uint32_t rank, int line) {
   if (!launch_.cluster) Fail("access to another block's shared memory outside a cluster", line);
+  if (current_->arrived) Fail("access to another block's shared memory inside a barrier", line);
   if (rank >= launch_.team) Fail("access to a block that the cluster does not have", line);
   Block& block = blocks_[rank];
   if (!block.started) Fail("access to the shared memory of a block that has not begun", line);
@@ -224,6 +227,17 @@ void ReadGlobal(const void* from, size_t bytes, int line) {
 }
 void WriteGlobal(const void* to, size_t bytes, bool atomic, int line) {
   EachCell(to, bytes, line, [atomic, line](Cell& cell) { CheckWrite(cell, atomic, line); });
+}
+
+bool Leave(uint32_t* left, int line) {
+  Block& block = CurrentBlock();
+  CheckBuffer(left, 4, line);
+  if (++*left < launch_.team) {
+    block.left = true;
+    return false;
+  }
+  ++block.team_epoch;
+  return true;
 }
 
 void Wait(Barrier kind, const void* key, int line) {
@@ -327,7 +341,7 @@ void RunTeam(uint32_t first, uint32_t y, std::mt19937_64& random) {
     Block& block = blocks_[rank];
     block.x = first + rank, block.y = y, block.rank = rank;
     block.epoch = block.team_epoch = 0;
-    block.started = false;
+    block.started = block.left = false;
     block.live = launch_.threads;
     // Poison: not what a kernel would take for a count or for a small number.
     block.shared.assign(launch_.shared_words, 0x7fbadbadu);
@@ -336,6 +350,7 @@ void RunTeam(uint32_t first, uint32_t y, std::mt19937_64& random) {
       Thread* const fiber = ThreadOf(rank, thread);
       fiber->thread = thread, fiber->block = rank, fiber->id = rank * launch_.threads + thread;
       fiber->state = State::ready;
+      fiber->waited = fiber->arrived = false;
       Begin(fiber);
     }
   }

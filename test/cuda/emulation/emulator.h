@@ -48,17 +48,19 @@ struct Block {
   uint32_t x = 0, y = 0, rank = 0;
   uint32_t epoch = 0, team_epoch = 0;
   uint32_t live = 0;
-  bool started = false;
+  bool started = false, left = false;  // left: has no more business in the team's global memory
   std::vector<uint32_t> shared;
   std::vector<Cell> cells;
 };
 
 struct Fiber {
   uint32_t thread = 0, id = 0, block = 0;
+  bool waited = false;   // for what was launched before: nothing of global memory is touched earlier
+  bool arrived = false;  // at a cluster barrier that it has not yet passed: nothing of the cluster is read meanwhile
 };
 
 const Launch& Launched();
-const Fiber& Current();
+Fiber& Current();
 Block& CurrentBlock();
 Block& RemoteBlock(uint32_t rank, int line);
 
@@ -77,7 +79,9 @@ void WriteGlobal(const void* to, size_t bytes, bool atomic, int line);
 
 enum Barrier { kBlockBarrier, kTeamBarrier };
 void Wait(Barrier kind, const void* key, int line);
-enum Collective { kBallot, kSum, kMax, kSuffix };
+// Of a team: is this block the last one to leave it? Then all that the others did is before what it does from now on.
+bool Leave(uint32_t* left, int line);
+enum Collective { kBallot, kSum, kMax, kPrefix, kRead, kOther };
 // The 32 values of the warp.
 const uint32_t* Warp(uint32_t value, Collective kind, int line);
 

@@ -4,7 +4,8 @@
 // Cards of four multiprocessors and 1 GiB, one of them or as many as DPM_EMULATED_CARDS says; noise from seed 0xdead is
 // a fault from which they do not recover. What is queued runs as late as it may: when something waits for it, so that
 // memory that is freed, reused or read too early shows. What is queued during a capture is kept and not run; allocating
-// and freeing are refused meanwhile, as on a card. Kernels run their blocks and threads in another order every time.
+// is refused meanwhile, as on a card. Kernels run their blocks and threads in another order every time.
+// With DPM_EMULATED_NULL what is queued is forgotten: what is left is the time that the host takes.
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -26,7 +27,16 @@
 namespace dpm::cuda {
 namespace {
 
-constexpr Card kCard = {4, 65536, 4, true};
+Card TheCard() {
+  Card card;
+  card.multiprocessors = 4;
+  card.shared_bytes = card.shared_multiprocessor = 32768;
+  card.cooperative = true;
+  for (const uint32_t size : {1u, 2u, 4u}) card.clusters[0][size] = 4 / size, card.clusters[1][size] = 8 / size;
+  return card;
+}
+const Card kCard = TheCard();
+const bool kNull = std::getenv("DPM_EMULATED_NULL") != nullptr;
 constexpr int kFault = 700, kInvalid = 1, kHandle = 400, kCaptureUnsupported = 900;
 // Threads of the addon wait for events while the main one queues.
 std::recursive_mutex mutex_;
@@ -38,6 +48,7 @@ struct Allocation {
   uint64_t bytes;
 };
 std::map<const void*, Allocation> memory_;
+std::set<int> used_;  // cards on which something has been done
 constexpr uint64_t kMemory = 1u << 30;
 uint64_t clock_ = 0;
 
@@ -63,6 +74,8 @@ struct Host {
   }
 };
 
+Stages<Host> stages_;
+
 using Work = std::function<int()>;
 struct Stream {
   int device;
@@ -70,7 +83,6 @@ struct Stream {
   struct Graph* capturing = nullptr;
   std::deque<Work> queue;
   uint64_t done = 0;  // how much has run of what was ever queued
-  Stages<Host> stages;
 };
 struct Graph {
   std::vector<Work> work;
@@ -88,23 +100,42 @@ int capturing_ = 0;  // streams that are
 Stream& Of(void* stream) { return *static_cast<Stream*>(stream); }
 uint64_t Queued(const Stream& s) { return s.done + s.queue.size(); }
 
+// Freed, but what was queued before may still use it.
+struct Freed {
+  void* memory;
+  uint64_t bytes;
+  std::vector<std::pair<Stream*, uint64_t>> after;
+};
+std::vector<Freed> freed_;
+void Release() {
+  for (size_t k = 0; k < freed_.size();) {
+    bool over = true;
+    for (const auto& [stream, position] : freed_[k].after)
+      over = over && (streams_.count(stream) == 0 || stream->done >= position);
+    if (over) std::free(freed_[k].memory);
+    if (over)
+      freed_.erase(freed_.begin() + static_cast<std::ptrdiff_t>(k));
+    else
+      ++k;
+  }
+}
+
 // Runs what was queued on the stream up to there.
 void RunUntil(Stream* stream, uint64_t position) {
   if (streams_.count(stream) == 0) return;  // a stream that is destroyed finishes first
   while (stream->done < position && !stream->queue.empty()) {
     const Work work = std::move(stream->queue.front());
     stream->queue.pop_front();
-    ++stream->done;
     if (const int code = work(); code && !sticky_) sticky_ = code;
+    ++stream->done;
   }
-}
-void RunAll() {
-  for (Stream* const stream : streams_) RunUntil(stream, UINT64_MAX);
+  Release();
 }
 
 // Keeps it for later, or for the graph.
 int Queue(void* stream, Work work) {
   if (sticky_) return sticky_;
+  if (kNull) return 0;
   if (Graph* const graph = Of(stream).capturing) {
     graph->work.push_back(std::move(work));
   } else {
@@ -124,7 +155,9 @@ int Device(int device, DeviceInfo* info) {
   std::strcpy(info->name, "Emulated card");
   info->major = 9;
   info->memory_bytes = kMemory;
-  info->free_bytes = kMemory - Used(device);
+  info->used = used_.count(device) != 0;
+  if (info->used) info->free_bytes = kMemory - Used(device);
+  info->clusters = true;
   info->card = kCard;
   return sticky_;
 }
@@ -149,33 +182,39 @@ int Alloc(int device, uint64_t bytes, void** out) {
   *out = nullptr;
   if (sticky_) return sticky_;
   if (capturing_) return kCaptureUnsupported;
+  used_.insert(device);
+  Release();
   if (bytes > kMemory - Used(device)) return kErrorMemory;
   if (posix_memalign(out, 256, bytes ? bytes : 1) != 0) return kErrorMemory;
   if (bytes < 1u << 20) std::memset(*out, 0xa5, bytes);
   memory_[*out] = {device, bytes};
   return 0;
 }
-// As cudaFree does it waits for all that was queued.
-int Free(int, void* memory) {
+// Nothing waits for it: the memory is given back when all that was queued before has run.
+int Free(int device, void* memory) {
   DPM_LOCKED;
   const auto found = memory_.find(memory);
-  if (found == memory_.end()) return kInvalid;
-  if (capturing_) return kCaptureUnsupported;
-  RunAll();
+  if (found == memory_.end() || found->second.device != device) return kInvalid;
+  Freed one{memory, found->second.bytes, {}};
   memory_.erase(found);
-  std::free(memory);
+  for (Stream* const stream : streams_) {
+    if (stream->device == device && !stream->queue.empty()) one.after.emplace_back(stream, Queued(*stream));
+  }
+  freed_.push_back(std::move(one));
+  Release();
   return sticky_;
 }
-int StageTake(void* stream, uint64_t bytes, void** out) {
+int StageTake(int device, uint64_t bytes, void** out) {
   DPM_LOCKED;
   *out = nullptr;
   if (sticky_) return sticky_;
   if (capturing_) return kCaptureUnsupported;
-  return Of(stream).stages.Take(bytes, out);
+  used_.insert(device);
+  return stages_.Take(bytes, out);
 }
-int StageReturn(void* stream, void* memory) {
+int StageReturn(void* memory) {
   DPM_LOCKED;
-  return Of(stream).stages.Return(memory);
+  return stages_.Return(memory);
 }
 int Copy(void* stream, void* to, const void* from, uint64_t bytes) {
   DPM_LOCKED;
@@ -193,6 +232,7 @@ int Zero(void* stream, void* to, uint64_t bytes) {
 }
 int StreamCreate(int device, void* existing, bool wrap, void** out) {
   DPM_LOCKED;
+  used_.insert(device);
   Stream* const made = new Stream;
   made->device = device;
   made->pointer = wrap ? existing : static_cast<void*>(made);
@@ -200,10 +240,8 @@ int StreamCreate(int device, void* existing, bool wrap, void** out) {
   *out = made;
   return sticky_;
 }
-// In the library's order: host memory goes first, so that a copy that still needs it shows.
 int StreamDestroy(void* stream) {
   DPM_LOCKED;
-  Of(stream).stages.Clear();
   RunUntil(&Of(stream), UINT64_MAX);
   streams_.erase(&Of(stream));
   delete &Of(stream);
@@ -224,8 +262,9 @@ int StreamQuery(void* stream) {
   return kErrorNotReady;
 }
 void* StreamPointer(void* stream) { return Of(stream).pointer; }
-int EventCreate(int device, void** out) {
+int EventCreate(int device, bool, void** out) {
   DPM_LOCKED;
+  used_.insert(device);
   *out = new Event{device};
   return sticky_;
 }
@@ -295,11 +334,11 @@ void Launch(const StepArgs& a, const Plan& plan) {
   Skew(launch);
   emulation::Run(launch, [&] {
     if (plan.kernel == Kernel::step) {
-      StepKernel<kType, kGeneral, kVector<Kernel::step, kType, kGeneral>>::Run(a);
+      StepKernel<kType, kGeneral, kVector>::Run(a, team);
     } else if (plan.kernel == Kernel::cluster) {
-      ThresholdKernel<ClusterTeam, kType, kGeneral, kVector<Kernel::cluster, kType, kGeneral>>::Run(a, team);
+      ThresholdKernel<ClusterTeam, kType, kGeneral, kVector>::Run(a, team);
     } else {
-      ThresholdKernel<GridTeam, kType, kGeneral, kVector<Kernel::team, kType, kGeneral>>::Run(a, team);
+      ThresholdKernel<GridTeam, kType, kGeneral, kVector>::Run(a, team);
     }
   });
 }
@@ -313,6 +352,7 @@ void LaunchType(const StepArgs& a, const Plan& plan, NetType type) {
 void Known() {
   emulation::ForgetBuffers();
   for (const auto& [pointer, one] : memory_) emulation::KnowBuffer(pointer, one.bytes, 2, true);
+  for (const Freed& one : freed_) emulation::KnowBuffer(one.memory, one.bytes, 2, true);
 }
 
 template <bool kSelects>
@@ -329,6 +369,10 @@ int Step(void* stream, const StepArgs* args, NetType type, bool quantile, Plan* 
   Wish wish;
   wish.batch = args->batch, wish.n = args->n, wish.type = type, wish.quantile = quantile;
   wish.general = !IsFast(*args);
+  if (kNull) {
+    if (used) *used = Plan();
+    return sticky_;
+  }
   const Plan plan = MakePlan(kCard, wish);
   if (used) *used = plan;
   return Queue(stream, [a = *args, plan, type, general = wish.general] {
@@ -374,6 +418,10 @@ int ErrorNorm(void* stream, const ErrorArgs* args) {
     emulation::Run(launch, [&] { ErrorEnd::Run(a, stretches); });
     return 0;
   });
+}
+int Nothing(void* stream) {
+  DPM_LOCKED;
+  return Queue(stream, [] { return 0; });
 }
 int CaptureBegin(void* stream) {
   DPM_LOCKED;
@@ -442,6 +490,7 @@ constexpr Api kApi = {
     Noise<float>,
     Noise<double>,
     ErrorNorm,
+    Nothing,
     CaptureBegin,
     CaptureEnd,
     GraphLaunch,
