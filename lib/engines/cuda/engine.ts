@@ -2,7 +2,7 @@
 // on one stream; only where the host has to see numbers does something wait.
 
 import { ROW, SUM, TRANSFORM } from '../../addon/coefficients.js';
-import type { NetworkArray } from '../../addon/native.js';
+import { type NetworkArray, step } from '../../addon/native.js';
 import { PhiloxNoise, TorchNoise } from '../../addon/noise.js';
 import { outOfRange, wrongType } from '../../base/check.js';
 import {
@@ -14,7 +14,7 @@ import {
   type TensorType,
   type TensorView,
 } from '../../base/tensor.js';
-import { type DeviceBuffers, deviceErrorNorm, deviceStep, errorNormSpace, NOT_FINITE } from '../../cuda/step.js';
+import { deviceErrorNorm, errorNormSpace, KnownStep } from '../../cuda/step.js';
 import type { Stream } from '../../cuda/stream.js';
 import { DeviceTensor, type DeviceType, type HostArray } from '../../cuda/tensor.js';
 import {
@@ -30,18 +30,25 @@ import {
 } from '../../solver/engine.js';
 import type { Sampler } from '../../solver/options.js';
 import type { Plan } from '../../solver/plan.js';
+import { type Check, Checks } from './checks.js';
+import { giveHostMemory, RunMemory, takeHostMemory } from './memory.js';
 import type { CardSolver } from './options.js';
+import { Tables } from './tables.js';
 
 interface Slot {
   readonly state: DeviceTensor;
   /** The network's input, in its type; twice where the batch is doubled. */
   readonly input: DeviceTensor;
-  /** What the step has to write besides the state to complete the input. */
-  readonly next: DeviceTensor | null;
+  /** Addresses of what the step has to write: the state, and once or twice what completes the input. */
+  readonly at: bigint;
+  readonly next: readonly [bigint, bigint];
 }
 
-/** What is checked by the flags of one launch. */
-type Check = { what: 'xT' } | { what: 'output' | 'x0'; apply: number } | { what: 'xt'; step: number };
+/** The network's outputs on the card. */
+interface OnCard {
+  readonly m: DeviceTensor;
+  readonly g: DeviceTensor | null;
+}
 
 /** Evaluations between two looks at the flags where their number is not known beforehand: of one adaptive step. */
 const MOST_STAGES = 4;
@@ -56,38 +63,38 @@ export class CudaEngine implements Engine {
   readonly late = { now: () => this.#lateNow(), soon: () => this.#lateSoon() };
   readonly #solver: CardSolver;
   readonly #stream: Stream;
+  readonly #memory: RunMemory;
   /** In a graph: nothing is copied from the host between the steps, and begin() starts the run. */
   readonly #graph: boolean;
   readonly #dims: readonly number[];
   readonly #inputDims: readonly number[];
+  readonly #inputType: DeviceType;
   readonly #length: number;
   readonly #type: DeviceType;
   readonly #doubled: boolean;
   /** xT as it came, if it is the host's: what comes back is made in its image. */
   readonly #host: TensorView | null;
-  readonly #slots: Slot[] = [];
-  readonly #history: DeviceTensor[] = [];
-  /** All that is freed with the run. */
-  readonly #owned: DeviceTensor[] = [];
+  readonly #slots: readonly Slot[];
+  readonly #history: readonly DeviceTensor[];
+  /** Their addresses. */
+  readonly #kept: readonly bigint[];
   readonly #identity: DeviceTensor;
   /** xT where it is not the first state itself: of another type, or read by a graph. */
-  readonly #start: DeviceTensor | null = null;
+  readonly #start: DeviceTensor | null;
+  readonly #x0: DeviceTensor | null;
+  readonly #checks: Checks | null;
+  /** The step that is queued next: what changes from one to the next is written there. */
+  readonly #step = new KnownStep();
+  /** Rows of one evaluation, where they are not known beforehand. */
   readonly #stage: Float64Array;
-  #plan: Plan | null = null;
   #rows: DeviceTensor | null = null;
-  #givenRows: DeviceTensor | null = null;
-  #times: DeviceTensor | null = null;
-  readonly #time: DeviceTensor[] = [];
+  #tables: Tables | null = null;
+  #time: DeviceTensor | null = null;
   #noise: TorchNoise | PhiloxNoise | null = null;
   #z: DeviceTensor | null = null;
   #hostZ: Float32Array | Float64Array | null = null;
-  #words: DeviceTensor | null = null;
   #draws = 0;
   #drawn = false;
-  readonly #x0: DeviceTensor | null = null;
-  readonly #flags: DeviceTensor | null;
-  readonly #hostFlags: Uint32Array;
-  #checks: Check[] = [];
   #applies = 0;
   #corrections = 0;
   // A network on the host: its input, and where its output goes.
@@ -95,7 +102,7 @@ export class CudaEngine implements Engine {
   #fetched = -1;
   readonly #outputs = new Map<string, DeviceTensor>();
   /** Outputs that work may still read: a graph needs them all as long as it lives. */
-  readonly #kept: Output[] = [];
+  readonly #read: Output[] = [];
   #norms: { out: DeviceTensor; partial: DeviceTensor; host: Float64Array } | null = null;
   readonly #pending = new Set<Promise<void>>();
   #failure: unknown;
@@ -121,23 +128,41 @@ export class CudaEngine implements Engine {
     this.stateType = type === 'float64' ? 'float64' : 'float32';
     this.#doubled = solver.guidance.type === 'classifier-free' && solver.guidance.scale !== 1;
     this.#inputDims = this.#doubled ? [2 * this.batch, ...dims.slice(1)] : dims;
-    const inputType = this.#inputType();
+    this.#inputType = this.#networkInput();
     if (typeof sampler.seed === 'object' && sampler.seed.length !== this.batch) {
       throw outOfRange(`one seed per sample (${this.batch})`, 'seed', sampler.seed.length);
     }
     this.#checkStart(this.#host);
     this.#stage = new Float64Array(this.batch * ROW.length);
+    this.#memory = new RunMemory(stream.device);
     try {
-      for (let i = 0; i < states; i++) this.#slots.push(this.#makeSlot(inputType));
-      for (let i = 0; i < history; i++) this.#history.push(this.#alloc(dims, this.stateType));
-      this.#identity = this.#alloc([this.batch * ROW.length], 'float64');
-      if (evaluations === 0) this.#rows = this.#alloc([this.batch * ROW.length], 'float64');
+      const { input, state } = this.#slotTypes();
       const checks = 1 + (evaluations || MOST_STAGES) * (1 + (solver.correctX0 ? 1 : 0) + (solver.correctXt ? 1 : 0));
-      this.#flags = solver.checkFinite ? this.#alloc([checks, this.batch], 'uint32') : null;
-      this.#hostFlags = new Uint32Array(checks * this.batch);
-      if (type !== this.stateType || graph) this.#start = this.#alloc(dims, type);
-      if (solver.correctX0) this.#x0 = this.#alloc(dims, this.stateType);
-      if (!solver.onCard) this.#hostInput = this.#makeHostInput(xT, inputType);
+      const none = [[1], 'uint32'] as const;
+      const wanted = [
+        [[this.batch * ROW.length], 'float64'],
+        solver.checkFinite ? ([[checks, this.batch], 'uint32'] as const) : none,
+        type !== this.stateType || graph ? ([dims, type] as const) : none,
+        solver.correctX0 ? ([dims, this.stateType] as const) : none,
+        evaluations === 0 ? ([[this.batch * ROW.length], 'float64'] as const) : none,
+        ...Array.from({ length: history }, () => [dims, this.stateType] as const),
+        ...Array.from({ length: states }, () => [input, ...(state ? [state] : [])]).flat(),
+      ] as const;
+      const [identity, flags, start, x0, rows, ...others] = this.#memory.take(...wanted);
+      this.#identity = identity!;
+      this.#checks = solver.checkFinite ? new Checks(flags!) : null;
+      this.#start = type !== this.stateType || graph ? start! : null;
+      this.#x0 = solver.correctX0 ? x0! : null;
+      if (evaluations === 0) this.#rows = rows!;
+      this.#history = others.slice(0, history);
+      this.#kept = this.#history.map((tensor) => tensor.pointer);
+      const rest = others.slice(history);
+      const each = state ? 2 : 1;
+      this.#slots = Array.from({ length: states }, (_, i) => this.#makeSlot(rest[i * each]!, rest[i * each + 1]));
+      if (!solver.onCard) this.#hostInput = this.#makeHostInput(xT, this.#inputType);
+      this.#step.set('batch', BigInt(this.batch));
+      this.#step.set('n', BigInt(length / this.batch));
+      this.#step.set('stride', BigInt(length / this.batch));
       this.#uploadIdentity();
       this.seed = this.#seedNoise(sampler);
       if (!graph) {
@@ -151,18 +176,13 @@ export class CudaEngine implements Engine {
   }
 
   dispose(): void {
-    for (const tensor of this.#owned) tensor.dispose();
+    this.#memory.dispose();
+    if (this.#hostInput) giveHostMemory(this.#stream, this.#hostInput.data);
   }
 
   // ---- set up -------------------------------------------------------------------------------------------------------
 
-  #alloc(dims: readonly number[], type: DeviceType): DeviceTensor {
-    const tensor = DeviceTensor.alloc(dims, type, { device: this.#stream.device });
-    this.#owned.push(tensor);
-    return tensor;
-  }
-
-  #inputType(): DeviceType {
+  #networkInput(): DeviceType {
     const { modelDtype, onCard } = this.#solver;
     // The host has no bfloat16.
     const type = modelDtype ?? (this.#type === 'bfloat16' && !onCard ? 'float32' : this.#type);
@@ -172,23 +192,40 @@ export class CudaEngine implements Engine {
     return type;
   }
 
-  #makeSlot(inputType: DeviceType): Slot {
-    const input = this.#alloc(this.#inputDims, inputType);
-    if (inputType !== this.stateType) return { state: this.#alloc(this.#dims, this.stateType), input, next: input };
-    if (!this.#doubled) return { state: input, input, next: null };
-    return { state: input.part(0, this.#dims), input, next: input.part(this.#length, this.#dims) };
+  /** A slot's tensors: where the input is of the state's type, the state is the first part of it. */
+  #slotTypes() {
+    const input = [this.#inputDims, this.#inputType] as const;
+    return { input, state: this.#inputType === this.stateType ? null : ([this.#dims, this.stateType] as const) };
+  }
+
+  #makeSlot(input: DeviceTensor, own: DeviceTensor | undefined): Slot {
+    const shared = this.#inputType === this.stateType;
+    const state = !shared ? own! : this.#doubled ? input.part(0, this.#dims) : input;
+    const half = BigInt(input.bytes / (this.#doubled ? 2 : 1));
+    const { pointer } = input;
+    // Beside the state: both halves of an input of another type, the second of one that the state is part of.
+    const first = shared ? 0n : pointer;
+    const next: [bigint, bigint] = !this.#doubled
+      ? [first, 0n]
+      : shared
+        ? [pointer + half, 0n]
+        : [first, pointer + half];
+    return { state, input, at: state.pointer, next };
   }
 
   #makeHostInput(xT: Tensor | DeviceTensor, type: DeviceType): { tensor: Tensor; data: NetworkArray } {
     const length = (this.#doubled ? 2 : 1) * this.#length;
-    const data = allocate(type as TensorType, length, this.#host?.data);
-    const like = this.#host ? (xT as Tensor) : ({} as Tensor);
-    return { tensor: makeTensor(like, type as TensorType, data, this.#inputDims), data };
+    const memory = takeHostMemory(this.#stream, length * DeviceTensor.bytesOf(type));
+    const like = allocate(type as TensorType, 0, this.#host?.data);
+    const data = new (like.constructor as new (buffer: ArrayBuffer) => NetworkArray)(memory);
+    const source = this.#host ? (xT as Tensor) : ({} as Tensor);
+    return { tensor: makeTensor(source, type as TensorType, data, this.#inputDims), data };
   }
 
   #checkStart(host: TensorView | null): void {
     if (!host || !this.#solver.checkFinite) return;
     const { data, type } = host;
+    if (type !== 'float16' && step(identityRow(), { x: data as Float32Array }, { batch: 1 }) < 0) return;
     for (let i = 0; i < data.length; i++) {
       // The bits of a float16 are numbers as well: an exponent of ones is none.
       const bits = type === 'float16' && data instanceof Uint16Array;
@@ -200,15 +237,8 @@ export class CudaEngine implements Engine {
 
   /** Rows that write what they read, be it x or m. */
   #uploadIdentity(): void {
-    const rows = this.#stage;
-    for (let b = 0; b < this.batch; b++) {
-      const at = b * ROW.length;
-      rows[at + ROW.cx] = 1;
-      rows[at + ROW.cm] = 1;
-      rows[at + ROW.ep] = 1;
-      rows[at + ROW.first + SUM.bp] = 1;
-    }
-    this.#upload(this.#identity, rows);
+    for (let b = 0; b < this.batch; b++) this.#stage.set(identityRow(), b * ROW.length);
+    this.#upload(this.#identity, this.#stage);
   }
 
   #seedNoise(sampler: Sampler): number | readonly number[] | undefined {
@@ -229,32 +259,55 @@ export class CudaEngine implements Engine {
 
   /** Queues what makes xT the first state, and clears the flags. */
   begin(xT?: Tensor | DeviceTensor): void {
-    this.#flags?.zero(this.#stream);
-    this.#checks = [];
-    const { state, next } = this.#slots[0]!;
-    const from = this.#start ?? (xT instanceof DeviceTensor ? xT : state);
-    this.#identical(from, state, next, { what: 'xT' });
+    this.#checks?.clear(this.#stream);
+    const first = this.#slots[0]!;
+    const from = this.#start ?? (xT instanceof DeviceTensor ? xT : first.state);
+    this.#identical(from, first, { what: 'xT' });
   }
 
-  /** Queues a copy into a state and, if there is one, the network's input beside it. */
-  #identical(from: DeviceTensor, to: DeviceTensor, next: DeviceTensor | null, check: Check): void {
-    const source = from.type === this.stateType ? { x: from } : { m: from };
-    const flags = this.#flag(check);
-    deviceStep(this.#identity, { ...source, out: to, next, flags }, { stream: this.#stream, batch: this.batch });
+  /** Queues a copy into a slot: its state and what completes the input. */
+  #identical(from: DeviceTensor, to: Slot, check: Check): void {
+    this.#copy(from, to.at, to.next, this.#inputType, check);
   }
 
-  #flag(check: Check): DeviceTensor | null {
-    if (!this.#flags) return null;
-    const at = this.#checks.length;
-    this.#checks.push(check);
-    return this.#flags.part(at * this.batch, [this.batch]);
+  #copy(
+    from: DeviceTensor,
+    to: bigint,
+    next: readonly [bigint, bigint],
+    nextType: DeviceType,
+    check: Check | null,
+  ): void {
+    const queued = this.#step;
+    const wide = from.type !== this.stateType;
+    for (const name of ['u', 'g', 'base', 'p', 'd1', 'd2', 'd3', 'z', 'noise', 'd0', 'out2'] as const)
+      queued.set(name, 0n);
+    queued.set('rows', this.#identity.pointer);
+    queued.set('x', wide ? 0n : from.pointer);
+    queued.set('m', wide ? from.pointer : 0n);
+    queued.set('out', to);
+    queued.set('next', next[0]);
+    queued.set('next2', next[1]);
+    queued.set('flags', check && this.#checks ? this.#checks.next(check) : 0n);
+    queued.types(wide ? from.type : this.stateType, nextType, false);
+    this.#queueStep(from);
+  }
+
+  /** A graph that is being recorded keeps what its steps use. */
+  #queueStep(...others: (DeviceTensor | null)[]): void {
+    if (this.#stream.capturing) {
+      for (const tensor of [...this.#memory.blocks, ...others]) if (tensor) this.#stream.uses('step', tensor);
+    }
+    this.#step.queue(this.#stream);
   }
 
   /** Tells all evaluations: their rows, times and noise go to the card at once. */
   plan(plan: Plan): void {
-    this.#plan = plan;
     try {
-      this.#allocTables(plan);
+      const noisy = plan.evaluations.filter((evaluation) => evaluation.noisy).length;
+      const philox = noisy > 0 && this.#noise instanceof PhiloxNoise;
+      const timed = this.#solver.onCard ? this.#inputDims[0]! : 0;
+      this.#tables = new Tables(this.#memory, plan, { batch: this.batch, timed, given: this.#x0 !== null, philox });
+      if (noisy > 0 && !philox) this.#makeZ(this.#graph ? noisy : 1);
       this.#uploadTables(plan);
     } catch (error) {
       this.dispose();
@@ -262,71 +315,20 @@ export class CudaEngine implements Engine {
     }
   }
 
-  #allocTables(plan: Plan): void {
-    const count = plan.evaluations.length;
-    const draws = plan.evaluations.filter((evaluation) => evaluation.noisy).length;
-    // A table's rows may be more than its evaluations.
-    const rows = [plan.rows.length / ROW.length, this.batch * ROW.length];
-    this.#rows = this.#alloc(rows, 'float64');
-    if (this.#x0) this.#givenRows = this.#alloc(rows, 'float64');
-    this.#makeTimes(count);
-    if (draws === 0) return;
-    if (this.#noise instanceof PhiloxNoise) this.#words = this.#alloc([count, 4 * this.batch], 'uint32');
-    else this.#makeZ(this.#graph ? draws : 1);
-  }
-
   #makeZ(count: number): void {
-    this.#z = this.#alloc([count, ...this.#dims], this.stateType);
+    [this.#z] = this.#memory.take([[count, ...this.#dims], this.stateType]);
     this.#hostZ = this.stateType === 'float64' ? new Float64Array(this.#length) : new Float32Array(this.#length);
   }
 
-  #makeTimes(count: number): void {
-    if (!this.#solver.onCard) return;
-    const each = this.#inputDims[0]!;
-    this.#times = this.#alloc([count, each], 'float32');
-    for (let i = 0; i < count; i++) this.#time.push(this.#times.part(i * each, [each]));
-  }
-
   #uploadTables(plan: Plan): void {
-    const { evaluations, rows } = plan;
-    const all = new Float64Array(rows.length * this.batch);
-    for (let row = 0; row < rows.length; row += ROW.length) {
-      const from = rows.subarray(row, row + ROW.length);
-      for (let b = 0; b < this.batch; b++) all.set(from, row * this.batch + b * ROW.length);
-    }
-    this.#upload(this.#rows!, all);
-    if (this.#givenRows) {
-      for (let at = ROW.transform; at < all.length; at += ROW.length) all[at] = TRANSFORM.given;
-      this.#upload(this.#givenRows, all);
-    }
-    const times = this.#times;
-    if (times) {
-      const each = this.#inputDims[0]!;
-      const values = new Float32Array(times.length);
-      for (const [i, { modelTime }] of evaluations.entries()) values.fill(modelTime, i * each, (i + 1) * each);
-      this.#upload(times, values);
-    }
-    if (this.#words) this.#upload(this.#words, this.#wordsOf(plan));
+    const tables = this.#tables!;
+    tables.fill(plan, this.#noise instanceof PhiloxNoise ? this.#noise : null);
+    this.#upload(tables.block, tables.host);
     if (!this.#graph || !this.#z) return;
     for (let i = 0; i < this.#z.dims[0]!; i++) {
       this.#noise!.fill(this.#hostZ!, this.batch, i);
       this.#upload(this.#z.part(i * this.#length, this.#dims), this.#hostZ!);
     }
-  }
-
-  /** Four words a sample and evaluation; the noisy ones are counted, as they draw. */
-  #wordsOf(plan: Plan): Uint32Array {
-    const words = new Uint32Array(plan.evaluations.length * 4 * this.batch);
-    let draw = 0;
-    for (const [i, { noisy }] of plan.evaluations.entries()) {
-      if (!noisy) continue;
-      for (let b = 0; b < this.batch; b++) {
-        const { seedLow, seedHigh, stream } = (this.#noise as PhiloxNoise).key(b);
-        words.set([seedLow, seedHigh, draw, stream], 4 * (i * this.batch + b));
-      }
-      draw++;
-    }
-    return words;
   }
 
   /** Other numbers for a graph that has been captured: of times, noise and xT. */
@@ -406,10 +408,10 @@ export class CudaEngine implements Engine {
 
   /** What the network is told: modelTime for every sample of its input. */
   deviceTime(evaluation: number, modelTime: number): DeviceTensor {
-    if (this.#plan) return this.#time[evaluation]!;
-    if (this.#time.length === 0) this.#makeTimes(1);
-    this.#upload(this.#time[0]!, new Float32Array(this.#inputDims[0]!).fill(modelTime));
-    return this.#time[0]!;
+    if (this.#tables) return this.#tables.times[evaluation]!;
+    if (!this.#time) [this.#time] = this.#memory.take([[this.#inputDims[0]!], 'float32']);
+    this.#upload(this.#time, new Float32Array(this.#inputDims[0]!).fill(modelTime));
+    return this.#time;
   }
 
   // ---- states -------------------------------------------------------------------------------------------------------
@@ -418,21 +420,21 @@ export class CudaEngine implements Engine {
   #inType(slot: number, to?: DeviceTensor): DeviceTensor {
     const { state } = this.#slots[slot]!;
     if (this.#type === this.stateType) return state;
-    const copy = to ?? this.#alloc(this.#dims, this.#type);
+    const copy = to ?? this.#memory.take([this.#dims, this.#type])[0];
     this.#convert(state, copy);
     return copy;
   }
 
   #convert(state: DeviceTensor, to: DeviceTensor): void {
     // In place, for the copy beside it.
-    deviceStep(this.#identity, { x: state, out: state, next: to }, { stream: this.#stream, batch: this.batch });
+    this.#copy(state, state.pointer, [to.pointer, 0n], to.type, null);
   }
 
   #viewOf: DeviceTensor | null = null;
   #hostView: { tensor: Tensor; data: NetworkArray } | null = null;
 
   view(slot: number): Tensor {
-    if (this.#type !== this.stateType) this.#viewOf ??= this.#alloc(this.#dims, this.#type);
+    if (this.#type !== this.stateType) this.#viewOf ??= this.#memory.take([this.#dims, this.#type])[0];
     const tensor = this.#inType(slot, this.#viewOf ?? undefined);
     if (!this.#host) return tensor as unknown as Tensor;
     this.#hostView ??= this.#makeHost();
@@ -477,14 +479,14 @@ export class CudaEngine implements Engine {
 
   /** Before a capture, which allows no allocation. */
   prepareFinish(): DeviceTensor | null {
-    return this.#type === this.stateType ? null : this.#alloc(this.#dims, this.#type);
+    return this.#type === this.stateType ? null : this.#memory.take([this.#dims, this.#type])[0];
   }
 
   correct(slot: number, change: (x: Tensor) => Tensor): void {
-    const { state, next } = this.#slots[slot]!;
-    const changed = this.#corrected(change(state as unknown as Tensor), "correctXt's result");
+    const to = this.#slots[slot]!;
+    const changed = this.#corrected(change(to.state as unknown as Tensor), "correctXt's result");
     this.#corrections++;
-    this.#identical(changed, state, next, { what: 'xt', step: this.#corrections });
+    this.#identical(changed, to, { what: 'xt', step: this.#corrections });
     this.#fetched = -1;
   }
 
@@ -538,10 +540,11 @@ export class CudaEngine implements Engine {
     const key = `${name} ${type}`;
     let tensor = this.#outputs.get(key);
     if (!tensor) {
-      tensor = this.#alloc(dims, type);
+      [tensor] = this.#memory.take([dims, type]);
       this.#outputs.set(key, tensor);
     }
-    this.#timed(() => this.#upload(tensor, data));
+    const to = tensor;
+    this.#timed(() => this.#upload(to, data));
     return tensor;
   }
 
@@ -549,7 +552,7 @@ export class CudaEngine implements Engine {
     this.#raise();
     this.#drawZ(step);
     const { m, g } = output as unknown as { m: DeviceTensor | NetworkArray; g: DeviceTensor | NetworkArray | null };
-    const network: DeviceBuffers = {
+    const network: OnCard = {
       m: this.#onCard(m, 'm', this.#inputDims),
       g: g ? this.#onCard(g, 'g', this.#dims) : null,
     };
@@ -565,90 +568,116 @@ export class CudaEngine implements Engine {
     }
     this.#applies++;
     this.#drawn = false;
-    this.#kept.push(output);
-    if (!this.#graph && this.#kept.length > 2) this.#kept.shift();
+    this.#read.push(output);
+    if (!this.#graph && this.#read.length > 2) this.#read.shift();
     this.#fetched = -1;
     return NOTHING_FOUND;
   }
 
   applyKept(rows: Float64Array, step: Application, kept: number): void {
-    this.#queue(rows, step, {}, this.#historyAt(kept), kept >= 0, null);
+    this.#queue(rows, step, null, kept < 0 ? null : this.#history[kept]!, kept >= 0, null);
     this.#fetched = -1;
   }
 
   #queue(
     rows: Float64Array,
     step: Application,
-    network: DeviceBuffers,
+    network: OnCard | null,
     p: DeviceTensor | null,
     given: boolean,
     check: Check | null,
   ): void {
     const predictOnly = p !== null && !given;
     const slot = predictOnly ? null : this.#slots[step.out]!;
+    const queued = this.#step;
     const [d1, d2, d3] = step.history;
+    queued.set('rows', this.#rowsOf(rows, step.row, given));
+    queued.set('x', this.#slots[step.seen]!.at);
+    queued.set('base', this.#slots[step.base]!.at);
+    queued.set('p', p ? p.pointer : 0n);
+    queued.set('d1', this.#keptAt(d1));
+    queued.set('d2', this.#keptAt(d2));
+    queued.set('d3', this.#keptAt(d3));
+    this.#setNoise(predictOnly ? null : step);
+    queued.set('d0', predictOnly ? 0n : this.#keptAt(step.keep));
+    queued.set('out', slot ? slot.at : 0n);
+    queued.set('out2', predictOnly || step.out2 === undefined ? 0n : this.#slots[step.out2]!.at);
+    queued.set('next', slot ? slot.next[0] : 0n);
+    queued.set('next2', slot ? slot.next[1] : 0n);
+    queued.set('flags', check && this.#checks ? this.#checks.next(check) : 0n);
+    this.#setNetwork(network, slot);
     const thresholds = this.#solver.thresholding !== null && step.predictsData && !given;
-    deviceStep(
-      this.#rowsOf(rows, step.row, given),
-      {
-        ...network,
-        x: this.#slots[step.seen]!.state,
-        base: this.#slots[step.base]!.state,
-        p,
-        d1: this.#historyAt(d1),
-        d2: this.#historyAt(d2),
-        d3: this.#historyAt(d3),
-        ...(step.noisy && !predictOnly ? this.#noiseOf(step) : {}),
-        d0: predictOnly ? null : this.#historyAt(step.keep),
-        out: slot?.state,
-        out2: predictOnly || step.out2 === undefined ? null : this.#slots[step.out2]!.state,
-        next: slot?.next,
-        flags: check ? this.#flag(check) : null,
-      },
-      {
-        stream: this.#stream,
-        batch: this.batch,
-        first: this.#plan ? step.row * this.batch : 0,
-        doubled: this.#doubled && !!network.m,
-        quantile: thresholds,
-      },
+    queued.types(network ? network.m.type : this.stateType, this.#inputType, thresholds);
+    this.#queueStep(network?.m ?? null, network?.g ?? null);
+  }
+
+  #setNetwork(network: OnCard | null, slot: Slot | null): void {
+    if (!network) {
+      for (const name of ['m', 'u', 'g'] as const) this.#step.set(name, 0n);
+      return;
+    }
+    const { m, g } = network;
+    if (g && g.type !== m.type) throw new TypeError(`Expected ${m.type} for g but received ${g.type}`);
+    if (slot) this.#checkApart(m, slot);
+    const at = m.pointer;
+    this.#step.set('u', this.#doubled ? at : 0n);
+    this.#step.set('m', this.#doubled ? at + BigInt(m.bytes / 2) : at);
+    this.#step.set('g', g ? g.pointer : 0n);
+  }
+
+  /** A network may return its own input, but not what the step writes while it reads, unless element by element. */
+  #checkApart(m: DeviceTensor, { state, input, at }: Slot): void {
+    const apart = (tensor: DeviceTensor) =>
+      m.pointer + BigInt(m.bytes) <= tensor.pointer || tensor.pointer + BigInt(tensor.bytes) <= m.pointer;
+    const itself = !this.#doubled && m.pointer === at && m.type === this.stateType && input === state;
+    if (itself || (apart(input) && apart(state))) return;
+    throw new RangeError(
+      'Expected the network output to share no memory with the state that its step writes but received one that does',
     );
   }
 
-  #historyAt(index: number | undefined): DeviceTensor | null {
-    return index === undefined || index < 0 ? null : this.#history[index]!;
+  #keptAt(index: number | undefined): bigint {
+    return index === undefined || index < 0 ? 0n : this.#kept[index]!;
   }
 
-  /** All rows are on the card, or this one goes there now. */
-  #rowsOf(rows: Float64Array, index: number, given: boolean): DeviceTensor {
-    if (this.#plan) return (given && this.#givenRows) || this.#rows!;
+  /** Where the row's copy for every sample is: all rows are on the card, or this one goes there now. */
+  #rowsOf(rows: Float64Array, index: number, given: boolean): bigint {
+    const tables = this.#tables;
+    if (tables) return ((given && tables.givenRows[index]) || tables.rows[index])!;
     const row = rows.subarray(index * ROW.length, (index + 1) * ROW.length);
     for (let b = 0; b < this.batch; b++) this.#stage.set(row, b * ROW.length);
     if (given) for (let b = 0; b < this.batch; b++) this.#stage[b * ROW.length + ROW.transform] = TRANSFORM.given;
     this.#upload(this.#rows!, this.#stage);
-    return this.#rows!;
+    return this.#rows!.pointer;
   }
 
   /** Noise from the host: drawn once, even if correctX0 throws and the step is tried again. */
   #drawZ(step: Application): void {
-    if (!step.noisy || this.#drawn || this.#words || this.#graph) return;
+    if (!step.noisy || this.#drawn || this.#graph || this.#tables?.words.length) return;
+    if (!this.#z) this.#makeZ(1);
     this.#noise!.fill(this.#hostZ!, this.batch, this.#draws++);
     this.#upload(this.#z!, this.#hostZ!);
     this.#drawn = true;
   }
 
-  #noiseOf(step: Application): DeviceBuffers {
-    if (this.#words) return { noise: this.#words.part(step.row * 4 * this.batch, [4 * this.batch]) };
-    if (!this.#graph) return { z: this.#z!.part(0, this.#dims) };
-    return { z: this.#z!.part(this.#draws++ * this.#length, this.#dims) };
+  #setNoise(step: Application | null): void {
+    const noisy = !!step?.noisy;
+    const words = noisy ? this.#tables?.words[step.row] : undefined;
+    this.#step.set('noise', words ?? 0n);
+    if (noisy && words === undefined) {
+      const at = this.#graph ? this.#draws++ * this.#length * DeviceTensor.bytesOf(this.stateType) : 0;
+      this.#step.set('z', this.#z!.pointer + BigInt(at));
+    } else {
+      this.#step.set('z', 0n);
+    }
   }
 
   largestError(low: number, high: number, previous: number, atol: number, rtol: number): number {
-    this.#norms ??= {
-      out: this.#alloc([this.batch], 'float64'),
-      partial: this.#alloc([errorNormSpace(this.batch, this.#length / this.batch)], 'float64'),
-      host: new Float64Array(this.batch),
-    };
+    if (!this.#norms) {
+      const space = errorNormSpace(this.batch, this.#length / this.batch);
+      const [out, partial] = this.#memory.take([[this.batch], 'float64'], [[space], 'float64']);
+      this.#norms = { out, partial, host: new Float64Array(this.batch) };
+    }
     const { out, partial, host } = this.#norms;
     const [l, h, p] = [low, high, previous].map((slot) => this.#slots[slot]!.state);
     deviceErrorNorm({ low: l!, high: h!, previous: p!, out, partial }, { stream: this.#stream, atol, rtol });
@@ -660,54 +689,33 @@ export class CudaEngine implements Engine {
 
   #lateNow(): LateFound | null {
     this.#raise();
-    if (!this.#flags || this.#checks.length === 0) return null;
-    this.#flags.transferNow(this.#hostFlags, this.#stream, 'down');
-    return this.#found(this.#hostFlags);
+    return this.#checks && !this.#checks.none ? this.#checks.now(this.#stream) : null;
   }
 
   async #lateSoon(): Promise<LateFound | null> {
     await this.settled();
-    if (!this.#flags || this.#checks.length === 0) {
-      await this.#stream.done();
-      return null;
-    }
-    return this.#found(await this.#flags.copyTo(this.#hostFlags, this.#stream));
+    if (this.#checks && !this.#checks.none) return this.#checks.soon(this.#stream);
+    await this.#stream.done();
+    return null;
   }
 
   /** Of a graph that is launched again and again: its own look at the flags. */
   async flagsOfLaunch(): Promise<LateFound | null> {
-    if (!this.#flags) return null;
-    return this.#first(await this.#flags.copyTo(new Uint32Array(this.#flags.length), this.#stream));
-  }
-
-  #found(flags: Uint32Array): LateFound | null {
-    const found = this.#first(flags);
-    this.#checks = [];
-    this.#flags!.zero(this.#stream);
-    return found;
-  }
-
-  /** The first thing that was not finite. */
-  #first(flags: Uint32Array): LateFound | null {
-    for (const [i, check] of this.#checks.entries()) {
-      for (let sample = 0; sample < this.batch; sample++) {
-        if ((flags[i * this.batch + sample]! & NOT_FINITE) === 0) continue;
-        if (check.what === 'xT') {
-          throw new RangeError(`Expected finite numbers for xT but received NaN or Infinity for sample ${sample}`);
-        }
-        if (check.what === 'xt') {
-          throw new Error(
-            `Expected finite numbers for correctXt's result but received NaN or Infinity for sample ${sample} at step ${check.step}`,
-          );
-        }
-        return { sample, corrected: check.what === 'x0', apply: check.apply };
-      }
-    }
-    return null;
+    return this.#checks ? this.#checks.ofLaunch(this.#stream) : null;
   }
 }
 
 const NOTHING_FOUND: Found = { sample: -1, corrected: false };
+
+/** A row that writes what it reads, be it x or m. */
+function identityRow(): Float64Array {
+  const row = new Float64Array(ROW.length);
+  row[ROW.cx] = 1;
+  row[ROW.cm] = 1;
+  row[ROW.ep] = 1;
+  row[ROW.first + SUM.bp] = 1;
+  return row;
+}
 
 function wrongDims(expected: readonly number[], name: string, found: readonly number[]): RangeError {
   return new RangeError(`Expected dims [${expected.join(', ')}] for ${name} but received [${found.join(', ')}]`);
