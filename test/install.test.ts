@@ -10,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,9 +21,11 @@ import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { readPng } from '../lib/image/file.js';
 import * as dpm from '../lib/wasm.js';
 import { type Results, scenario } from './addon/wasm/scenario.js';
 import { assertSameElsewhere, wasmFile } from './addon/wasm/support.js';
+import { blocks } from './docs/pages.js';
 import { host, install, npm, ok, pack, run } from './packed.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -162,6 +165,35 @@ withCuda('without a CUDA library it says what makes one here, and that does', ()
     /^the CUDA library .* could not be loaded: .* \(node ".*build-cuda\.mjs" makes it, with nvcc\)$/,
   );
   rmSync(`${library}.so`);
+});
+
+// As people paste them: with nothing but the two packages that the README has installed.
+test("the README's programs run", () => {
+  const programs = blocks('README.md', readFileSync(join(staged, 'README.md'), 'utf8')).filter(
+    ({ language }) => language === 'mjs',
+  );
+  const folder = join(project, 'node_modules/onnxruntime-node');
+  // 100 MB that npm has in this checkout.
+  symlinkSync(join(root, 'node_modules/onnxruntime-node'), folder, 'junction');
+  try {
+    const outputs = programs.map(({ text, line }) => {
+      writeFileSync(join(project, 'readme.mjs'), text);
+      const ran = run(process.execPath, ['readme.mjs'], project);
+      assert.is(ran.status, 0, `README.md:${line}: ${ran.stderr}`);
+      return ran.stdout;
+    });
+    assert.match(outputs[0], /^circle\.png, by 15 evaluations/);
+    assert.ok(readPng(join(project, 'circle.png')).width >= 32);
+    // A red circle is in the middle.
+    const [red, green, blue] = JSON.parse(outputs[1]) as number[];
+    assert.ok(red > 0.5 && green < -0.5 && blue < -0.5, outputs[1]);
+    assert.is(outputs.length, 2);
+    const example = join(project, 'node_modules/dpm-solver/examples/loop-with-start.mjs');
+    ok(run(process.execPath, [example, 'a green square', 'picture.ppm'], project));
+    assert.is(readFileSync(join(project, 'picture.ppm'), 'latin1').slice(0, 2), 'P6');
+  } finally {
+    rmSync(folder);
+  }
 });
 
 test('types resolve for every module', () => {

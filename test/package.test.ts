@@ -1,12 +1,13 @@
 // What gets published, and how it is entered.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PLATFORMS } from '../scripts/platforms.mjs';
+import { links } from './docs/pages.js';
 
 interface Manifest {
   type: string;
@@ -140,7 +141,11 @@ built('carries all that it needs and nothing else', () => {
 
   assert.not.ok(packed.has('binding.gyp'), 'npm would run node-gyp where it finds binding.gyp');
   for (const path of packed) {
-    assert.match(path, /^(dist|lib|native|prebuilds|models\/shapes)\/|^scripts\/build-cuda\.mjs$|^[^/]+$/, path);
+    assert.match(
+      path,
+      /^(dist|lib|native|prebuilds|models\/shapes|docs|examples)\/|^scripts\/build-cuda\.mjs$|^[^/]+$/,
+      path,
+    );
     assert.not.match(path, /\.test\.|\.log$|^\.|^out\.png$|^test|^build\//, path);
   }
   // What `npx cmake-js compile` takes.
@@ -157,6 +162,16 @@ built('carries all that it needs and nothing else', () => {
   ];
   if (existsSync(join(root, 'models/shapes'))) needed.push(...files('models/shapes'));
   for (const path of needed) assert.ok(packed.has(path), `${path} is not packed`);
+
+  // Who reads the README where it is installed follows its links there.
+  for (const page of [...packed].filter((path) => path.endsWith('.md') && !path.startsWith('native/'))) {
+    for (const { line, target } of links(page, readFileSync(join(root, page), 'utf8'))) {
+      if (/^[a-z]+:|^#/.test(target)) continue;
+      const path = posix.join(posix.dirname(page), target.split('#', 1)[0]).replace(/\/$/, '');
+      const there = packed.has(path) || [...packed].some((file) => file.startsWith(`${path}/`));
+      assert.ok(there, `${page}:${line}: ${target} is not packed`);
+    }
+  }
 });
 
 built('has declarations that compile for its users', () => {

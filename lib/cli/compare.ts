@@ -1,5 +1,4 @@
 // `dpm-solver compare`: one prompt and one seed, solvers in rows and step counts in columns.
-import { fileURLToPath } from 'node:url';
 import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../base/check.js';
 import { nearest } from '../base/text.js';
@@ -73,7 +72,7 @@ export const compare = defineCommand({
       width: wholeOf(args, 'width', 1),
       height: wholeOf(args, 'height', 1),
     };
-    const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
+    const place = readPlace(args, 'shapes');
     const destination = readDestination(args);
     const { output, json } = destination;
     await withPipeline(place, async (pipe) => {

@@ -1,6 +1,7 @@
 // What the commands that draw have in common: flags, the pipeline, the progress bar and the report.
 import type { ArgsDef } from 'citty';
 import { Presets, SingleBar } from 'cli-progress';
+import { modelFolder } from '../folder/packed.js';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
 import type { Image } from '../image/image.js';
 import { sheet, sheetSize } from '../image/sheet.js';
@@ -157,7 +158,7 @@ export function readPlace(values: Values, standard?: string): Place {
   if (folder === undefined) throw new UsageError('The flag --model is missing: it names a model directory');
   if (folder === '') throw new UsageError('The flag --model needs a value');
   return {
-    folder,
+    folder: modelFolder(folder),
     device: choice('device', text(values, 'device'), devices),
     dtype: choice('dtype', text(values, 'dtype'), ['float32', 'float16']),
   };

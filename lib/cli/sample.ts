@@ -1,5 +1,4 @@
 // `dpm-solver sample`: prompts to a sheet of pictures.
-import { fileURLToPath } from 'node:url';
 import { type ArgsDef, defineCommand } from 'citty';
 import type { GenerateOptions } from '../pipelines/index.js';
 import {
@@ -72,7 +71,7 @@ export const sample = defineCommand({
       ...readSolver(args),
       batchSize: whole('batch', args.batch, 1),
     };
-    const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
+    const place = readPlace(args, 'shapes');
     const destination = readDestination(args);
     await withPipeline(place, async (pipe) => {
       checkSheet(prompts.length, count, destination, pipe.defaults);

@@ -1,5 +1,4 @@
 // `dpm-solver serve`: a page to play with a model, and the interface beneath it.
-import { fileURLToPath } from 'node:url';
 import { type ArgsDef, defineCommand } from 'citty';
 import { machineArgs, modelArgs, readPlace, wholeOf } from './generate.js';
 import { UsageError } from './usage.js';
@@ -38,7 +37,7 @@ export const serve = defineCommand({
     if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
     const port = wholeOf(args, 'port', 0) as number;
     if (port > 65535) throw new UsageError(`Expected a port of at most 65535 for --port but received '${args.port}'`);
-    const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
+    const place = readPlace(args, 'shapes');
     // Node takes the empty address for all that the machine has.
     if (args.host.trim() === '') throw new UsageError('The flag --host needs a value');
     const hosts = (args['allow-host'] ?? '')

@@ -34,7 +34,7 @@ export class DiffusionPipeline extends Callable {
   /**
    * Loads the pipeline in a directory with `model_index.json`, `unet/` or `transformer/`, one to three `text_encoder/`
    * and `tokenizer/`, `vae_decoder/` and `vae_encoder/` (unless it works in pixels) and `scheduler/`, as Optimum and
-   * diffusers.js have them.
+   * diffusers.js have them; `'shapes'` is the model that comes with this package.
    *
    * @throws Error in one sentence that names the file when one is missing, misnamed or corrupt, or the input when a graph
    *   wants what nothing is known about; TypeError for options

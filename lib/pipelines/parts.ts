@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
 import { readJson } from '../folder/files.js';
+import { modelFolder } from '../folder/packed.js';
 import type { SessionOptions } from '../onnx/graph.js';
 import { type FolderScheduler, readScheduler, type Training } from '../schedulers/network.js';
 import { Conditioner } from './conditioner.js';
@@ -43,8 +44,9 @@ export interface Parts {
 const defaultScales: Record<Denoiser['kind'], number> = { plain: 7.5, xl: 5, sd3: 7, flux: 1 };
 
 /** Loads what {@link DiffusionPipeline.fromPretrained} says; frees what it had loaded where something is wrong. */
-export async function loadParts(folder: string, options: PipelineOptions): Promise<Parts> {
-  if (typeof folder !== 'string') throw wrongType('the path of a folder', 'the model', folder);
+export async function loadParts(model: string, options: PipelineOptions): Promise<Parts> {
+  if (typeof model !== 'string') throw wrongType('the path of a folder', 'the model', model);
+  const folder = modelFolder(model);
   const { graphs, session } = readOptions(options);
   const index = readJson(folder, ['model_index.json']).json;
   const has = (part: string) => Object.hasOwn(index, part) || existsSync(join(folder, part));

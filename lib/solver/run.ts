@@ -8,21 +8,21 @@ import type { Evaluation, Further, Plan } from './plan.js';
 import { fixedPlan } from './planner.js';
 
 /**
- * A sampling run for those who own their loop, of tensors like xT (T) and with a network of tensors X:
+ * A sampling run for those who own their loop, of tensors like xT (T) and with a network that gives Outputs:
  *
  *     const run = solver.start(xT, { steps: 20 });
  *     while (!run.done) run.advance(await unet(run.x, run.t));
  *     run.result;
  */
-export interface Run<T = Tensor, X = T> {
+export interface Run<T = Tensor, Output = T> {
   /** Is there nothing left to evaluate? */
   readonly done: boolean;
   /**
    * What the network gets: 2B samples under classifier-free guidance with a scale other than 1. A view that the next
    * `advance` overwrites and reads the state from: it is not to be written to. When an output was not finite, still the
-   * last good state.
+   * last good state. Of xT's class; its `type` is that of `modelDtype` where one was given.
    */
-  readonly x: X;
+  readonly x: T;
   /** What the network is told: the schedule's modelTime. */
   readonly t: number;
   /** The schedule's time of this evaluation. */
@@ -40,7 +40,7 @@ export interface Run<T = Tensor, X = T> {
    * @throws TypeError or RangeError for an output of another shape or type (the run is as it was), Error for one that
    *   is not finite, for a call from inside a callback of this run and for a call after the end
    */
-  advance(output: X, gradient?: X): void;
+  advance(output: Output, gradient?: Output): void;
   /** The sample, in xT's class and type, the caller's own; throws before the end. */
   readonly result: T;
 }
