@@ -8,11 +8,13 @@ import {
   checkPng,
   checkSheet,
   machineArgs,
+  memoryArgs,
   methodArgs,
   modelArgs,
   numberOf,
   outputArgs,
   readDestination,
+  readMemory,
   readPicture,
   readPlace,
   readScheduler,
@@ -46,6 +48,7 @@ const drawArgs = {
   negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
   ...solverArgs,
   ...methodArgs,
+  ...memoryArgs,
   ...machineArgs,
   batch: { type: 'string', valueHint: 'N', description: 'Pictures made at once, at most' },
   ...outputArgs,
@@ -80,6 +83,7 @@ async function draw(values: Values, own: Partial<GenerateOptions>): Promise<void
     count,
     ...readSolver(values),
     batchSize: wholeOf(values, 'batch', 1),
+    ...readMemory(values),
     overlong: values.cut === true ? ('cut' as const) : undefined,
   };
   const negativePrompt = values.negative as string | undefined;
@@ -164,6 +168,7 @@ export const edit = defineCommand({
     'mask-output': { type: 'string', valueHint: 'FILE', description: 'Where to write the mask, a PNG file' },
     seed: { type: 'string', default: '0', valueHint: 'N', description: 'Of the noise in the mask, and for finding it' },
     ...solverArgs,
+    ...memoryArgs,
     ...machineArgs,
     ...outputArgs,
   },
@@ -189,6 +194,7 @@ export const edit = defineCommand({
       maskMargin: wholeOf(args, 'mask-margin'),
       seed: wholeOf(args, 'seed'),
       ...solver,
+      ...readMemory(args),
       overlong: args.cut === true ? ('cut' as const) : undefined,
     };
     const place = readPlace(args);

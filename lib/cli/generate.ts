@@ -12,7 +12,9 @@ import type {
   Generation,
   Progress,
   SolverChoices,
+  Tiles,
   Timings,
+  VaeTiling,
 } from '../pipelines/index.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';
 import { choice, number, UsageError, whole } from './usage.js';
@@ -68,6 +70,15 @@ export const modelArgs = {
   dtype: { type: 'string', valueHint: 'NAME', description: 'Which graphs: float32, float16 (Default: float32)' },
 } as const satisfies ArgsDef;
 
+/** How much memory is taken. */
+export const memoryArgs = {
+  'vae-tiling': {
+    type: 'string',
+    valueHint: 'WHEN',
+    description: 'Decode by tiles: auto, on, off, or pixels of a tile (Default: auto, where memory asks for it)',
+  },
+} as const satisfies ArgsDef;
+
 type Values = Record<string, unknown>;
 
 const text = (values: Values, name: string) => values[name] as string | undefined;
@@ -95,6 +106,15 @@ export async function readScheduler(
   if (name === undefined) return {};
   const { schedulerOfClass } = await import('../pipelines/solvers.js');
   return { scheduler: await schedulerOfClass(name, pipe) };
+}
+
+/** The options in the values of {@link memoryArgs}. */
+export function readMemory(values: Values): { vaeTiling?: VaeTiling } {
+  const tiling = text(values, 'vae-tiling');
+  if (tiling === undefined) return {};
+  if (/^\d+$/.test(tiling)) return { vaeTiling: { tile: Number(tiling) } };
+  const way = choice('vae-tiling', tiling, ['auto', 'on', 'off']);
+  return { vaeTiling: way === 'auto' ? way : way === 'on' };
 }
 
 export interface Destination {
@@ -215,17 +235,21 @@ export function report(
   { output, scale, json }: Destination,
   details: Record<string, unknown>,
 ): void {
-  const { images, nfe, seeds, guidance, timings } = generation;
+  const { images, nfe, seeds, guidance, tiles, timings } = generation;
   const picture = sheet(rows, { scale: scaleOf(scale, images[0].width), margin: MARGIN });
   writeFileAtomically(output, encodePng(picture));
   if (json) {
     const { width, height } = picture;
-    console.log(JSON.stringify({ output, width, height, seeds, ...details, guidance, nfe, timings }));
+    console.log(JSON.stringify({ output, width, height, seeds, ...details, guidance, nfe, tiles, timings }));
     return;
   }
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;
   const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${images.length === 1 ? '' : ' each'}`;
-  console.log(`${output}: ${pictures}, ${evaluations}; ${costs(timings)}`);
+  console.log(`${output}: ${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`);
+}
+
+function inTiles({ rows, columns, width, height }: Tiles): string {
+  return `, decoded by ${rows * columns} tiles of ${width} x ${height}`;
 }
 
 function costs({ networkMs, stepMs, totalMs }: Timings): string {

@@ -6,6 +6,7 @@ import { convert } from '../addon/native.js';
 import { findFile } from '../folder/files.js';
 import { type Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
 import type { Conditioning, Denoiser } from './denoiser.js';
+import { type OnProgress, Stage } from './stages.js';
 import { type Encoding, TextEncoder, type Wanted } from './text-encoder.js';
 import type { EncodeOptions } from './tokenizer.js';
 
@@ -124,13 +125,16 @@ export class Conditioner {
    *
    * @param prompts undefined is the negative prompt that nobody gave
    * @param size of the pictures, which XL networks are told
+   * @param onProgress told of every prompt
    */
   async encode(
     prompts: readonly (string | undefined)[],
     size: Size,
     options: EncodeOptions,
+    onProgress?: OnProgress,
   ): Promise<Map<string | undefined, Conditioning>> {
     const found = new Map<string | undefined, Conditioning>();
+    const stage = new Stage('encode', new Set(prompts).size, onProgress);
     for (const prompt of prompts) {
       if (found.has(prompt)) continue;
       const encodings: Encoding[] = [];
@@ -151,6 +155,7 @@ export class Conditioner {
         own.set(name, typed);
       }
       found.set(prompt, own);
+      stage.advance();
     }
     return found;
   }

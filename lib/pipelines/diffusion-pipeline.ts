@@ -1,6 +1,8 @@
 // One class for the directories that exported diffusion pipelines come in. What it does is in the files beside it: parts.ts
 // loads, plan.ts says what a call will do, generate.ts and edit.ts do it.
+import type { Image } from '../image/image.js';
 import { Classifier } from './classifier.js';
+import { type DecodeOptions, decodeLatents } from './decode.js';
 import { edit } from './edit.js';
 import { generate } from './generate.js';
 import type { Edit, EditOptions, GenerateOptions, Generation } from './options.js';
@@ -80,6 +82,25 @@ export class DiffusionPipeline extends Callable {
     const started = performance.now();
     this.#checkAlive();
     return edit(this.#parts, options, started);
+  }
+
+  /**
+   * Makes pictures of latents: of {@link Generation.sample}, or of `error.latents` of a call whose decoding failed.
+   *
+   * @param latents `[pictures, channels, height, width]`; they are not written to
+   * @throws TypeError, RangeError for what is not latents of this model; DecodeError; the signal's reason
+   */
+  async decode(
+    latents: {
+      /** Row-major. */
+      readonly data: Float32Array;
+      /** `[pictures, channels, height, width]`. */
+      readonly dims: readonly number[];
+    },
+    options: DecodeOptions = {},
+  ): Promise<Image[]> {
+    this.#checkAlive();
+    return (await decodeLatents(this.#parts, latents, options)).images;
   }
 
   /** What a call does where it does not say. */

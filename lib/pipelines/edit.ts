@@ -6,6 +6,7 @@ import type { NetworkArray, Tensor } from '../base/tensor.js';
 import { DPMSolver, type SampleOptions, type SolverOptions } from '../dpm-solver.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { Clock } from './clock.js';
+import { Coder } from './coder.js';
 import type { Conditioning, Shape } from './denoiser.js';
 import { drive } from './drive.js';
 import { decode, elements, encodeImages, typed } from './latents.js';
@@ -15,6 +16,7 @@ import type { Edit, EditOptions } from './options.js';
 import type { Parts } from './parts.js';
 import { guidanceOf, runOptionsOf, scheduleOf, shapeOf, solverOptionsOf, usesPair } from './plan.js';
 import { type EditRequest, readEditRequest } from './request.js';
+import { Stage } from './stages.js';
 import { Watch } from './watch.js';
 
 /**
@@ -26,7 +28,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const { conditioner, limits, vae } = parts;
   const request = readEditRequest(options, limits);
   const { image, source, target, negative, guidance, rescale, size, encoding, choices } = request;
-  const { signal, onStep } = options;
+  const { signal, onStep, onProgress } = options;
   const { refusal, caution } = parts.scheduler;
   if (refusal !== undefined) throw new TypeError(`${refusal}, with which edits are made`);
   if (caution !== undefined) options.onWarning?.(caution);
@@ -44,18 +46,32 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     ...odeOf(plain.algorithmType),
     thresholding: false,
   });
-  const there: SampleOptions = { ...run, tStart: tEnd, tEnd: tStart, steps, intermediates: true, signal };
+  const there: SampleOptions = {
+    ...run,
+    tStart: tEnd,
+    tEnd: tStart,
+    steps,
+    intermediates: true,
+    signal,
+    onStep: () => stage.advance(),
+  };
 
   const clock = new Clock(started);
-  const encoded = await clock.inEncoder(() => conditioner.encode([source, target, negative], size, encoding));
+  const wishes = { tiling: request.tiling, signal, warn: options.onWarning, onProgress };
+  const between = { coder: vae ? new Coder(vae, wishes) : undefined, clock, onProgress };
+  const encoded = await clock.inEncoder(() =>
+    conditioner.encode([source, target, negative], size, encoding, onProgress),
+  );
   const [from, to, away] = [source, target, negative].map((prompt) => encoded.get(prompt) as Conditioning);
-  const x0 = (await encodeImages(parts, [{ image }], clock)).get(image)!;
+  const x0 = (await encodeImages([{ image }], between)).get(image)!;
 
+  const looks = request.mask ? 0 : request.maskStrengths.length * request.maskSamples;
+  const stage = new Stage('step', looks + 2 * steps, onProgress);
   const draws = generator(request.seed);
   const noise = draws.randn([1, ...shape]).data as Float32Array;
   const contrast = request.mask
     ? undefined
-    : await contrastOf(parts, request, { ...{ draws, schedule, x0, shape, clock, signal }, pair: [from, to] });
+    : await contrastOf(parts, request, { ...{ draws, schedule, x0, shape, clock, signal, stage }, pair: [from, to] });
   const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
 
   const single = { guidance: 1, rescale: 0, shape, fold: true };
@@ -78,7 +94,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
       return { type: 'float32', data, dims };
     },
   });
-  const watch = onStep && new Watch(parts, onStep, { batch: 0, batches: 1 }, schedule, network.scale);
+  const watch = new Watch(parts, onStep, { batch: 0, batches: 1 }, schedule, network.scale, () => stage.advance());
   const sampling = solver.start(
     { type: 'float32', data: begin, dims },
     {
@@ -87,14 +103,14 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
       skipType: times,
       seed: [request.seed],
       signal,
-      ...(watch ? { onStep: (progress) => watch.tell(progress) } : {}),
+      onStep: (progress) => watch.tell(progress),
     },
   );
   await drive(sampling, { network: network.evaluate, clock, signal, watch });
   const sample = sampling.result.data as Float32Array;
   keep(sample, x0, small);
 
-  const images = await clock.inVae(() => decode(vae, { data: sample, dims }));
+  const images = await decode(between, { data: sample, dims });
   const mask = request.mask ?? grow(small, limits.factor);
   pasteBack(images[0], image, mask);
   return {
@@ -104,6 +120,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     nfe: (contrast?.nfe ?? 0) + inversion.nfe + sampling.nfe,
     seeds: [request.seed],
     guidance,
+    ...(between.coder?.tiles ? { tiles: between.coder.tiles } : {}),
     timings: clock.timings(vae !== null),
   };
 }
@@ -117,13 +134,14 @@ interface Ground {
   readonly shape: Shape;
   readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
+  readonly stage: Stage;
 }
 
 /** How much the network's predictions for two prompts differ, place by place. */
 async function contrastOf(
   parts: Parts,
   { maskStrengths, maskSamples }: EditRequest,
-  { pair, draws, schedule, x0, shape, clock, signal }: Ground,
+  { pair, draws, schedule, x0, shape, clock, signal, stage }: Ground,
 ): Promise<{ data: Float64Array; nfe: number }> {
   const { denoiser, limits } = parts;
   const options = { timeScale: timeScaleOf(parts), guidance: limits.defaultGuidance };
@@ -150,6 +168,7 @@ async function contrastOf(
       convert(output.data as NetworkArray, wide);
       for (let i = 0; i < n; i++) data[i % plane] += Math.abs(wide[n + i] - wide[i]);
       nfe++;
+      stage.advance();
     }
   }
   return { data, nfe };

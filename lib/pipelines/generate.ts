@@ -5,16 +5,18 @@ import type { Image } from '../image/image.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { nodeOf } from '../schedule/sigmas.js';
 import { Clock } from './clock.js';
+import { Coder } from './coder.js';
 import type { Conditioning } from './denoiser.js';
 import { drive, type Work } from './drive.js';
 import { decode, elements, encodeImages, inpaintingInputs, joined, startNoise } from './latents.js';
 import { keep, keepNoisy, type Mask, pasteBack, shrink } from './mask.js';
 import { networkOf } from './network.js';
-import type { GenerateOptions, Generation } from './options.js';
+import type { GenerateOptions, Generation, Progress } from './options.js';
 import type { Parts } from './parts.js';
 import type { Plan } from './plan.js';
 import type { Picture } from './request.js';
 import { driveScheduler, schedulingOf } from './scheduler-object.js';
+import { Stage } from './stages.js';
 import { Watch } from './watch.js';
 
 /**
@@ -25,21 +27,26 @@ import { Watch } from './watch.js';
 export async function generate(
   parts: Parts,
   plan: Plan,
-  { onStep, signal }: GenerateOptions,
+  { onStep, onProgress, onWarning, signal }: GenerateOptions,
   started: number,
 ): Promise<Generation> {
   const { request, shape, schedule, classifier, labels } = plan;
   const { pictures, guidance, rescale, batchSize, mask, scheduler } = request;
   const clock = new Clock(started);
-  const encoded = await clock.inEncoder(() => encodePrompts(parts, plan));
-  const latents = await encodeImages(parts, pictures, clock);
+  const coder = parts.vae
+    ? new Coder(parts.vae, { tiling: request.tiling, signal, warn: onWarning, onProgress })
+    : undefined;
+  const between = { coder, clock, onProgress };
+  const encoded = await clock.inEncoder(() => encodePrompts(parts, plan, onProgress));
+  const latents = await encodeImages(pictures, between);
   const small = mask && shrink(mask, parts.limits.factor);
-  const extras = await inpaintingInputs(parts, pictures, mask, small, clock);
+  const extras = await inpaintingInputs(parts, pictures, mask, small, between);
 
   const n = elements(shape);
   const sample = new Float32Array(pictures.length * n);
   const batches = Math.ceil(pictures.length / batchSize);
   let nfe = 0;
+  const stage = new Stage('step', plan.steps * batches, onProgress);
   for (let batch = 0; batch < batches; batch++) {
     const begin = batch * batchSize;
     const part = pictures.slice(begin, begin + batchSize);
@@ -57,7 +64,9 @@ export async function generate(
       known: request.fromImage ? joined(part.map(({ image }) => latents.get(image as Image)!)) : undefined,
       mask: small,
     };
-    const watch = onStep && new Watch(parts, onStep, { batch, batches }, schedule, network.scale);
+    const watch = new Watch(parts, onStep, { batch, batches }, schedule, network.scale, (told) =>
+      countStep(stage, told),
+    );
     const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), shape);
     const work = { network: network.evaluate, gradient, clock, signal, watch };
     const made = await (scheduler
@@ -76,7 +85,7 @@ export async function generate(
   }
 
   const dims = [pictures.length, ...shape];
-  const images = await clock.inVae(() => decode(parts.vae, { data: sample, dims }));
+  const images = await decode(between, { data: sample, dims });
   if (mask) for (const [i, image] of images.entries()) pasteBack(image, pictures[i].image as Image, mask);
   return {
     images,
@@ -84,21 +93,32 @@ export async function generate(
     nfe,
     seeds: pictures.map(({ seed }) => seed),
     guidance,
+    ...(coder?.tiles ? { tiles: coder.tiles } : {}),
     timings: clock.timings(parts.vae !== null),
   };
+}
+
+/** A step of a batch, of those of all batches: schedulers of others may make more or fewer than they were asked for. */
+function countStep(
+  stage: Stage,
+  { step, steps, batch, batches }: Pick<Progress, 'step' | 'steps' | 'batch' | 'batches'>,
+): void {
+  if (steps > 0) stage.expect(steps * (batches - batch) - step + 1);
+  stage.advance();
 }
 
 /** The prompts that the guidance asks for: with, without, or both. */
 function encodePrompts(
   { conditioner, limits }: Parts,
   { request, scale }: Plan,
+  onProgress: GenerateOptions['onProgress'],
 ): Promise<Map<string | undefined, Conditioning>> {
   const { pictures, guidance, size, encoding } = request;
   const prompts = pictures.flatMap(({ prompt, negative }) => [
     ...(guidance === 0 && !limits.distilled ? [] : [prompt]),
     ...(scale === undefined && (guidance !== 0 || limits.distilled) ? [] : [negative]),
   ]);
-  return conditioner.encode(prompts, size, encoding);
+  return conditioner.encode(prompts, size, encoding, onProgress);
 }
 
 /** Where a batch starts. */

@@ -1,6 +1,8 @@
 // The public module `dpm-solver/pipelines`.
 export { encodePng, readPng } from '../image/file.js';
 export type { Image } from '../image/image.js';
+export { DecodeError, type Latents } from './coder.js';
+export type { DecodeOptions } from './decode.js';
 export { DiffusionPipeline } from './diffusion-pipeline.js';
 export type {
   CommonOptions,
@@ -14,3 +16,5 @@ export type {
   Timings,
 } from './options.js';
 export type { PipelineOptions } from './parts.js';
+export type { OnProgress, StageProgress } from './stages.js';
+export type { Tiles, VaeTiling } from './tiling.js';

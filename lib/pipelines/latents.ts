@@ -4,18 +4,19 @@ import { generator } from '../addon/noise.js';
 import { allocate, type Tensor } from '../base/tensor.js';
 import { type Image, toImages, toPixels } from '../image/image.js';
 import type { Clock } from './clock.js';
-import type { Size } from './conditioner.js';
+import type { Coder } from './coder.js';
 import type { NetworkType, Shape } from './denoiser.js';
 import type { Mask } from './mask.js';
 import type { Parts } from './parts.js';
 import type { Picture } from './request.js';
+import { type OnProgress, Stage } from './stages.js';
 import type { Vae } from './vae.js';
 
-/** States as pictures: decoded, or by the linear map of the preview. */
-export async function decode(
+/** States as pictures for a preview: decoded whole, or by the linear map. */
+export async function glimpse(
   vae: Vae | null,
   { data, dims }: { data: Float32Array; dims: readonly number[] },
-  how: 'decode' | 'project' = 'decode',
+  how: 'decode' | 'project',
 ): Promise<Image[]> {
   if (!vae) return toImages(data, dims);
   const [batch, ...shape] = dims;
@@ -33,46 +34,63 @@ export async function decode(
   return images;
 }
 
-/** Every image, in the network's space. */
-export async function encodeImages(
-  { vae }: Parts,
-  pictures: readonly Pick<Picture, 'image'>[],
-  clock: Clock,
-): Promise<Map<Image, Float32Array>> {
-  const found = new Map<Image, Float32Array>();
-  for (const { image } of pictures) {
-    if (image && !found.has(image)) found.set(image, await encodePixels(vae, toPixels(image), image, clock));
-  }
-  return found;
+/** What stands between pictures and states in a call. */
+export interface Between {
+  /** undefined: the network works in pixels. */
+  readonly coder: Coder | undefined;
+  readonly clock: Clock;
+  readonly onProgress?: OnProgress;
 }
 
-async function encodePixels(
-  vae: Vae | null,
-  pixels: Float32Array,
-  { width, height }: Size,
-  clock: Clock,
-): Promise<Float32Array> {
-  if (!vae) return pixels;
-  return (await clock.inVae(() => vae.encode(pixels, height, width))).data;
+/** States as pictures. */
+export async function decode(
+  { coder, clock }: Between,
+  { data, dims }: { data: Float32Array; dims: number[] },
+): Promise<Image[]> {
+  return coder ? clock.inVae(() => coder.decode({ data, dims })) : toImages(data, dims);
+}
+
+/** Every image, in the network's space. */
+export async function encodeImages(
+  pictures: readonly Pick<Picture, 'image'>[],
+  between: Between,
+): Promise<Map<Image, Float32Array>> {
+  return encodeEach(pictures, between, (image) => toPixels(image));
+}
+
+/** @param pixelsOf what of a picture is encoded */
+async function encodeEach(
+  pictures: readonly Pick<Picture, 'image'>[],
+  { coder, clock, onProgress }: Between,
+  pixelsOf: (image: Image) => Float32Array,
+): Promise<Map<Image, Float32Array>> {
+  const images = [...new Set(pictures.flatMap(({ image }) => image ?? []))];
+  if (images.length === 0 || !coder) return new Map(images.map((image) => [image, pixelsOf(image)]));
+  const stage = new Stage('encode', images.length * coder.piecesOf(images[0]), onProgress);
+  const found = new Map<Image, Float32Array>();
+  for (const [i, image] of images.entries()) {
+    const made = clock.inVae(() => coder.encode(pixelsOf(image), image, stage, images.length - i));
+    found.set(image, await made);
+  }
+  return found;
 }
 
 /** What an inpainting network gets besides the state: the mask, and the picture with grey where it is white. */
 export async function inpaintingInputs(
-  { limits, vae }: Parts,
+  { limits }: Parts,
   pictures: readonly Picture[],
   mask: Mask | undefined,
   small: Mask | undefined,
-  clock: Clock,
+  between: Between,
 ): Promise<Map<Image, Float32Array> | undefined> {
   if (!limits.inpainting || !mask || !small) return undefined;
-  const found = new Map<Image, Float32Array>();
-  for (const { image } of pictures) {
-    if (!image || found.has(image)) continue;
+  const masked = await encodeEach(pictures, between, (image) => {
     const pixels = toPixels(image);
     for (let i = 0; i < pixels.length; i++) if (mask.data[i % mask.data.length] === 1) pixels[i] = 0;
-    found.set(image, joined([new Float32Array(small.data), await encodePixels(vae, pixels, image, clock)]));
-  }
-  return found;
+    return pixels;
+  });
+  const places = new Float32Array(small.data);
+  return new Map([...masked].map(([image, latents]) => [image, joined([places, latents])]));
 }
 
 /** Start noise: every picture's own draw from its seed, as `torch.Generator().manual_seed(seed)` gives it. */

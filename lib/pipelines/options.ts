@@ -2,6 +2,8 @@
 import type { Tensor } from '../base/tensor.js';
 import type { SampleOptions, SolverOptions } from '../dpm-solver.js';
 import type { Image } from '../image/image.js';
+import type { OnProgress } from './stages.js';
+import type { Tiles, VaeTiling } from './tiling.js';
 
 /** How a solver step is made, as the solver library has it. What is absent comes from the model's scheduler_config.json. */
 export type SolverChoices = Pick<
@@ -78,7 +80,16 @@ export interface CommonOptions extends SolverChoices {
   onWarning?: (message: string) => void;
   /** Told after each step. What it throws ends the call; a promise is not waited for. */
   onStep?: (progress: Progress) => void;
-  /** Looked at before every network call: the promise then rejects with its reason. */
+  /** Told what the call is at, from its beginning on. What it throws ends the call; a promise is not waited for. */
+  onProgress?: OnProgress;
+  /**
+   * Whether pictures go through the autoencoder by tiles, which takes less memory, and differs a little in tone from one tile
+   * to the next. `'auto'`, the default: where the whole would not fit into memory, by even tiles, and again by smaller ones
+   * after an allocation that failed; `onWarning` is told. `true`: pictures larger than what the autoencoder was trained on,
+   * by the very tiles of diffusers' `enable_tiling`. Numbers: by even tiles of that size at most. `false`: never.
+   */
+  vaeTiling?: VaeTiling;
+  /** Looked at before every network call and every tile: the promise then rejects with its reason. */
   signal?: AbortSignal;
 }
 
@@ -200,6 +211,8 @@ export interface Generation {
   seeds: number[];
   /** The classifier-free guidance scale in effect. */
   guidance: number;
+  /** How the pictures were decoded by tiles; absent where they were decoded whole. */
+  tiles?: Tiles;
   /** Where the time went. */
   timings: Timings;
 }

@@ -122,7 +122,11 @@ function limitsOf(denoiser: Denoiser, vae: Vae | null, inPixels: boolean): Limit
   const [height, width] = denoiser.size;
   const scale = distilled ? 3.5 : inPixels ? 3 : defaultScales[denoiser.kind];
   const size = { width: width * factor, height: height * factor };
-  return { channels, factor, patch, size, defaultGuidance: scale, distilled, inpainting: denoiser.extraChannels > 0 };
+  return {
+    ...{ latent: vae !== null, channels, factor, patch, size, distilled },
+    defaultGuidance: scale,
+    inpainting: denoiser.extraChannels > 0,
+  };
 }
 
 /** Frees the networks, after the runs that are under way. */

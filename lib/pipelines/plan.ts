@@ -19,6 +19,8 @@ export interface Plan {
   readonly shape: Shape;
   readonly schedule: NoiseSchedule;
   readonly run: SampleOptions;
+  /** Of a batch, as far as is known before its first; 0 with the adaptive method. */
+  readonly steps: number;
   readonly solverOptions: SolverOptions;
   /** Of classifier-free guidance, where the network is evaluated with and without the prompt. */
   readonly scale: number | undefined;
@@ -52,7 +54,7 @@ export async function planOf(
   const classifier = options.classifierScale === undefined ? undefined : await openClassifier();
   const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
   const schedule = scheduleOf(parts, shape);
-  const { run } = runOptionsOf(parts, request, schedule, tokensOf(parts, shape));
+  const { run, steps } = runOptionsOf(parts, request, schedule, tokensOf(parts, shape));
   const scale = usesPair(guidance, limits) ? guidance : undefined;
   const solverOptions: SolverOptions = {
     ...solverOptionsOf(parts, request.choices),
@@ -66,7 +68,17 @@ export async function planOf(
     const zeros = { type: 'float32', data: new Float32Array(elements(shape)), dims: [1, ...shape] } as Tensor;
     new DPMSolver(null, schedule, solverOptions).start(zeros, { ...run, seed: [seed] });
   }
-  return { request, shape, schedule, run, scale, solverOptions, classifier, labels };
+  return {
+    request,
+    shape,
+    schedule,
+    run,
+    steps: run.method === 'adaptive' ? 0 : steps,
+    scale,
+    solverOptions,
+    classifier,
+    labels,
+  };
 }
 
 /**

@@ -14,13 +14,24 @@ import type { Image } from '../image/image.js';
 import type { Size } from './conditioner.js';
 import { type Mask, readMask } from './mask.js';
 import type { CommonOptions, EditOptions, GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
+import { readTiling, type Tiling } from './tiling.js';
 
 const solverKeys = [
   ...['algorithmType', 'thresholding', 'thirdOrder', 'correctX0', 'correctXt', 'checkFinite', 'threads', 'order'],
   ...['method', 'skipType', 'solverType', 'tStart', 'tEnd', 'lowerOrderFinal', 'denoiseToZero', 'atol', 'rtol'],
   ...['controller', 'maxNfe', 'noise'],
 ];
-const commonKeys = ['guidance', 'guidanceRescale', 'overlong', 'onWarning', 'onStep', 'signal', ...solverKeys];
+const commonKeys = [
+  'guidance',
+  'guidanceRescale',
+  'overlong',
+  'onWarning',
+  'onStep',
+  'onProgress',
+  'vaeTiling',
+  'signal',
+  ...solverKeys,
+];
 const generateKeys = [
   ...['prompt', 'negativePrompt', 'steps', 'scheduler', 'classifierScale', 'seed', 'seeds', 'count', 'width', 'height'],
   ...['image', 'strength', 'mask', 'batchSize', ...commonKeys],
@@ -32,6 +43,8 @@ const editKeys = [
 
 /** What the networks say about sizes and guidance. */
 export interface Limits {
+  /** Is there an autoencoder? */
+  latent: boolean;
   /** Of the network's states. */
   channels: number;
   /** Pixels a latent, and latents that go together. */
@@ -69,6 +82,7 @@ export interface Request {
   scheduler?: SchedulerLike;
   choices: SolverChoices;
   encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
+  tiling: Tiling;
 }
 
 /**
@@ -148,6 +162,7 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
     scheduler,
     choices,
     encoding: readEncoding(options),
+    tiling: readTiling(options.vaeTiling, limits),
   };
 }
 
@@ -172,6 +187,7 @@ export interface EditRequest {
   size: Size;
   choices: SolverChoices;
   encoding: Request['encoding'];
+  tiling: Tiling;
 }
 
 /** */
@@ -216,6 +232,7 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
     seed: wholeNumber(options.seed ?? 0, 'seed', Number.MIN_SAFE_INTEGER),
     choices: pickChoices(options),
     encoding: readEncoding(options),
+    tiling: readTiling(options.vaeTiling, limits),
   };
 }
 
@@ -333,7 +350,8 @@ function pickChoices(options: SolverChoices): SolverChoices {
 }
 
 /** What is called in the middle of a run must be known to be callable before. */
-function checkListeners({ onStep, onWarning, signal }: CommonOptions): void {
+function checkListeners({ onStep, onProgress, onWarning, signal }: CommonOptions): void {
+  optionalFunction(onProgress, 'onProgress');
   optionalFunction(onStep, 'onStep');
   optionalFunction(onWarning, 'onWarning');
   optionalSignal(signal);

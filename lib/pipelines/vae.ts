@@ -12,13 +12,15 @@ const SCALING_FACTOR = 0.18215;
 export class Vae {
   /** Pixels a latent, in each direction. */
   readonly factor: number;
+  /** What `config.json` says of its training. */
+  readonly trained: Trained;
   readonly #folder: string;
   readonly #names: readonly string[];
   readonly #session: SessionOptions;
   readonly decoder: Graph;
   readonly #scaling: number;
   readonly #shift: number;
-  #encoder: Promise<Graph> | undefined;
+  #encoder: Graph | undefined;
   #projection: Promise<Float32Array> | undefined;
 
   private constructor(
@@ -26,7 +28,7 @@ export class Vae {
     names: readonly string[],
     session: SessionOptions,
     decoder: Graph,
-    config: { scaling: number; shift: number; factor: number },
+    config: Config,
   ) {
     this.#folder = folder;
     this.#names = names;
@@ -35,6 +37,7 @@ export class Vae {
     this.#scaling = config.scaling;
     this.#shift = config.shift;
     this.factor = config.factor;
+    this.trained = config;
   }
 
   /** The decoder's graph, so that a missing file is told before any network is loaded. */
@@ -85,7 +88,7 @@ export class Vae {
    * @param pixels `[3, height, width]`
    */
   async encode(pixels: Float32Array, height: number, width: number): Promise<{ data: Float32Array; dims: number[] }> {
-    const encoder = await this.#openEncoder();
+    const { encoder } = this;
     const name = encoder.outputs.has('latent_parameters') ? 'latent_parameters' : 'latent_sample';
     const feeds = { sample: typed(encoder, 'sample', pixels, [3, height, width]) };
     const { [name]: result } = await encoder.call(feeds, [name]);
@@ -140,25 +143,21 @@ export class Vae {
     return colors;
   }
 
-  #openEncoder(): Promise<Graph> {
-    this.#encoder ??= this.#loadEncoder().catch((error) => {
-      this.#encoder = undefined;
-      throw error;
-    });
+  /**
+   * The encoder, whose graph is loaded when it is first run.
+   *
+   * @throws Error that names the file, when it is missing or not what it should be
+   */
+  get encoder(): Graph {
+    this.#encoder ??= this.#describeEncoder();
     return this.#encoder;
   }
 
-  async #loadEncoder(): Promise<Graph> {
-    const path = this.findEncoder();
-    const graph = await Graph.open(path, this.#session);
-    try {
-      only(graph, 'sample');
-      floating(graph, graph.outputs.has('latent_parameters') ? 'latent_parameters' : 'latent_sample', 'output');
-      return graph;
-    } catch (error) {
-      await graph.release();
-      throw error;
-    }
+  #describeEncoder(): Graph {
+    const graph = Graph.describe(this.findEncoder(), this.#session);
+    only(graph, 'sample');
+    floating(graph, graph.outputs.has('latent_parameters') ? 'latent_parameters' : 'latent_sample', 'output');
+    return graph;
   }
 
   /** The encoder's graph; an Error says what was looked for. */
@@ -170,12 +169,28 @@ export class Vae {
   }
 
   async release(): Promise<void> {
-    const encoder = await this.#encoder?.catch(() => undefined);
-    await Promise.all([this.decoder.release(), encoder?.release()]);
+    await Promise.all([this.decoder.release(), this.#encoder?.release()]);
   }
 }
 
-function readConfig(folder: string, first: boolean): { scaling: number; shift: number; factor: number } {
+/** What an autoencoder was trained on, and how wide it is. */
+export interface Trained {
+  /** Pixels of a side. */
+  readonly size: number;
+  /** Channels, from full size down to that of the latents. */
+  readonly widths: readonly number[];
+}
+
+interface Config extends Trained {
+  readonly scaling: number;
+  readonly shift: number;
+  readonly factor: number;
+}
+
+/** Of Stable Diffusion's autoencoders. */
+const STANDARD: Trained = { size: 512, widths: [128, 256, 512, 512] };
+
+function readConfig(folder: string, first: boolean): Config {
   const names = ['vae_decoder/config.json', 'vae/config.json'];
   const found = !first || names.some((name) => existsSync(join(folder, name)));
   const { json, path } = found ? readJson(folder, names) : { json: {} as Record<string, unknown>, path: '' };
@@ -185,8 +200,10 @@ function readConfig(folder: string, first: boolean): { scaling: number; shift: n
     throw new Error(`Expected numbers for scaling_factor and shift_factor in ${path}`);
   }
   const levels = json.block_out_channels;
-  const factor = 2 ** (Array.isArray(levels) ? levels.length - 1 : 3);
-  return { scaling, shift, factor };
+  const isWidth = (value: unknown) => typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
+  const widths = Array.isArray(levels) && levels.length > 0 && levels.every(isWidth) ? levels : STANDARD.widths;
+  const side = Array.isArray(json.sample_size) ? json.sample_size[0] : json.sample_size;
+  return { scaling, shift, factor: 2 ** (widths.length - 1), widths, size: isWidth(side) ? side : STANDARD.size };
 }
 
 /** Refuses a graph that wants more than one input. */

@@ -1,18 +1,16 @@
 // The command line, as a child process.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { decode, encode } from 'fast-png';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { changed, constant, hasShapes, layout, removeCopies } from '../pipelines/models.js';
+import { start as startIn } from './command.js';
 
 const test = suite('command line');
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-cli-'));
 test.after(() => {
@@ -20,37 +18,7 @@ test.after(() => {
   removeCopies();
 });
 
-interface Ended {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  stdout: string;
-  stderr: string;
-}
-
-function start(
-  args: readonly string[],
-  env: Record<string, string> = {},
-): { child: ChildProcess; ended: Promise<Ended> } {
-  // The URL, since tsx is looked for from the folder that the command runs in.
-  const tsx = import.meta.resolve('tsx');
-  const child = spawn(process.execPath, ['--import', tsx, main, ...args], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, DEBUG: '', NODE_V8_COVERAGE: '', ...env },
-  });
-  const ended = new Promise<Ended>((resolve, reject) => {
-    let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (text) => {
-      stdout += text;
-    });
-    child.stderr.on('data', (text) => {
-      stderr += text;
-    });
-    child.on('error', reject).on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-  });
-  return { child, ended };
-}
-
+const start = (args: readonly string[], env: Record<string, string> = {}) => startIn(folder, args, { env });
 const run = (...args: string[]) => start(args).ended;
 const quick = ['--model', constant, '--steps', '2', '--count', '2'];
 
