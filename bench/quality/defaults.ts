@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { isRight, judge, randomPrompts } from './judge.js';
+import { drawnPictures } from './truth.js';
 
 const text = { type: 'string' } as const;
 const { values } = parseArgs({
@@ -36,13 +37,17 @@ export function flatNoise(pixels: Float32Array): number {
 
 const mean = (all: readonly number[]) => all.reduce((sum, value) => sum + value, 0) / all.length;
 
+const cut = (all: Float32Array) =>
+  Array.from({ length: all.length / VALUES }, (_, k) => all.subarray(k * VALUES, (k + 1) * VALUES));
+
 const pipe = await DiffusionPipeline.fromPretrained(
   values.model ?? fileURLToPath(new URL('../../models/shapes', import.meta.url)),
 );
-console.log(`${count} pictures, guidance ${pipe.defaults.guidance}`);
+const drawn = mean(cut(drawnPictures(count, 2026)).map(flatNoise));
+console.log(`${count} pictures, guidance ${pipe.defaults.guidance}; of drawn ones ${drawn.toFixed(4)}`);
 for (const steps of values.steps.split(',').map(Number)) {
   const { sample, nfe } = await pipe({ prompt: prompts.map(({ prompt }) => prompt), steps, seed: 0, batchSize: 64 });
-  const pictures = Array.from({ length: count }, (_, k) => sample.data.subarray(k * VALUES, (k + 1) * VALUES));
+  const pictures = cut(sample.data);
   const right = pictures.map((pixels, k) => (isRight(judge(pixels), prompts[k]) ? 1 : 0));
   const share = mean(right);
   const interval = 1.96 * Math.sqrt((share * (1 - share)) / count);

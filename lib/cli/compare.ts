@@ -5,7 +5,7 @@ import { nearest } from '../base/text.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
 import type { Image } from '../image/image.js';
 import { sheet, sheetSize } from '../image/sheet.js';
-import type { GenerateOptions } from '../pipelines/index.js';
+import type { DiffusionPipeline, GenerateOptions } from '../pipelines/index.js';
 import { fewSteps, namedScheduler, SOLVERS, type SolverName } from '../pipelines/solvers.js';
 import {
   machineArgs,
@@ -15,19 +15,22 @@ import {
   readDestination,
   readPlace,
   scaleOf,
+  warn,
   wholeOf,
   withPipeline,
   withProgress,
 } from './generate.js';
 import { UsageError, whole } from './usage.js';
 
+/** The rows where nobody names some, but for those that the model's network cannot follow. */
+const USUAL: readonly SolverName[] = ['ddim', 'pndm', 'deis', 'unipc', 'dpmsolver', 'dpmsolver++'];
+
 const args = {
   prompt: { type: 'positional', required: false, description: 'What to draw' },
   solvers: {
     type: 'string',
-    default: 'ddim,pndm,deis,unipc,dpmsolver,dpmsolver++',
     valueHint: 'NAMES',
-    description: `Rows: ${SOLVERS.join(', ')}`,
+    description: `Rows: ${SOLVERS.join(', ')}, or classes of dpm-solver/schedulers (Default: ${USUAL.join(', ')}; of these what the model can follow, and its own)`,
   },
   steps: { type: 'string', default: '10,15,20,25,50', valueHint: 'NUMBERS', description: 'Columns: evaluations' },
   guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
@@ -55,9 +58,9 @@ export const compare = defineCommand({
       );
     }
     const [prompt] = args._;
-    const names = parts('solvers', args.solvers);
-    for (const name of names) {
-      if ((SOLVERS as readonly string[]).includes(name)) continue;
+    const named = args.solvers === undefined ? undefined : parts('solvers', args.solvers);
+    for (const name of named ?? []) {
+      if ((SOLVERS as readonly string[]).includes(name) || name.endsWith('Scheduler')) continue;
       const meant = nearest(name, SOLVERS);
       const hint = meant ? `; did you mean ${meant}?` : '';
       throw new UsageError(`Expected ${list(SOLVERS, 'or')} in --solvers but received '${name}'${hint}`);
@@ -77,6 +80,18 @@ export const compare = defineCommand({
     const { output, json } = destination;
     await withPipeline(place, async (pipe) => {
       const { width = pipe.defaults.width, height = pipe.defaults.height } = shared;
+      // All of them are there, and can make their steps, before the first picture.
+      const rowsOf = named === undefined ? usualRows : namedRows;
+      const entries = await rowsOf(
+        named ?? USUAL,
+        async (name) => {
+          const entry = await namedScheduler(name, pipe);
+          for (const steps of counts) await pipe.check({ ...shared, ...ready(entry, steps), steps });
+          return entry;
+        },
+        pipe,
+      );
+      const names = [...entries.keys()];
       const labels = {
         scale: scaleOf(destination.scale, width),
         rowNames: names,
@@ -84,26 +99,17 @@ export const compare = defineCommand({
         title: prompt,
       };
       sheetSize(names.length, counts.length, { width, height }, labels);
-      // All of them are there, and can make their steps, before the first picture.
-      const entries = await Promise.all(names.map((name) => namedScheduler(name as SolverName, pipe)));
-      for (const entry of entries) {
-        for (const steps of counts) {
-          const { scheduler } = fewSteps(entry, steps);
-          if (scheduler && 'setTimesteps' in scheduler) scheduler.setTimesteps(steps);
-          await pipe.check({ ...shared, scheduler, steps });
-        }
-      }
       const started = performance.now();
       const runs: { solver: string; steps: number; nfe: number; totalMs: number }[] = [];
       const rows: Image[][] = [];
       await withProgress(async (onStep) => {
         const batches = names.length * counts.length;
-        for (const [r, name] of names.entries()) {
+        for (const [name, entry] of entries) {
           const row: Image[] = [];
           for (const steps of counts) {
             const batch = runs.length;
             const own = onStep && ((progress: Parameters<typeof onStep>[0]) => onStep({ ...progress, batch, batches }));
-            const made = await pipe({ ...shared, ...fewSteps(entries[r], steps), steps, onStep: own });
+            const made = await pipe({ ...shared, ...fewSteps(entry, steps), steps, onStep: own });
             row.push(made.images[0]);
             runs.push({ solver: name, steps, nfe: made.nfe, totalMs: made.timings.totalMs });
           }
@@ -122,6 +128,44 @@ export const compare = defineCommand({
     });
   },
 });
+
+type Entry = Awaited<ReturnType<typeof namedScheduler>>;
+
+/** An entry for so many steps, whose schedule they have been tried on. */
+function ready(entry: Entry, steps: number): Entry {
+  const choice = fewSteps(entry, steps);
+  const { scheduler } = choice;
+  // Dynamic shifting goes by the picture's size, which the pipeline knows.
+  const dynamic = (scheduler as { config?: { use_dynamic_shifting?: unknown } })?.config?.use_dynamic_shifting === true;
+  if (scheduler && 'setTimesteps' in scheduler && !dynamic) scheduler.setTimesteps(steps);
+  return choice;
+}
+
+type Open = (name: string) => Promise<Entry>;
+
+/** The rows that somebody asked for: what one of them cannot do is an error. */
+async function namedRows(names: readonly string[], open: Open): Promise<Map<string, Entry>> {
+  return new Map(await Promise.all(names.map(async (name) => [name, await open(name)] as const)));
+}
+
+/** Those that the model's network can follow; its own scheduler beside them, where there are others. */
+async function usualRows(names: readonly string[], open: Open, pipe: DiffusionPipeline): Promise<Map<string, Entry>> {
+  const rows = new Map<string, Entry>();
+  const left: [string, unknown][] = [];
+  const { _class_name: own } = pipe.schedulerConfig;
+  for (const name of names) {
+    try {
+      rows.set(name, await open(name));
+    } catch (error) {
+      left.push([name, error]);
+    }
+  }
+  if (left.length === 0) return rows;
+  const known = typeof own === 'string' ? await open(own).catch(() => undefined) : undefined;
+  if (known === undefined && rows.size === 0) throw left[0][1];
+  for (const [name, error] of left) warn(`${name} is left out: ${(error as Error).message}`);
+  return new Map([...(known ? [[own as string, known] as const] : []), ...rows]);
+}
 
 function parts(flag: string, value: string): string[] {
   const all = value.split(',').map((part) => part.trim());

@@ -11,8 +11,8 @@ type Entry =
   | { scheduler: 'PNDMScheduler' | 'DEISMultistepScheduler' | 'UniPCMultistepScheduler' };
 
 const solvers = {
-  // DPM-Solver of the first order is DDIM.
-  ddim: { choices: { algorithmType: 'dpmsolver', order: 1 } },
+  // DPM-Solver of the first order is DDIM, in either form; a flow's pure noise has a step in this one alone.
+  ddim: { choices: { algorithmType: 'dpmsolver++', order: 1 } },
   pndm: { scheduler: 'PNDMScheduler' },
   deis: { scheduler: 'DEISMultistepScheduler' },
   unipc: { scheduler: 'UniPCMultistepScheduler' },
@@ -27,9 +27,14 @@ export const SOLVERS = Object.keys(solvers) as SolverName[];
 
 type Choice = Pick<GenerateOptions, 'scheduler'>;
 
-/** What the pipeline takes for a name. Schedulers have state: one for each run. */
-export async function namedScheduler(name: SolverName, pipe: DiffusionPipeline): Promise<Choice> {
-  const entry: Entry = solvers[name];
+/**
+ * What the pipeline takes for a name, of a solver or of a scheduler class.
+ *
+ * @throws as {@link schedulerOfClass}
+ */
+export async function namedScheduler(name: string, pipe: DiffusionPipeline): Promise<Choice> {
+  if (!Object.hasOwn(solvers, name)) return { scheduler: await schedulerOfClass(name, pipe) };
+  const entry: Entry = solvers[name as SolverName];
   if ('choices' in entry) return { scheduler: entry.choices };
   const classes = await import('../schedulers/index.js');
   // PNDM's Runge-Kutta steps would take nine evaluations more than were asked for, and four steps at least.

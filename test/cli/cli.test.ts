@@ -265,6 +265,52 @@ test('compares solvers on one labelled sheet', async () => {
   assert.equal(counts, [3, 10, 4, 11, 3, 10, 3, 10, 3, 10, 3, 10]);
 });
 
+const rowsOf: [string, 'sd' | 'sd3' | 'flux', string | undefined, string[], string[]][] = [
+  ['noise', 'sd', undefined, ['ddim', 'pndm', 'deis', 'unipc', 'dpmsolver', 'dpmsolver++'], []],
+  [
+    ...(['flow matching', 'sd3', undefined] as const),
+    ['FlowMatchEulerDiscreteScheduler', 'ddim', 'deis', 'unipc', 'dpmsolver++'],
+    ['pndm', 'dpmsolver'],
+  ],
+  [
+    ...(['a consistency model', 'sd', 'LCMScheduler'] as const),
+    ['LCMScheduler'],
+    ['ddim', 'pndm', 'deis', 'unipc', 'dpmsolver', 'dpmsolver++'],
+  ],
+];
+for (const [what, model, scheduler, rows, left] of rowsOf) {
+  test(`compares what a network of ${what} can follow`, async () => {
+    const folder = changed((f) => {
+      if (scheduler === undefined) return;
+      const path = join(f, 'model_index.json');
+      const index = JSON.parse(readFileSync(path, 'utf8'));
+      writeFileSync(path, JSON.stringify({ ...index, scheduler: ['diffusers', scheduler] }));
+    }, layout(model));
+    const { code, stdout, stderr } = await run('compare', 'red', '--model', folder, '--steps', '1,4', '--json');
+    assert.is(code, 0, stderr);
+    assert.equal(JSON.parse(stdout).solvers, rows);
+    assert.equal(
+      [...stderr.matchAll(/^dpm-solver: (\S+) is left out: Expected .*$/gm)].map(([, name]) => name),
+      left,
+    );
+  });
+}
+
+test('compares classes beside solvers, and refuses what was asked for and cannot be', async () => {
+  const args = ['compare', 'red', ...sd, '--steps', '2', '-o', 'classes.png', '--json', '--solvers'];
+  const made = await run(...args, 'ddim,HeunDiscreteScheduler');
+  assert.is(made.code, 0, made.stderr);
+  assert.equal(JSON.parse(made.stdout).solvers, ['ddim', 'HeunDiscreteScheduler']);
+  const refused = await run(...args, 'ddim,FlowMatchEulerDiscreteScheduler');
+  assert.is(refused.code, 2);
+  assert.match(refused.stderr, /^dpm-solver: Expected the configuration of a scheduler that FlowMatchEuler/);
+  const unknown = await run(...args, 'EulerDiscretScheduler');
+  assert.match(
+    unknown.stderr,
+    /^dpm-solver: Expected a class of .* 'EulerDiscretScheduler'; did you mean EulerDiscreteScheduler\?$/m,
+  );
+});
+
 (hasShapes ? test : test.skip)('compares PNDM without Runge-Kutta steps, whatever the model says', async () => {
   const args = ['compare', 'a red circle', '--solvers', 'pndm', '--steps', '2,5', '-o', 'pndm.png', '--json'];
   const { code, stdout, stderr } = await run(...args);

@@ -1,8 +1,11 @@
 // scheduler_config.json: conversion from other classes, keys that are not known, values that are wrong.
+import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { classNames, knownClass } from '../../lib/schedulers/from-config.js';
 import * as schedulers from '../../lib/schedulers/index.js';
 import { type Scheduler, type SchedulerConfig, schedulerFromConfig } from '../../lib/schedulers/index.js';
+import { readScheduler } from '../../lib/schedulers/network.js';
 import { assertClose, assertThrows, warnings } from '../support.js';
 
 const {
@@ -171,17 +174,44 @@ test('what cannot be converted is refused', () => {
   const distilled = { _class_name: 'CMStochasticIterativeScheduler' };
   assertThrows(() => EDMDPMSolverMultistepScheduler.fromConfig(distilled), TypeError, /its network was distilled/);
   assertThrows(() => schedulers.CMStochasticIterativeScheduler.fromConfig(edm), TypeError, /for consistency models/);
-  for (const name of ['RePaint', 'KarrasVe', 'Piflow', 'SCM', 'DiTMoEFlowMatch', 'FlowMap', 'Helios']) {
-    for (const Class of [DPMSolverMultistepScheduler, DDIMScheduler, flowOnly]) {
-      const unknown = { _class_name: `${name}Scheduler` };
-      assertThrows(
-        () => Class.fromConfig(unknown),
-        TypeError,
-        new RegExp(`${name}Scheduler: how its network was trained`),
-      );
-    }
-  }
   assertThrows(() => UniPCMultistepScheduler.fromConfig(VP, { solver_p: {} }), TypeError, /null for solver_p/);
+});
+
+/** All classes of diffusers 0.40 and 0.42, and some of before, that docs/schedulers.md lists as refused. */
+const REFUSED = [
+  ...[
+    'UnCLIP',
+    'DDPMWuerstchen',
+    'SCM',
+    'FlowMapEulerDiscrete',
+    'Piflow',
+    'Helios',
+    'HeliosDMD',
+    'Amused',
+    'VQDiffusion',
+  ],
+  ...['BlockRefinement', 'DiscreteDDIM', 'EntropyBound', 'ConsistencyDecoder', 'RePaint', 'KarrasVe', 'ScoreSdeVe'],
+  ...['ScoreSdeVp', 'DiTMoEFlowMatch', 'SomethingNew'],
+];
+
+for (const name of REFUSED) {
+  test(`${name}: refused by every class, by its own name and by a folder, in the same words`, () => {
+    const unknown = { _class_name: `${name}Scheduler` };
+    const why = `received one of ${name}Scheduler: how its network was trained is not known$`;
+    for (const Class of classNames().map(knownClass)) {
+      assertThrows(() => new Class!(unknown), TypeError, new RegExp(`take the place of but ${why}`));
+    }
+    assertThrows(() => schedulerFromConfig(unknown), TypeError, new RegExp(why));
+    assertThrows(() => readScheduler(unknown, 'a.json'), Error, new RegExp(`^a\\.json: Expected .* ${why}`));
+  });
+}
+
+test('docs/schedulers.md lists them', () => {
+  const page = readFileSync(new URL('../../docs/schedulers.md', import.meta.url), 'utf8');
+  const listed = [...page.slice(page.indexOf('What stays refused')).matchAll(/^\| (`\w+Scheduler`.*?) \|/gm)]
+    .flatMap(([, cell]) => [...cell.matchAll(/`(\w+)Scheduler`/g)].map(([, name]) => name))
+    .sort();
+  assert.equal(listed, REFUSED.slice(0, -2).sort());
 });
 
 test('the solver names of other classes are understood', () => {
