@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
 import type { Device } from '../engines/devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
+import { whyNoThread } from '../onnx/session.js';
 import { UsageError } from './usage.js';
 
 const args = {
@@ -31,6 +32,7 @@ export const info = defineCommand({
         'onnxruntime',
         onnxruntime === null ? 'not installed' : `${onnxruntime.version} (${onnxruntime.backends.join(', ')})`,
       ],
+      ...(onnxruntime === null ? [] : [['networks', describeNetworks(onnxruntime.noThread)]]),
       ['devices', devices.map(describe).join(', ')],
       ...(cuda === null ? [] : [['cuda', cuda]]),
     ];
@@ -65,10 +67,27 @@ function describe({ type, name, memory, computeCapability, driver }: Device): st
   return `cuda (${name}${size}, compute capability ${computeCapability}, driver for CUDA ${driver})`;
 }
 
-async function onnxruntime(): Promise<{ version: string; backends: string[] } | null> {
+function describeNetworks(reason: string | null): string {
+  return reason === null
+    ? 'on threads of their own'
+    : `by session.run, which stops JavaScript while they run: ${reason}`;
+}
+
+interface Onnxruntime {
+  version: string;
+  backends: string[];
+  /** Why networks have no threads of their own, or null. */
+  noThread: string | null;
+}
+
+async function onnxruntime(): Promise<Onnxruntime | null> {
   try {
     const { env, listSupportedBackends } = await loadRuntime();
-    return { version: env.versions.node ?? 'unknown', backends: listSupportedBackends().map(({ name }) => name) };
+    return {
+      version: env.versions.node ?? 'unknown',
+      backends: listSupportedBackends().map(({ name }) => name),
+      noThread: (await whyNoThread()) ?? null,
+    };
   } catch {
     return null;
   }

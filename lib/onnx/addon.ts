@@ -31,7 +31,10 @@ export interface RawSettings {
 }
 
 interface OrtAddon {
-  ortLibrary?(paths: readonly string[]): { library: Handle; path: string; version: string; providers: string[] };
+  ortLibrary?(
+    paths: readonly string[],
+    level?: number,
+  ): { library: Handle; path: string; version: string; providers: string[] };
   ortOpen(
     library: Handle,
     settings: RawSettings,

@@ -1,52 +1,11 @@
 // One ONNX graph: its session, what it declares, and runs that read and write the caller's own buffers.
-import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { list } from '../base/check.js';
 import { bytesOf, checkWeights, type GraphFile, readGraph, type ValueInfo } from '../folder/graph-file.js';
-import { loadError, runError } from './messages.js';
-import { loadRuntime, type Runtime } from './runtime.js';
+import { openSession, type Session, type SessionOptions } from './session.js';
+import type { Slot } from './slots.js';
 
-/** The element types that the networks of diffusion pipelines use. */
-export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64';
-export type ElementArray = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array;
-
-/**
- * A buffer of ours that the graph reads or writes: `data` has as many elements as `dims` say, float16 as bits in a
- * `Uint16Array`. It is a feed in onnxruntime's eyes as it is.
- */
-export interface Slot {
-  type: ElementType;
-  data: ElementArray;
-  dims: readonly number[];
-  location?: 'cpu';
-}
-
-export interface SessionOptions {
-  /** onnxruntime's names ('cpu', 'cuda', ...) or its objects with settings, in order of preference; `['cpu']`. */
-  executionProviders?: readonly (
-    | string
-    | {
-        /** Such as `'cuda'`. */
-        name: string;
-        /** Whatever onnxruntime takes for it. */
-        [setting: string]: unknown;
-      }
-  )[];
-  /** Threads of one operator; onnxruntime's own choice where absent. */
-  threads?: number;
-}
-
-const arrays: Record<ElementType, new (length: number) => ElementArray> = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Uint16Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-};
-
-/** A new buffer of zeros. */
-export function slot(type: ElementType, dims: readonly number[]): Slot {
-  return { type, data: new arrays[type](dims.reduce((n, d) => n * d, 1)), dims: [...dims], location: 'cpu' };
-}
+export type { SessionOptions } from './session.js';
+export { type ElementArray, type ElementType, fill, type Slot, slot, toHalf } from './slots.js';
 
 /**
  * A graph, by its file; loaded when it is first run or {@link load} is called, and {@link unload}ed between runs where memory
@@ -59,7 +18,8 @@ export class Graph {
   readonly #options: SessionOptions;
   readonly #pending = new Set<Promise<unknown>>();
   #outputs: ReadonlyMap<string, ValueInfo>;
-  #loaded: Promise<Loaded> | undefined;
+  #loaded: Promise<Session> | undefined;
+  #reason: string | undefined;
   #holders = 0;
   #released = false;
 
@@ -106,6 +66,14 @@ export class Graph {
     return bytesOf(this.file);
   }
 
+  /**
+   * Why `session.run` runs it, which stops JavaScript meanwhile; undefined where it has a thread of its own, and before it is
+   * loaded.
+   */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
   /** Is it loaded, or being loaded? */
   get loaded(): boolean {
     return this.#loaded !== undefined;
@@ -142,13 +110,13 @@ export class Graph {
     this.#loaded = undefined;
     await Promise.allSettled(this.#pending);
     const found = await loaded.catch(() => undefined);
-    await found?.session.release();
+    await found?.release();
   }
 
-  #session(): Promise<Loaded> {
+  #session(): Promise<Session> {
     if (this.#released) return Promise.reject(new Error(`The session of ${this.path} has been released`));
     if (this.#loaded) return this.#loaded;
-    const loading: Promise<Loaded> = this.#create().catch((error) => {
+    const loading: Promise<Session> = this.#open().catch((error) => {
       // A failed load is not kept: the next one may find more memory.
       if (this.#loaded === loading) this.#loaded = undefined;
       throw error;
@@ -157,23 +125,11 @@ export class Graph {
     return loading;
   }
 
-  async #create(): Promise<Loaded> {
-    const runtime = await loadRuntime();
-    const { executionProviders = ['cpu'], threads } = this.#options;
-    try {
-      const session = await runtime.InferenceSession.create(this.path, {
-        executionProviders: [...executionProviders] as InferenceSession.ExecutionProviderConfig[],
-        ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
-        // Warnings (initializers that are also inputs and the like) say nothing to who runs someone's export.
-        logSeverityLevel: 3,
-      });
-      this.#outputs = describe(session.outputMetadata);
-      return { session, runtime };
-    } catch (cause) {
-      const names = executionProviders.map((provider) => (typeof provider === 'string' ? provider : provider.name));
-      // The reason may be a provider's, and then not the file's.
-      throw loadError(this.path, names.join() === 'cpu' ? '' : ` for ${names.join(', ')}`, cause);
-    }
+  async #open(): Promise<Session> {
+    const session = await openSession({ path: this.path }, this.#options);
+    this.#outputs = session.outputs;
+    this.#reason = session.reason;
+    return session;
   }
 
   /**
@@ -205,18 +161,8 @@ export class Graph {
     for (const [name, value] of Object.entries(outputs)) {
       checkSlot(value, this.output(name), `the output ${name}`, this.path);
     }
-    let fetches: Record<string, Tensor> | undefined;
-    return new Binding(feeds, async (inputs) => {
-      await this.#run(inputs, ({ Tensor }) => {
-        // Pre-allocated outputs have to be onnxruntime's own tensors; one over our array makes it write there.
-        fetches ??= Object.fromEntries(
-          Object.entries(outputs).map(([name, { type, data, dims }]) => [
-            name,
-            new Tensor(type, data as Float32Array, dims),
-          ]),
-        );
-        return fetches;
-      });
+    return new Binding(feeds, async (inputs, signal) => {
+      await this.#run(inputs, outputs, signal);
     });
   }
 
@@ -224,48 +170,41 @@ export class Graph {
    * Runs the graph once, for outputs whose size only a run tells.
    *
    * @param outputs names of the outputs to compute
-   * @returns onnxruntime's arrays; float16 as a `Uint16Array` or, where there is one, a `Float16Array`
-   * @throws Error when names, types or dims are not what the graph declares
+   * @param signal ends the run
+   * @returns new arrays; float16 as a `Uint16Array` or, from `session.run` where there is one, a `Float16Array`
+   * @throws Error when names, types or dims are not what the graph declares; the signal's reason
    */
-  async call(feeds: Record<string, Slot>, outputs: readonly string[]): Promise<Record<string, Slot>> {
+  async call(
+    feeds: Record<string, Slot>,
+    outputs: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<Record<string, Slot>> {
     for (const name of outputs) this.output(name);
     for (const name of this.inputs.keys()) {
       if (feeds[name] === undefined) throw new Error(`Nothing is known to feed the input ${name} of ${this.path} with`);
     }
     for (const [name, value] of Object.entries(feeds))
       checkSlot(value, this.input(name), `the input ${name}`, this.path);
-    const results = await this.#run(feeds, () => outputs);
+    const results = await this.#run(feeds, outputs, signal);
     return Object.fromEntries(
       outputs.map((name) => {
         const { type, data, dims } = results[name];
-        return [name, { type, data, dims } as unknown as Slot];
+        return [name, { type, data, dims }];
       }),
     );
   }
 
   async #run(
     feeds: Record<string, Slot>,
-    fetches: (runtime: Runtime) => Record<string, Tensor> | readonly string[],
-  ): Promise<InferenceSession.OnnxValueMapType> {
-    const running = this.#start(feeds, fetches);
+    outputs: Record<string, Slot> | readonly string[],
+    signal?: AbortSignal,
+  ): Promise<Record<string, Slot>> {
+    const running = this.#session().then((session) => session.run(feeds, outputs, signal));
     this.#pending.add(running);
     try {
-      // Where outputs were given, the returned tensors are copies: what counts is in our buffers.
       return await running;
     } finally {
       this.#pending.delete(running);
-    }
-  }
-
-  async #start(
-    feeds: Record<string, Slot>,
-    fetches: (runtime: Runtime) => Record<string, Tensor> | readonly string[],
-  ): Promise<InferenceSession.OnnxValueMapType> {
-    const { session, runtime } = await this.#session();
-    try {
-      return await session.run(feeds as unknown as Record<string, Tensor>, fetches(runtime) as Record<string, Tensor>);
-    } catch (cause) {
-      throw runError(this.path, cause);
     }
   }
 
@@ -276,20 +215,17 @@ export class Graph {
   }
 }
 
-/** A session, and what made it. */
-interface Loaded {
-  readonly session: InferenceSession;
-  readonly runtime: Runtime;
-}
-
 /** Buffers tied to a graph by {@link Graph.bind}. */
 export class Binding {
   readonly feeds: Record<string, Slot>;
-  readonly #execute: (feeds: Record<string, Slot>) => Promise<void>;
+  readonly #execute: (feeds: Record<string, Slot>, signal?: AbortSignal) => Promise<void>;
   #busy = false;
 
   /** @internal */
-  constructor(feeds: Record<string, Slot>, execute: (feeds: Record<string, Slot>) => Promise<void>) {
+  constructor(
+    feeds: Record<string, Slot>,
+    execute: (feeds: Record<string, Slot>, signal?: AbortSignal) => Promise<void>,
+  ) {
     this.feeds = feeds;
     this.#execute = execute;
   }
@@ -298,64 +234,22 @@ export class Binding {
    * Runs the graph. Until the promise settles no buffer of this binding may be read or written: onnxruntime may be
    * working in them.
    *
-   * @throws Error when a run of this binding is still under way, or what onnxruntime reports
+   * @param signal ends the run
+   * @throws Error when a run of this binding is still under way, or what onnxruntime reports; the signal's reason
    */
-  async run(): Promise<void> {
+  async run(signal?: AbortSignal): Promise<void> {
     if (this.#busy) throw new Error('A run with these buffers is still under way');
     this.#busy = true;
     try {
-      await this.#execute(this.feeds);
+      await this.#execute(this.feeds, signal);
     } finally {
       this.#busy = false;
     }
   }
 }
 
-/**
- * A number as the graph wants it: written into every element of `slot`, rounded to the nearest where the type is an
- * integer (networks exported with integer timesteps know nothing between them).
- */
-export function fill({ type, data }: Slot, value: number): void {
-  if (type === 'int64') (data as BigInt64Array).fill(BigInt(Math.round(value)));
-  else if (type === 'int32') (data as Int32Array).fill(Math.round(value));
-  else if (type === 'float16') (data as Uint16Array).fill(toHalf(value));
-  else (data as Float32Array).fill(value);
-}
-
-const scratch = new Float32Array(1);
-const scratchBits = new Uint32Array(scratch.buffer);
-
-/** The bits of `value` in float16, rounded to nearest, ties to even. */
-export function toHalf(value: number): number {
-  scratch[0] = value;
-  const bits = scratchBits[0];
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = Math.abs(scratch[0]);
-  if (Number.isNaN(magnitude)) return sign | 0x7e00;
-  if (magnitude >= 65520) return sign | 0x7c00;
-  // Below 2^-14 halves are spaced 2^-24 apart, above by 2^-10 of their power of two.
-  const exponent = Math.max(Math.floor(Math.log2(magnitude)), -14);
-  const units = roundEven(magnitude / 2 ** (exponent - 10));
-  return sign | (units < 1024 ? units : ((exponent + 14) << 10) + units);
-}
-
-function roundEven(x: number): number {
-  const low = Math.floor(x);
-  const rest = x - low;
-  return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
-}
-
 function named(values: readonly ValueInfo[]): Map<string, ValueInfo> {
   return new Map(values.map((value) => [value.name, value]));
-}
-
-function describe(metadata: readonly InferenceSession.ValueMetadata[]): Map<string, ValueInfo> {
-  return new Map(
-    metadata.map((m) => [
-      m.name,
-      { name: m.name, type: m.isTensor ? m.type : 'no tensor', shape: m.isTensor ? m.shape : [] },
-    ]),
-  );
 }
 
 function find(values: ReadonlyMap<string, ValueInfo>, name: string, what: string): ValueInfo {

@@ -21,6 +21,9 @@ export interface OpenLibrary extends OrtLibrary {
   readonly handle: Handle;
 }
 
+/** onnxruntime-node's names of onnxruntime's levels. */
+const LEVELS: readonly string[] = ['verbose', 'info', 'warning', 'error', 'fatal'];
+
 let library: Promise<OpenLibrary> | undefined;
 
 /**
@@ -48,11 +51,13 @@ export async function ortLibrary(): Promise<OrtLibrary> {
 }
 
 async function find(): Promise<OpenLibrary> {
-  await loadRuntime();
+  const { env } = await loadRuntime();
   if (!native.ortLibrary) {
     throw new Error('A network on a thread of its own needs the native addon, and WebAssembly is used instead of it');
   }
-  const { library: handle, ...about } = native.ortLibrary(libraryPaths(packageOf()));
+  // Whoever comes first says what is written to the terminal, and that is to be who uses onnxruntime-node.
+  const level = LEVELS.indexOf(env.logLevel ?? '');
+  const { library: handle, ...about } = native.ortLibrary(libraryPaths(packageOf()), level < 0 ? undefined : level);
   // At a process's end no run may be under way: onnxruntime would be at work while the process takes itself apart.
   process.once('exit', () => native.ortShutdown(handle));
   return { handle, ...about };

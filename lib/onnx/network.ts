@@ -1,9 +1,10 @@
 // A network on a thread of its own: JavaScript goes on while it runs.
+import { dirname, resolve } from 'node:path';
 import { knownOptions, list, oneOf, optionalSignal, show, wholeNumber, wrongType } from '../base/check.js';
 import { type Handle, native, type RawDeclared, type RawOperand, type RawSettings } from './addon.js';
 import {
-  article,
   arrayName,
+  article,
   expectedArray,
   holds,
   type OrtData,
@@ -52,12 +53,14 @@ export interface OrtNetworkOptions {
   card?: number;
   /** `'cuda'`: a `Stream` of dpm-solver/cuda that the network's work is queued on. */
   stream?: CudaQueue;
+  /** With bytes: the file that they are of, for messages, and beside which weights in files of their own lie. */
+  path?: string;
   /** Gives up loading; `open` then rejects with its reason. */
   signal?: AbortSignal;
 }
 const OPTION_NAMES = [
   ...['device', 'threads', 'spinning', 'optimization', 'memoryPattern', 'freeDimensions', 'forceCpuNodeNames', 'card'],
-  ...['stream', 'signal'],
+  ...['stream', 'path', 'signal'],
 ];
 
 /** An input or output as the graph declares it. */
@@ -183,7 +186,7 @@ export class OrtNetwork {
   /**
    * Loads a graph, on the thread that it will run on.
    *
-   * @param graph the file, or the bytes of one without external data
+   * @param graph the file, or the bytes of one, with `path` where its weights lie in files of their own
    * @throws TypeError, RangeError for wrong options; Error with the path and the reason where onnxruntime-node is missing or
    * too old, the file is no ONNX graph or the device cannot be used
    */
@@ -360,7 +363,7 @@ async function cancellable<T>(network: Handle, id: number, task: Promise<T>, sig
 function readOptions(graph: string | Uint8Array, options: OrtNetworkOptions): RawSettings {
   knownOptions(options, OPTION_NAMES, 'OrtNetwork.open');
   const { device = 'cpu', threads, spinning, optimization = 'all', memoryPattern = true } = options;
-  const { freeDimensions = {}, forceCpuNodeNames = [], stream, card } = options;
+  const { freeDimensions = {}, forceCpuNodeNames = [], stream, card, path } = options;
   oneOf(device, 'device', DEVICES);
   oneOf(optimization, 'optimization', Object.keys(OPTIMIZATIONS));
   if (spinning !== undefined) oneOf(spinning, 'spinning', [true, false]);
@@ -371,6 +374,10 @@ function readOptions(graph: string | Uint8Array, options: OrtNetworkOptions): Ra
     throw wrongType('an array of names', 'forceCpuNodeNames', forceCpuNodeNames);
   }
   for (const [name, size] of Object.entries(freeDimensions)) wholeNumber(size, `freeDimensions.${name}`, 1);
+  if (path !== undefined && typeof path !== 'string') throw wrongType('a path', 'path', path);
+  if (path !== undefined && typeof graph === 'string') {
+    throw new TypeError('Expected path only for a graph in bytes but received it for one in a file');
+  }
   const only = (given: boolean, name: string, where: OrtDevice) => {
     if (given && device !== where)
       throw new TypeError(`Expected ${name} only for device '${where}' but received it for '${device}'`);
@@ -383,7 +390,7 @@ function readOptions(graph: string | Uint8Array, options: OrtNetworkOptions): Ra
     throw new RangeError(`Expected a stream of card ${card} but received one of card ${stream.device}`);
   }
   return {
-    path: typeof graph === 'string' ? graph : 'the graph',
+    path: typeof graph === 'string' ? graph : (path ?? 'the graph'),
     ...(typeof graph === 'string' ? {} : { bytes: graph }),
     device: DEVICES.indexOf(device),
     deviceId: card ?? stream?.device ?? 0,
@@ -391,7 +398,10 @@ function readOptions(graph: string | Uint8Array, options: OrtNetworkOptions): Ra
     threads: threads ?? 0,
     optimization: OPTIMIZATIONS[optimization],
     memoryPattern,
-    config: spinning === undefined ? [] : ['session.intra_op.allow_spinning', spinning ? '1' : '0'],
+    config: [
+      ...(spinning === undefined ? [] : ['session.intra_op.allow_spinning', spinning ? '1' : '0']),
+      ...(path === undefined ? [] : ['session.model_external_initializers_file_folder_path', dirname(resolve(path))]),
+    ],
     provider: forceCpuNodeNames.length > 0 ? ['forceCpuNodeNames', forceCpuNodeNames.join('\n')] : [],
     dimensions: Object.entries(freeDimensions).flat(),
   };

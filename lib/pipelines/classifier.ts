@@ -71,11 +71,11 @@ export class Classifier {
     const feeds = { sample: slot('float32', dims), timestep: timeSlot(this.#graph, labels.length), labels: classes };
     const binding = this.#graph.bind(feeds, { gradient });
     const wide = feeds.sample.data;
-    return async (x, t) => {
+    return async (x, t, signal) => {
       // Beside a float16 network the state comes in float16.
       const own = x.data instanceof Float32Array;
       if (!own) convert(x.data as Uint16Array, wide as Float32Array);
-      await runAt(binding, own ? x : { ...x, data: wide as Float32Array }, t);
+      await runAt(binding, own ? x : { ...x, data: wide as Float32Array }, t, { signal });
       return { type: 'float32', data: gradient.data, dims } as Tensor;
     };
   }

@@ -17,9 +17,9 @@ export class Clock {
 
   /** A network whose calls are counted. */
   timed(network: Evaluate): Evaluate {
-    return async (x, t) => {
+    return async (x, t, signal) => {
       const start = performance.now();
-      const output = await network(x, t);
+      const output = await network(x, t, signal);
       this.network.push(performance.now() - start);
       return output;
     };

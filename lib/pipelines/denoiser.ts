@@ -7,8 +7,8 @@ import { type Binding, type ElementType, fill, Graph, type SessionOptions, type 
 /** What one sample is conditioned on: buffers by the graph's input names, without the batch dimension. */
 export type Conditioning = ReadonlyMap<string, Slot>;
 
-/** One evaluation; its result is overwritten by the next one. */
-export type Evaluate = (x: Tensor, t: number) => Promise<Tensor>;
+/** One evaluation, which the signal ends; its result is overwritten by the next one. */
+export type Evaluate = (x: Tensor, t: number, signal?: AbortSignal) => Promise<Tensor>;
 
 /** The element types a state may be given to a network in. */
 export type NetworkType = 'float32' | 'float16' | 'float64';
@@ -266,12 +266,12 @@ export class Denoiser {
     const scale = options.timeScale ?? 1;
     const data = flux ? slot(output.type, dims).data : output.data;
     const result: Tensor = { type: output.type, data, dims } as Tensor;
-    return async (x, t) => {
+    return async (x, t, signal) => {
       const time = t * scale;
       if (flux) {
         permute(x.data as Slot['data'], sample.data, dims, 'pack');
         fill(binding.feeds.timestep, time);
-        await binding.run();
+        await binding.run(signal);
         permute(output.data, data, dims, 'unpack');
       } else if (extraChannels > 0) {
         const n = channels * height * width;
@@ -280,9 +280,9 @@ export class Denoiser {
         for (let b = 0; b < batch; b++)
           (sample.data as Float32Array).set(source.subarray(b * n, (b + 1) * n), b * whole);
         fill(binding.feeds.timestep, time);
-        await binding.run();
+        await binding.run(signal);
       } else {
-        await runAt(binding, x, time, state);
+        await runAt(binding, x, time, { state, signal });
       }
       return result;
     };
@@ -356,7 +356,12 @@ function permute(
 }
 
 /** Runs a graph that has a state and the input `timestep`, with x read in place. */
-export async function runAt(binding: Binding, x: Tensor, t: number, state = 'sample'): Promise<void> {
+export async function runAt(
+  binding: Binding,
+  x: Tensor,
+  t: number,
+  { state = 'sample', signal }: { state?: string; signal?: AbortSignal } = {},
+): Promise<void> {
   const { [state]: sample, timestep } = binding.feeds;
   const data = x.data as Slot['data'];
   if (data.length !== sample.data.length) {
@@ -364,7 +369,7 @@ export async function runAt(binding: Binding, x: Tensor, t: number, state = 'sam
   }
   sample.data = data;
   fill(timestep, t);
-  await binding.run();
+  await binding.run(signal);
 }
 
 /** The time's buffer in the type and shape that the graph declares: a scalar, one number, or one a sample. */

@@ -19,13 +19,13 @@ export async function drive(run: Run, { network, gradient, clock, signal, watch 
     signal?.throwIfAborted();
     const { x, t } = run;
     const start = performance.now();
-    const output = await network(x, t);
+    const output = await network(x, t, signal);
     const evaluated = performance.now();
     clock.network.push(evaluated - start);
     let g: Tensor | undefined;
     let ready = evaluated;
     if (gradient) {
-      g = await gradient(x, t);
+      g = await gradient(x, t, signal);
       ready = performance.now();
       clock.classifier.push(ready - evaluated);
     }

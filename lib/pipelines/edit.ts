@@ -163,7 +163,7 @@ async function contrastOf(
         both[n + i] = both[i];
       }
       const x = typed({ type: 'float32', data: both, dims } as Tensor, denoiser.type);
-      const output = await evaluate(x, schedule.modelTime(t));
+      const output = await evaluate(x, schedule.modelTime(t), signal);
       const wide = new Float32Array(2 * n);
       convert(output.data as NetworkArray, wide);
       for (let i = 0; i < n; i++) data[i % plane] += Math.abs(wide[n + i] - wide[i]);

@@ -15,7 +15,7 @@ import type { Evaluate } from './denoiser.js';
  */
 export function guided(network: Evaluate, scale: number, rescale: number): Evaluate {
   let buffers: { doubled: NetworkArray; both: Float32Array; result: Float32Array } | undefined;
-  return async (x, t) => {
+  return async (x, t, signal) => {
     const data = x.data as NetworkArray;
     const n = data.length;
     const batch = x.dims[0];
@@ -27,7 +27,7 @@ export function guided(network: Evaluate, scale: number, rescale: number): Evalu
     const { doubled, both, result } = buffers;
     doubled.set(data);
     doubled.set(data, n);
-    const output = await network({ type: x.type, data: doubled, dims: [2 * batch, ...x.dims.slice(1)] }, t);
+    const output = await network({ type: x.type, data: doubled, dims: [2 * batch, ...x.dims.slice(1)] }, t, signal);
     convert(output.data as NetworkArray, both);
     for (let i = 0; i < n; i++) result[i] = both[i] + scale * (both[n + i] - both[i]);
     if (rescale > 0) rescaleTo(both.subarray(n), result, batch, rescale);

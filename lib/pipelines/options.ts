@@ -89,7 +89,10 @@ export interface CommonOptions extends SolverChoices {
    * by the very tiles of diffusers' `enable_tiling`. Numbers: by even tiles of that size at most. `false`: never.
    */
   vaeTiling?: VaeTiling;
-  /** Looked at before every network call and every tile: the promise then rejects with its reason. */
+  /**
+   * Ends the call: the promise then rejects with its reason. It is looked at before every network call and every tile, and ends
+   * an evaluation that is under way where networks have threads of their own.
+   */
   signal?: AbortSignal;
 }
 

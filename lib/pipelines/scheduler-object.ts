@@ -95,7 +95,7 @@ async function driven(job: SchedulerJob, work: Work): Promise<{ sample: Float32A
     work.signal?.throwIfAborted();
     const start = performance.now();
     const input = scheduler.scaleModelInput?.(tensor(x), t) ?? tensor(x);
-    const output = await work.network(typed(input, job.type), unit === 1 ? t : t * unit);
+    const output = await work.network(typed(input, job.type), unit === 1 ? t : t * unit, work.signal);
     const evaluated = performance.now();
     work.clock.network.push(evaluated - start);
     let taken = output.data as Float32Array;

@@ -48,7 +48,8 @@ std::wstring Wide(const std::string& text) {
 }
 #endif
 
-std::shared_ptr<Library> Library::Find(const std::vector<std::string>& paths, std::string* problem) {
+std::shared_ptr<Library> Library::Find(const std::vector<std::string>& paths, OrtLoggingLevel level,
+                                       std::string* problem) {
   GetApiBase get = nullptr;
   std::string path;
   for (const std::string& candidate : paths) {
@@ -79,9 +80,8 @@ std::shared_ptr<Library> Library::Find(const std::vector<std::string>& paths, st
                library->version_;
     return nullptr;
   }
-  // The level counts only where ours is the first of the process; it is onnxruntime-node's own.
   const OrtApi& api = library->api();
-  *problem = library->Problem(api.CreateEnv(ORT_LOGGING_LEVEL_WARNING, "dpm-solver", &library->env_));
+  *problem = library->Problem(api.CreateEnv(level, "dpm-solver", &library->env_));
   if (problem->empty()) {
     *problem = library->Problem(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &library->cpu_));
   }

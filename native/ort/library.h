@@ -17,8 +17,9 @@ constexpr uint32_t kApiVersion = 20;
 class Library {
  public:
   // The library that one of `paths` names, if the process has loaded it: nothing is loaded here. Null with the reason
-  // in *problem otherwise.
-  static std::shared_ptr<Library> Find(const std::vector<std::string>& paths, std::string* problem);
+  // in *problem otherwise. The level counts only where ours is the first environment of the process.
+  static std::shared_ptr<Library> Find(const std::vector<std::string>& paths, OrtLoggingLevel level,
+                                       std::string* problem);
   ~Library();
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;

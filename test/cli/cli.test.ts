@@ -112,6 +112,8 @@ test('tells about the installation', async () => {
   assert.match(json.addon, /\.node$/);
   assert.ok(json.simdAvailable.includes(json.simd) && json.threads >= 1 && json.devices[0].type === 'cpu');
   assert.match(json.onnxruntime.version, /^\d/);
+  assert.is(json.onnxruntime.noThread, null);
+  assert.match(stdout, /^networks +on threads of their own$/m);
 });
 
 test('helps', async () => {

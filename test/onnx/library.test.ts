@@ -66,10 +66,11 @@ test('knows the names of all platforms and versions', () => {
 });
 
 /** What `ortLibrary` says in a process of its own, which may have loaded something before. */
-function asked(paths: unknown, env: Record<string, string> = {}): string {
+function asked(paths: unknown, env: Record<string, string> = {}, ...level: unknown[]): string {
+  const args = [paths, ...level].map((value) => JSON.stringify(value)).join(', ');
   const code = `
     try {
-      console.log(JSON.stringify(require(${JSON.stringify(addonPath())}).ortLibrary(${JSON.stringify(paths)})));
+      console.log(JSON.stringify(require(${JSON.stringify(addonPath())}).ortLibrary(${args})));
     } catch (error) {
       console.log(error.name + ': ' + error.message);
     }`;
@@ -86,6 +87,10 @@ test('loads nothing by itself', () => {
   assert.match(asked(there), /^Error: Expected the library of onnxruntime-node to be loaded from .* but found none$/);
   assert.match(asked([]), /^TypeError: Expected an array of paths for paths but received an array$/);
   assert.match(asked([3]), /^TypeError: Expected an array of paths for paths but received an array$/);
+  for (const level of [5, -1, 1.5, 'fatal', null]) {
+    assert.match(asked(there, {}, level), /^TypeError: Expected 0, 1, 2, 3 or 4 for level but received /);
+  }
+  assert.match(asked(there, {}, 4), /^Error: Expected the library of onnxruntime-node to be loaded from /);
 });
 
 /** What has a process load a library first, after what loads itself first already. */

@@ -215,6 +215,15 @@ test('stops when told to, before and between calls', async () => {
   assert.is(last, 4);
 });
 
+test('stops within a call: one evaluation is all there is', async () => {
+  const pipe = await load(shapes);
+  const reason = new Error('enough');
+  const controller = new AbortController();
+  const stopped = pipe({ prompt: 'red', steps: 1, order: 1, count: 8, batchSize: 8, signal: controller.signal });
+  setTimeout(() => controller.abort(reason), 10);
+  await assertRejects(stopped, Error, /^enough$/);
+});
+
 test('passes on what a callback throws', async () => {
   const pipe = await load(constant);
   const onStep = () => {

@@ -1,14 +1,16 @@
-// ortLibrary(paths): { library, path, version, providers }, where library is for ortOpen. Throws where onnxruntime-node
-// has loaded none of these, or one that is too old.
+// ortLibrary(paths, level): { library, path, version, providers }, where library is for ortOpen. Throws where
+// onnxruntime-node has loaded none of these, or one that is too old. `level` is the least of onnxruntime's levels of
+// severity, 0 to 4, that is written to the terminal; 2, warnings, where absent.
 #include "handles.h"
 #include "values.h"
 
 namespace dpm::addon {
 
 napi_value AddonOrtLibrary(napi_env env, napi_callback_info info) {
-  napi_value list = nullptr;
-  size_t argc = 1;
-  napi_get_cb_info(env, info, &argc, &list, nullptr, nullptr);
+  napi_value args[2] = {};
+  size_t argc = 2;
+  napi_get_cb_info(env, info, &argc, args, nullptr, nullptr);
+  const napi_value list = args[0];
   std::vector<std::string> paths;
   uint32_t count = 0;
   bool fits = ReadLength(env, list, &count) && count > 0;
@@ -21,9 +23,17 @@ napi_value AddonOrtLibrary(napi_env env, napi_callback_info info) {
     ThrowType(env, "Expected an array of paths for paths but received " + Describe(env, list));
     return nullptr;
   }
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env, args[1], &type);
+  double level = 2;
+  if (type != napi_undefined && (napi_get_value_double(env, args[1], &level) != napi_ok ||
+                                 !(level == 0 || level == 1 || level == 2 || level == 3 || level == 4))) {
+    ThrowType(env, "Expected 0, 1, 2, 3 or 4 for level but received " + Describe(env, args[1]));
+    return nullptr;
+  }
   std::string problem;
   auto handle = std::make_unique<LibraryHandle>();
-  handle->library = ort::Library::Find(paths, &problem);
+  handle->library = ort::Library::Find(paths, static_cast<OrtLoggingLevel>(static_cast<int>(level)), &problem);
   if (!handle->library) {
     napi_throw_error(env, nullptr, problem.c_str());
     return nullptr;
