@@ -8,13 +8,14 @@ import { sheet, sheetSize } from '../image/sheet.js';
 import type { DiffusionPipeline, GenerateOptions } from '../pipelines/index.js';
 import { fewSteps, namedScheduler, SOLVERS, type SolverName } from '../pipelines/solvers.js';
 import {
+  checkPng,
   machineArgs,
   modelArgs,
   numberOf,
-  outputArgs,
   readDestination,
   readPlace,
   scaleOf,
+  sheetArgs,
   warn,
   wholeOf,
   withPipeline,
@@ -45,7 +46,7 @@ const args = {
     description: 'Model directory (Default: the shapes that come with the package)',
   },
   ...machineArgs,
-  ...outputArgs,
+  ...sheetArgs,
 } as const satisfies ArgsDef;
 
 export const compare = defineCommand({
@@ -78,6 +79,8 @@ export const compare = defineCommand({
     const place = readPlace(args, 'shapes');
     const destination = readDestination(args);
     const { output, json } = destination;
+    // Its columns are named, so that it is a sheet whatever the number of pictures.
+    checkPng('output', output);
     await withPipeline(place, async (pipe) => {
       const { width = pipe.defaults.width, height = pipe.defaults.height } = shared;
       // All of them are there, and can make their steps, before the first picture.

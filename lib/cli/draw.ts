@@ -71,7 +71,7 @@ const maskArg = {
 
 type Values = Record<string, unknown> & { _: string[] };
 
-async function draw(values: Values, own: Partial<GenerateOptions>): Promise<void> {
+async function draw(command: string, values: Values, own: Partial<GenerateOptions>): Promise<void> {
   const prompts = values._;
   if (prompts.length === 0) throw new UsageError('A prompt is missing: what to draw');
   const count = wholeOf(values, 'count', 1) as number;
@@ -112,7 +112,7 @@ async function draw(values: Values, own: Partial<GenerateOptions>): Promise<void
     const scheduler = await readScheduler(values, pipe);
     const generation = await withProgress((onStep) => pipe({ ...options, ...scheduler, onStep }));
     const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
-    report(generation, rows, destination, {
+    report({ command, values }, generation, rows, destination, {
       ...{ prompts, negativePrompt, scheduler: values.scheduler, ...settings, strength },
     });
   });
@@ -121,7 +121,7 @@ async function draw(values: Values, own: Partial<GenerateOptions>): Promise<void
 export const txt2img = defineCommand({
   meta: { name: 'txt2img', description: 'Draw pictures from prompts with a model of your own' },
   args: { ...drawArgs, ...sizeArgs },
-  run: ({ args }) => draw(args, { width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1) }),
+  run: ({ args }) => draw('txt2img', args, { width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1) }),
 });
 
 export const img2img = defineCommand({
@@ -132,7 +132,10 @@ export const img2img = defineCommand({
     ...drawArgs,
   },
   run: ({ args }) =>
-    draw(args, { strength: numberOf(args, 'strength'), image: readPicture('image', args.image as string | undefined) }),
+    draw('img2img', args, {
+      strength: numberOf(args, 'strength'),
+      image: readPicture('image', args.image as string | undefined),
+    }),
 });
 
 export const inpaint = defineCommand({
@@ -144,7 +147,7 @@ export const inpaint = defineCommand({
     ...drawArgs,
   },
   run: ({ args }) =>
-    draw(args, {
+    draw('inpaint', args, {
       strength: numberOf(args, 'strength'),
       image: readPicture('image', args.image as string | undefined),
       mask: readPicture('mask', args.mask as string | undefined),
@@ -214,7 +217,7 @@ export const edit = defineCommand({
       checkSheet(1, 1, destination, image);
       const made = await withProgress((onStep) => pipe.edit({ ...settings, ...mask, image, onWarning: warn, onStep }));
       if (maskOutput !== undefined) writeFileAtomically(maskOutput, encodePng(made.mask));
-      report(made, [made.images], destination, { image: args.image, ...settings });
+      report({ command: 'edit', values: args }, made, [made.images], destination, { image: args.image, ...settings });
     });
   },
 });

@@ -3,7 +3,8 @@ import type { ArgsDef } from 'citty';
 import { Presets, SingleBar } from 'cli-progress';
 import { modelFolder } from '../folder/packed.js';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
-import type { Image } from '../image/image.js';
+import { enlarge, type Image } from '../image/image.js';
+import { withText } from '../image/png-text.js';
 import { sheet, sheetSize } from '../image/sheet.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import type {
@@ -17,7 +18,9 @@ import type {
   VaeTiling,
 } from '../pipelines/index.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';
+import { samplerName, settingsOf, textsOf } from './settings.js';
 import { choice, number, UsageError, whole } from './usage.js';
+import { version } from './version.js';
 
 const skipTypes = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
 const devices = ['auto', 'cpu', 'cuda'] as const;
@@ -59,10 +62,26 @@ export const machineArgs = {
   device: { type: 'string', valueHint: 'NAME', description: 'Where the network runs: cpu, cuda (Default: cpu)' },
 } as const satisfies ArgsDef;
 
-export const outputArgs = {
-  scale: { type: 'string', valueHint: 'N', description: 'Enlargement of the pictures (Default: 4 for small ones)' },
+/** Of one sheet. */
+export const sheetArgs = {
+  scale: {
+    type: 'string',
+    valueHint: 'N',
+    description: 'Enlargement of the pictures (Default: 1, and 4 for small ones on a sheet)',
+  },
   output: { type: 'string', alias: 'o', default: 'out.png', valueHint: 'FILE', description: 'The sheet, a PNG file' },
   json: { type: 'boolean', description: 'Print one JSON object instead of a line' },
+} as const satisfies ArgsDef;
+
+export const outputArgs = {
+  ...sheetArgs,
+  output: {
+    ...sheetArgs.output,
+    description: 'A PNG file, of several pictures a sheet; pic-%03d.png is a file each, - is standard output',
+  },
+  sheet: { type: 'boolean', description: 'A sheet with a margin of a single picture, too' },
+  like: { type: 'string', valueHint: 'FILE', description: "Take what is not said from a picture's file" },
+  json: { type: 'boolean', description: 'Print one JSON object a file instead of a line' },
 } as const satisfies ArgsDef;
 
 export const modelArgs = {
@@ -120,15 +139,33 @@ export function readMemory(values: Values): { vaeTiling?: VaeTiling } {
 export interface Destination {
   output: string;
   scale: number | undefined;
+  sheet: boolean;
   json: boolean;
 }
 
-/** The values of {@link outputArgs}; refuses a file that could not be written, before any work. */
+/** The values of {@link outputArgs} or {@link sheetArgs}; refuses a file that could not be written, before any work. */
 export function readDestination(values: Values): Destination {
   const scale = whole('scale', text(values, 'scale'), 1);
   const output = values.output as string;
-  checkPng('output', output);
-  return { output, scale, json: (values.json as boolean | undefined) ?? false };
+  const sheet = (values.sheet as boolean | undefined) ?? false;
+  if (output !== '-') checkPng('output', numbered(output, 1));
+  if (sheet && PATTERN.test(output)) {
+    throw new UsageError(`Expected one file for --output beside --sheet but received the pattern '${output}'`);
+  }
+  return { output, scale, sheet, json: (values.json as boolean | undefined) ?? false };
+}
+
+/** As printf has it: %d, or %03d for three digits. */
+const PATTERN = /%(?:0(\d))?d/;
+
+/** The name of file `i` where names are numbered. */
+function numbered(output: string, i: number): string {
+  return output.replace(PATTERN, (_, digits?: string) => String(i).padStart(Number(digits ?? 0), '0'));
+}
+
+/** Are several pictures, or one by `--sheet`, laid out on one? */
+function onSheet({ output, sheet }: Destination, pictures: number): boolean {
+  return sheet || (pictures > 1 && !PATTERN.test(output));
 }
 
 /** Refuses a file that is not called a PNG file, or could not be written. */
@@ -154,9 +191,11 @@ export function scaleOf(scale: number | undefined, width: number): number {
 export function checkSheet(
   rows: number,
   columns: number,
-  { scale }: Destination,
+  destination: Destination,
   size: Pick<Image, 'width' | 'height'>,
 ): void {
+  const { scale } = destination;
+  if (!onSheet(destination, rows * columns)) return;
   sheetSize(rows, columns, size, { scale: scaleOf(scale, size.width), margin: MARGIN });
 }
 
@@ -228,28 +267,74 @@ export function warn(message: string): void {
   console.error(`dpm-solver: ${message}`);
 }
 
-/** Writes one sheet, rows of pictures, and says what was made. */
+/** What was drawn with: a command and the values of its flags. */
+export interface Told {
+  readonly command: string;
+  readonly values: Values;
+}
+
+/** Writes the pictures, on a sheet or each into its file, with what made them; and says what was made. */
 export function report(
+  told: Told,
   generation: Generation,
   rows: readonly (readonly (Image | null)[])[],
-  { output, scale, json }: Destination,
+  destination: Destination,
   details: Record<string, unknown>,
 ): void {
   const { images, nfe, seeds, guidance, tiles, timings } = generation;
-  const picture = sheet(rows, { scale: scaleOf(scale, images[0].width), margin: MARGIN });
-  writeFileAtomically(output, encodePng(picture));
-  if (json) {
+  const { output, scale, json } = destination;
+  const made = onSheet(destination, images.length)
+    ? [
+        {
+          picture: sheet(rows, { scale: scaleOf(scale, images[0].width), margin: MARGIN }),
+          seeds,
+          prompts: promptsOf(details),
+        },
+      ]
+    : images.map((image, i) => ({
+        picture: enlarge(image, scale ?? 1),
+        seeds: [seeds[i]],
+        prompts: promptsOf(details).slice(...ofRow(rows, image)),
+      }));
+  // What is piped on is the picture alone.
+  const say = output === '-' ? console.error : console.log;
+  made.forEach(({ picture, seeds, prompts }, i) => {
+    const name = numbered(output, i + 1);
+    const texts = textsOf(settingsOf(told.command, told.values), {
+      ...{ version, prompts, seeds, guidance, width: images[0].width, height: images[0].height },
+      model: (told.values.model as string | undefined) ?? 'shapes',
+      steps: details.steps as number | undefined,
+      negativePrompt: details.negativePrompt as string | undefined,
+      sampler: samplerName(details),
+    });
+    const bytes = withText(encodePng(picture), texts);
+    if (output === '-') process.stdout.write(bytes);
+    else writeFileAtomically(name, bytes);
+    if (!json) return;
     const { width, height } = picture;
-    console.log(JSON.stringify({ output, width, height, seeds, ...details, guidance, nfe, tiles, timings }));
-    return;
-  }
+    say(JSON.stringify({ output: name, width, height, seeds, ...details, prompts, guidance, nfe, tiles, timings }));
+  });
+  if (json) return;
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;
   const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${images.length === 1 ? '' : ' each'}`;
-  console.log(`${output}: ${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`);
+  say(
+    `${output === '-' ? 'standard output' : output}: ${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`,
+  );
 }
 
 function inTiles({ rows, columns, width, height }: Tiles): string {
   return `, decoded by ${rows * columns} tiles of ${width} x ${height}`;
+}
+
+function promptsOf(details: Record<string, unknown>): readonly string[] {
+  const { prompts, target } = details as { prompts?: readonly string[]; target?: string };
+  return prompts ?? (target === undefined ? [] : [target]);
+}
+
+/** The place of a picture's prompt among them, for slice. */
+function ofRow(rows: readonly (readonly (Image | null)[])[], image: Image): [from: number, to: number] {
+  const row = rows.findIndex((images) => images.includes(image));
+  return [row, row + 1];
 }
 
 function costs({ networkMs, stepMs, totalMs }: Timings): string {

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 // The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `compare`, `serve` and `info`.
-import { readFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../base/text.js';
@@ -9,9 +8,9 @@ import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';
 import { sample, examples as sampleExamples } from './sample.js';
 import { serve, examples as serveExamples } from './serve.js';
+import { withLike } from './settings.js';
 import { checkFlags, UsageError } from './usage.js';
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+import { version } from './version.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
 const commands: Record<string, CommandDef<any>> = { sample, txt2img, img2img, inpaint, edit, compare, serve, info };
@@ -52,29 +51,35 @@ const main = defineCommand({
 
 async function run(raw: readonly string[]): Promise<void> {
   const [name, ...rest] = raw;
-  if (name === '--version' || name === '-v') {
+  if (name !== undefined && ['--version', '-V', '-v', 'version'].includes(name)) {
     console.log(version);
+    return;
+  }
+  if (name === 'help' && rest.length > 0) {
+    await help(commandOf(rest[0]), main);
     return;
   }
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     await help(main);
     return;
   }
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (!command) {
-    const meant = nearest(name, Object.keys(commands));
-    throw new UsageError(
-      `There is no command ${name}${meant ? `; did you mean ${meant}?` : '; see dpm-solver --help'}`,
-    );
-  }
+  const command = commandOf(name);
   const end = rest.indexOf('--');
   const flags = end < 0 ? rest : rest.slice(0, end);
   if (flags.includes('--help') || flags.includes('-h')) {
     await help(command, main);
     return;
   }
-  checkFlags(rest, command.args as ArgsDef);
-  await runCommand(command, { rawArgs: rest });
+  const definition = command.args as ArgsDef;
+  checkFlags(rest, definition);
+  await runCommand(command, { rawArgs: 'like' in definition ? withLike(rest, definition) : rest });
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
+function commandOf(name: string): CommandDef<any> {
+  if (Object.hasOwn(commands, name)) return commands[name];
+  const meant = nearest(name, Object.keys(commands));
+  throw new UsageError(`There is no command ${name}${meant ? `; did you mean ${meant}?` : '; see dpm-solver --help'}`);
 }
 
 async function help(command: CommandDef, parent?: CommandDef): Promise<void> {

@@ -79,7 +79,12 @@ export const sample = defineCommand({
       const generation = await withProgress((onStep) => pipe({ ...options, ...scheduler, onStep }));
       const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
       const { prompt: _prompt, negativePrompt, ...settings } = options;
-      report(generation, rows, destination, { prompts, negativePrompt, scheduler: args.scheduler, ...settings });
+      report({ command: 'sample', values: args }, generation, rows, destination, {
+        prompts,
+        negativePrompt,
+        scheduler: args.scheduler,
+        ...settings,
+      });
     });
   },
 });

@@ -38,8 +38,8 @@ export function checkFlags(raw: readonly string[], args: ArgsDef): void {
     }
     if (inline) continue;
     i++;
-    // A value may be a negative number, not another flag.
-    if (i >= raw.length || /^-(?![\d.])/.test(raw[i])) throw new UsageError(`The flag ${flag} needs a value`);
+    // A value may be a negative number or standard output, not another flag.
+    if (i >= raw.length || /^-(?![\d.]|$)/.test(raw[i])) throw new UsageError(`The flag ${flag} needs a value`);
   }
 }
 

@@ -1,0 +1,188 @@
+// Settings that travel with a picture: the flags that made it, in the PNG file itself, and back with --like.
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { type ArgsDef, parseArgs } from 'citty';
+import { readText } from '../image/png-text.js';
+import { UsageError } from './usage.js';
+
+/** Keyword of this program's own text: `{ version, command, prompts, flags }` as JSON. */
+const OWN = 'dpm-solver';
+/** What A1111 writes, and ComfyUI and most galleries read. */
+const COMMON = 'parameters';
+
+/** Flags that say where and on what, not what is drawn. */
+const NOT_KEPT = [
+  'output',
+  'sheet',
+  'scale',
+  'json',
+  'like',
+  'model',
+  'device',
+  'batch',
+  'image',
+  'mask',
+  'mask-output',
+];
+
+export interface Settings {
+  readonly command: string;
+  readonly prompts: readonly string[];
+  /** By name, without the dashes. */
+  readonly flags: Readonly<Record<string, string | boolean>>;
+}
+
+/** What a command was told, of which a picture keeps what says how it looks. */
+export function settingsOf(command: string, values: Readonly<Record<string, unknown>>): Settings {
+  const flags = Object.fromEntries(
+    Object.entries(values).filter(
+      (entry): entry is [string, string | boolean] =>
+        (typeof entry[1] === 'string' || entry[1] === true) && !NOT_KEPT.includes(entry[0]) && entry[0] !== 'prompts',
+    ),
+  );
+  // citty gives a flag by its letter and in camel case, too.
+  for (const name of Object.keys(flags)) if (name.length === 1 || /[A-Z]/.test(name)) delete flags[name];
+  return { command, prompts: (values._ as string[] | undefined) ?? [], flags };
+}
+
+/** Of one picture, or of a sheet of several. */
+export interface Drawn {
+  readonly version: string;
+  readonly model: string;
+  readonly prompts: readonly string[];
+  readonly negativePrompt?: string;
+  readonly seeds: readonly number[];
+  readonly steps?: number;
+  readonly guidance?: number | null;
+  /** Of one picture. */
+  readonly width: number;
+  readonly height: number;
+  readonly sampler: string;
+}
+
+/** The texts of a picture's file. */
+export function textsOf(settings: Settings, drawn: Drawn): Record<string, string> {
+  const [seed] = drawn.seeds;
+  const single = drawn.seeds.length === 1;
+  const flags =
+    single && 'seed' in settings.flags ? { ...settings.flags, seed: String(seed), count: '1' } : settings.flags;
+  const own = { version: drawn.version, command: settings.command, prompts: drawn.prompts, flags };
+  const text = { [OWN]: JSON.stringify(own) };
+  // That form has one prompt and one seed.
+  if (!single || drawn.prompts.length !== 1) return text;
+  const facts: [string, unknown][] = [
+    ['Steps', drawn.steps],
+    ['Sampler', drawn.sampler],
+    ['CFG scale', drawn.guidance],
+    ['Seed', seed],
+    ['Size', `${drawn.width}x${drawn.height}`],
+    ['Model', basename(drawn.model)],
+    ['Version', `dpm-solver ${drawn.version}`],
+  ];
+  const line = facts
+    .filter(([, value]) => value !== undefined && value !== null)
+    .map(([name, value]) => `${name}: ${value}`);
+  const negative = drawn.negativePrompt ? [`Negative prompt: ${drawn.negativePrompt}`] : [];
+  return { [COMMON]: [drawn.prompts[0], ...negative, line.join(', ')].join('\n'), ...text };
+}
+
+/** The solver by the name that A1111 and ComfyUI's users know it by, where there is one. */
+export function samplerName(options: {
+  scheduler?: string;
+  algorithmType?: string;
+  order?: number;
+  method?: string;
+  skipType?: string;
+}): string {
+  const { scheduler, algorithmType = 'dpmsolver++', order = 2, method = 'multistep', skipType } = options;
+  if (scheduler !== undefined) return scheduler;
+  const letter = method === 'multistep' ? 'M' : method.startsWith('singlestep') ? 'S' : undefined;
+  const names: Record<string, string> = { 'dpmsolver++': `DPM++ ${order}`, 'sde-dpmsolver++': `DPM++ ${order}` };
+  const known = letter && names[algorithmType];
+  if (!known) return [algorithmType, method, order].join(' ');
+  const sde = algorithmType.startsWith('sde-') ? ' SDE' : '';
+  return `${known}${letter}${sde}${skipType === 'karras' ? ' Karras' : ''}`;
+}
+
+/**
+ * The arguments with what `--like` says put in where nothing else was said.
+ *
+ * @throws UsageError for a file that has none
+ */
+export function withLike(raw: readonly string[], definition: ArgsDef): string[] {
+  const given = parseArgs<ArgsDef>([...raw], { ...definition }) as unknown as Record<string, unknown> & { _: string[] };
+  const path = given.like;
+  if (typeof path !== 'string') return [...raw];
+  const settings = readSettings(path);
+  const extra: string[] = [];
+  const said = (name: string) => {
+    const { alias } = definition[name] as { alias?: string | string[] };
+    const words = [`--${name}`, `--no-${name}`, ...[alias ?? []].flat().map((other) => `-${other}`)];
+    return raw.some((word) => words.some((flag) => word === flag || word.startsWith(`${flag}=`)));
+  };
+  for (const [name, value] of Object.entries(settings.flags)) {
+    // What another command knows and this one does not.
+    if (!Object.hasOwn(definition, name) || NOT_KEPT.includes(name) || said(name)) continue;
+    extra.push(typeof value === 'string' ? `--${name}=${value}` : `--${name}`);
+  }
+  const takesPrompts = Object.hasOwn(definition, 'prompts');
+  const prompts = takesPrompts && given._.length === 0 ? ['--', ...settings.prompts] : [];
+  if (prompts.length > 1 && raw.includes('--')) prompts.shift();
+  return [...extra, ...raw, ...prompts];
+}
+
+/** What a file says of how it was made. */
+function readSettings(path: string): Settings {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    throw new UsageError(`Expected a PNG file for --like but ${path} cannot be read`, { cause });
+  }
+  const texts = readText(bytes);
+  const own = texts.get(OWN);
+  const common = texts.get(COMMON);
+  const settings = own !== undefined ? ofOwn(own) : common !== undefined ? ofCommon(common) : undefined;
+  if (!settings)
+    throw new UsageError(`Expected a PNG file with settings for --like but ${path} has none that are known`);
+  return settings;
+}
+
+function ofOwn(text: string): Settings | undefined {
+  try {
+    const { command, prompts, flags } = JSON.parse(text) as Settings;
+    if (!Array.isArray(prompts) || prompts.some((prompt) => typeof prompt !== 'string')) return undefined;
+    if (typeof flags !== 'object' || flags === null || Array.isArray(flags)) return undefined;
+    const kept = Object.entries(flags).filter(([, value]) => typeof value === 'string' || value === true);
+    return { command: String(command), prompts, flags: Object.fromEntries(kept) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** `prompt`, `Negative prompt: ...` and a line of `Name: value` pairs. */
+function ofCommon(text: string): Settings | undefined {
+  const lines = text.split('\n');
+  const last = lines.at(-1) ?? '';
+  if (!/\bSteps: \d+/.test(last)) return undefined;
+  const negativeAt = lines.findIndex((line) => line.startsWith('Negative prompt: '));
+  const end = lines.length - 1;
+  const prompt = lines.slice(0, negativeAt < 0 ? end : negativeAt).join('\n');
+  const flags: Record<string, string> = {};
+  if (negativeAt >= 0) flags.negative = lines.slice(negativeAt, end).join('\n').slice('Negative prompt: '.length);
+  const fact = (name: string) => last.match(new RegExp(`(?:^|, )${name}: ([^,]+)`))?.[1];
+  const names: [flag: string, fact: string][] = [
+    ['steps', 'Steps'],
+    ['guidance', 'CFG scale'],
+    ['seed', 'Seed'],
+  ];
+  for (const [flag, name] of names) {
+    const value = Number(fact(name) ?? Number.NaN);
+    if (Number.isFinite(value)) flags[flag] = String(value);
+  }
+  const [, width, height] = fact('Size')?.match(/^(\d+)x(\d+)$/) ?? [];
+  if (width !== undefined && height !== undefined) Object.assign(flags, { width, height });
+  const strength = fact('Denoising strength');
+  if (strength !== undefined && Number.isFinite(Number(strength))) flags.strength = strength;
+  return { command: 'txt2img', prompts: prompt === '' ? [] : [prompt], flags };
+}

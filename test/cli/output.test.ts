@@ -1,0 +1,160 @@
+// What the command line writes: one file or many, of exact size, with what made them, and from there again.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { decode } from 'fast-png';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { encodePng } from '../../lib/image/file.js';
+import { readText, withText } from '../../lib/image/png-text.js';
+import { constant, removeCopies } from '../pipelines/models.js';
+
+const test = suite('files of the command line');
+const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-output-'));
+test.after(() => {
+  rmSync(folder, { recursive: true });
+  removeCopies();
+});
+
+function run(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--import', import.meta.resolve('tsx'), main, ...args],
+    {
+      cwd: folder,
+      env: { ...process.env, DEBUG: '' },
+    },
+  );
+  return { code: status, stdout, errors: String(stderr) };
+}
+
+const file = (name: string) => readFileSync(join(folder, name));
+const text = (name: string) => readText(file(name));
+const own = (name: string) => JSON.parse(text(name).get('dpm-solver')!);
+const common = ['--model', constant, '--steps', '2'];
+
+test('several pictures: a file each where the name is a pattern, of exact size and with its own seed', () => {
+  const made = run('sample', 'red', 'green', ...common, '--count', '2', '--seed', '7', '-o', 'pic-%03d.png', '--json');
+  assert.is(made.code, 0, made.errors);
+  const lines = String(made.stdout)
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.equal(
+    lines.map(({ output }) => output),
+    [1, 2, 3, 4].map((i) => `pic-00${i}.png`),
+  );
+  assert.equal(
+    lines.map(({ prompts }) => prompts),
+    [['red'], ['red'], ['green'], ['green']],
+  );
+  assert.equal(
+    lines.map(({ seeds }) => seeds),
+    [[7], [8], [9], [10]],
+  );
+  for (const { output, width, height } of lines) {
+    const png = decode(file(output));
+    assert.equal([png.width, png.height, width, height], [4, 4, 4, 4]);
+  }
+  assert.is(
+    text('pic-003.png').get('parameters'),
+    `green\nSteps: 2, Sampler: DPM++ 2M, CFG scale: 3, Seed: 9, Size: 4x4, Model: ${constant.split('/').at(-1)}, Version: dpm-solver ${own('pic-003.png').version}`,
+  );
+});
+
+test('a single picture is the picture, and a sheet if asked for', () => {
+  assert.is(run('sample', 'red', ...common, '--count', '1', '-o', 'one.png').code, 0);
+  assert.is(run('sample', 'red', ...common, '--count', '1', '-o', 'sheet.png', '--sheet').code, 0);
+  assert.is(run('sample', 'red', ...common, '--count', '1', '-o', 'large.png', '--scale', '3').code, 0);
+  assert.equal(
+    ['one.png', 'sheet.png', 'large.png'].map((name) => decode(file(name)).width),
+    [4, 8 + 4 * 4 + 8, 12],
+  );
+});
+
+test('a picture says how it was made, and is made again by that', () => {
+  const first = ['sample', 'red', ...common, '--order', '1', '--guidance', '2.5', '--negative', 'blue', '--seed', '-3'];
+  assert.is(run(...first, '--count', '2', '-o', 'first-%d.png').code, 0);
+  assert.equal(own('first-2.png').flags, {
+    ...{ steps: '2', guidance: '2.5', seed: '-2', count: '1', negative: 'blue', order: '1' },
+  });
+  const again = run('sample', '--model', constant, '--like', 'first-2.png', '-o', 'again.png');
+  assert.is(again.code, 0, again.errors);
+  assert.equal(decode(file('again.png')).data, decode(file('first-2.png')).data);
+  assert.equal(own('again.png'), own('first-2.png'));
+  // What is said counts.
+  assert.is(
+    run('sample', 'green', '--model', constant, '--like', 'first-2.png', '--seed', '5', '-o', 'other.png').code,
+    0,
+  );
+  assert.equal(
+    [own('other.png').prompts, own('other.png').flags.seed, own('other.png').flags.order],
+    [['green'], '5', '1'],
+  );
+});
+
+test('takes what A1111 wrote', () => {
+  const parameters = [
+    'a red, red',
+    'Negative prompt: blue',
+    'Steps: 3, Sampler: Euler a, CFG scale: 4.5, Seed: 12, Size: 4x4, Model hash: 6ce0161689, Model: v1-5',
+  ].join('\n');
+  const image = { width: 4, height: 4, data: new Uint8Array(48) };
+  writeFileSync(join(folder, 'a1111.png'), withText(encodePng(image), { parameters }));
+  const made = run(
+    'sample',
+    'red',
+    '--model',
+    constant,
+    '--like',
+    'a1111.png',
+    '--count',
+    '1',
+    '-o',
+    'like.png',
+    '--json',
+  );
+  assert.is(made.code, 0, made.errors);
+  const { steps, guidance, seeds, negativePrompt } = JSON.parse(String(made.stdout));
+  assert.equal(
+    { steps, guidance, seeds, negativePrompt },
+    { steps: 3, guidance: 4.5, seeds: [12], negativePrompt: 'blue' },
+  );
+});
+
+test('a file without settings, or none at all, is said to be one', () => {
+  writeFileSync(join(folder, 'bare.png'), encodePng({ width: 4, height: 4, data: new Uint8Array(48) }));
+  for (const [like, message] of [
+    ['bare.png', 'Expected a PNG file with settings for --like but bare.png has none that are known'],
+    ['none.png', 'Expected a PNG file for --like but none.png cannot be read'],
+  ]) {
+    const { code, errors } = run('sample', 'red', ...common, '--like', like, '-o', 'never.png');
+    assert.is(code, 2);
+    assert.is(errors, `dpm-solver: ${message}\n`);
+  }
+  assert.not.ok(existsSync(join(folder, 'never.png')));
+});
+
+test('standard output gets the picture alone', () => {
+  const made = run('sample', 'red', ...common, '--count', '1', '-o', '-');
+  assert.is(made.code, 0, made.errors);
+  assert.is(decode(made.stdout).width, 4);
+  assert.match(made.errors, /^standard output: 1 picture, 2 evaluations; /);
+});
+
+test('a pattern and a sheet exclude each other', () => {
+  const { code, errors } = run('sample', 'red', ...common, '-o', 'pic-%d.png', '--sheet');
+  assert.is(code, 2);
+  assert.match(errors, /Expected one file for --output beside --sheet but received the pattern 'pic-%d.png'/);
+});
+
+test('help for a command and the version, in all their spellings', () => {
+  assert.equal(run('help', 'sample').stdout, run('sample', '--help').stdout);
+  for (const word of ['-V', 'version', '--version']) assert.match(String(run(word).stdout), /^\d+\.\d+\.\d+\n$/);
+  assert.match(run('help', 'smaple').errors, /There is no command smaple; did you mean sample\?/);
+});
+
+test.run();
