@@ -2,8 +2,8 @@
 // that folder. What a network is told is what diffusers 0.42.1 tells it (test/golden/real-configs.json), by all three, and
 // what one refuses all three refuse, in the same sentence.
 //
-// The networks are the linear ones of test/fixtures: one of pixels, and one of Stable Diffusion 3 for files of flows. Every
-// session of onnxruntime is opened once and looked at from outside: what it is fed as `timestep` is what is compared.
+// The folders are those of test/fixtures: a network of pixels, and one of Stable Diffusion 3 for files of flows. What a network
+// is fed as `timestep` is compared, and the network itself is not run.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from 'citty';
@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { txt2img } from '../../lib/cli/draw.js';
 import { originOf } from '../../lib/folder/scheduler-keys.js';
-import { loadRuntime } from '../../lib/onnx/runtime.js';
+import { Graph } from '../../lib/onnx/graph.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { classNames, knownClass } from '../../lib/schedulers/from-config.js';
 import type { Scheduler, SchedulerConfig } from '../../lib/schedulers/index.js';
@@ -48,26 +48,29 @@ function heard(): number[] {
   return all;
 }
 
-test.before(async () => {
+test.before(() => {
   // Of keys that no class knows every class warns, as test/schedulers/config.test.ts has it.
   process.emitWarning = () => {};
-  const { InferenceSession } = await loadRuntime();
-  const create = InferenceSession.create.bind(InferenceSession);
-  const opened = new Map<string, ReturnType<typeof create>>();
-  InferenceSession.create = (path, options) => {
-    const known = opened.get(path);
-    if (known) return known;
-    const opening = create(path, options).then((session) => {
-      const run = session.run.bind(session) as (...all: unknown[]) => ReturnType<typeof session.run>;
-      session.run = ((feeds: Record<string, { data: ArrayLike<number | bigint> }>, ...rest: unknown[]) => {
-        if (feeds.timestep) told.push(Number(feeds.timestep.data[0]));
-        return run(feeds, ...rest);
-      }) as typeof session.run;
-      session.release = async () => {};
-      return session;
-    });
-    opened.set(path, opening);
-    return opening;
+  const { bind, call } = Graph.prototype;
+  const answers = new Map<string, ReturnType<typeof call>>();
+  // Loaded by the first call.
+  Graph.prototype.load = async () => {};
+  Graph.prototype.bind = function (feeds, outputs) {
+    const binding = bind.call(this, feeds, outputs);
+    if (!('timestep' in feeds)) return binding;
+    // What the network would answer changes nothing of what it is told: its outputs stay 0.
+    binding.run = async () => {
+      told.push(Number(binding.feeds.timestep.data[0]));
+    };
+    return binding;
+  };
+  // What a text is encoded as, and pixels, which nobody looks at here.
+  Graph.prototype.call = function (feeds, ...rest) {
+    const words = Object.values(feeds).map(({ type, data, dims }) => [dims.join(), /^int/.test(type) && data.join()]);
+    const key = `${this.path} ${words.join(' ')}`;
+    const answer = answers.get(key) ?? call.call(this, feeds, ...rest);
+    answers.set(key, answer);
+    return answer;
   };
 });
 test.after(removeCopies);
