@@ -1,20 +1,23 @@
 // npm run pack:gpu: all that test:gpu and bench:gpu need, in one folder that runs on a machine with a card but without
-// network, npm or Node: Node itself (compressed), the built addon, the sources of the CUDA library, tests and benchmark as
-// JavaScript. There: sh run.sh [options of bench/gpu/bench.ts], or sh run.sh test [--sanitize]. Needed there: nvcc with a host compiler, gzip; PyTorch for
-// the comparison.
-// Usage: node scripts/pack-gpu.mjs [--out FOLDER] [--with-library]; --with-library takes the built CUDA library along
+// network, npm or Node: Node itself (compressed), the built addon and CUDA library, tests and benchmark as JavaScript.
+// There: sh run.sh [options of scripts/run-gpu.mjs]. Needed there: xz or python3; nvcc with a host compiler where no
+// library was built here (npm run build:cuda -- --arch 80,90); PyTorch, compute-sanitizer and ncu for what uses them.
+// Usage: node scripts/pack-gpu.mjs [--out FOLDER] [--without-node] [--without-library]
+//   --without-node      run.sh takes the Node of the machine; --without-library: it is built there
+import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const MOST_BYTES = 60 * 2 ** 20;
 const { values: options } = parseArgs({
   options: {
     out: { type: 'string', default: join(root, 'build/gpu') },
-    'with-library': { type: 'boolean', default: false },
+    'without-node': { type: 'boolean', default: false },
+    'without-library': { type: 'boolean', default: false },
   },
 });
 const { out } = options;
@@ -37,34 +40,37 @@ for (const name of modules(['uvu', 'fast-check', 'node-gyp-build'])) {
 }
 cpSync(join(root, 'build/Release/dpm-solver.node'), join(out, 'build/Release/dpm-solver.node'));
 const library = join(root, 'build/Release/dpm-solver-cuda.so');
-if (options['with-library']) {
-  if (!existsSync(library))
-    throw new Error(`Expected ${library} for --with-library but found none: npm run build:cuda`);
-  cpSync(library, join(out, 'build/Release/dpm-solver-cuda.so'));
+const carried = !options['without-library'] && existsSync(library);
+if (carried) cpSync(library, join(out, 'build/Release/dpm-solver-cuda.so'));
+if (!options['without-node']) {
+  const { status, stdout, stderr } = spawnSync('xz', ['-9e', '-c', process.execPath], { maxBuffer: MOST_BYTES });
+  if (status !== 0) throw new Error(`Expected xz for Node but it ended with ${status}: ${stderr}`);
+  writeFileSync(join(out, 'node.xz'), stdout);
 }
-writeFileSync(join(out, 'node.gz'), gzipSync(readFileSync(process.execPath), { level: 9 }));
 writeFileSync(
   join(out, 'run.sh'),
   `#!/bin/sh
-# Builds the CUDA library for the card of this machine, tests it on the card, times it. Results: $OUT, or bench/results here.
+# Tests and times the CUDA library on the card of this machine: options of scripts/run-gpu.mjs. Results: $OUT, or
+# build/gpu-results here.
 set -e
 cd "$(dirname "$0")"
-if [ ! -x bin/node ]; then
+if [ -e node.xz ] && [ ! -x bin/node ]; then
   mkdir -p bin
-  gzip -dc node.gz > bin/node
+  if command -v xz > /dev/null; then
+    xz -dc node.xz > bin/node
+  else
+    python3 -c 'import lzma, shutil; shutil.copyfileobj(lzma.open("node.xz"), open("bin/node", "wb"))'
+  fi
   chmod +x bin/node
 fi
 PATH="$PWD/bin:$PATH:/usr/local/cuda/bin"
 export PATH
-if [ "$1" = test ]; then
-  shift
-  exec node scripts/test-gpu.mjs "$@"
-fi
-exec node bench/gpu/bench.js "$@"
+exec node scripts/run-gpu.mjs "$@"
 `,
 );
 const bytes = size(out);
-console.log(`pack-gpu: ${out}, ${(bytes / 2 ** 20).toFixed(1)} MiB`);
+console.log(`pack-gpu: ${out}, ${(bytes / 2 ** 20).toFixed(1)} MiB, ${carried ? 'with' : 'without'} the CUDA library`);
+if (bytes > MOST_BYTES) throw new Error(`Expected ${MOST_BYTES} bytes or fewer but made ${bytes}`);
 
 /** Packages with all that they depend on. */
 function modules(names) {

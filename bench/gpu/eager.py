@@ -1,6 +1,7 @@
-"""Times the eager PyTorch operations that a diffusers scheduler issues for one second-order step.
+"""Times the PyTorch operations that a diffusers scheduler issues for one second-order step, eager or compiled.
 
-Usage: eager.py SHAPE... where a shape is 1x4x64x64; prints one JSON object, or {} where there is no PyTorch with CUDA.
+Usage: eager.py [--compiled] SHAPE... where a shape is 1x4x64x64; prints a line of JSON as soon as it is there, nothing
+where there is no PyTorch with CUDA. Compiled: by torch.compile, without the thresholded ones, whose quantile sorts.
 The sequence is that of a multistep data-prediction step: prediction, guidance, dynamic thresholding, update. Scalars
 stay on the CPU, as there.
 """
@@ -13,9 +14,11 @@ def main():
     try:
         import torch
     except ImportError:
-        return {}
+        return
     if not torch.cuda.is_available():
-        return {}
+        return
+    shapes = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    compiled = "--compiled" in sys.argv
 
     def step(state, guidance, threshold):
         x, unconditional, conditional, d1 = state
@@ -53,22 +56,29 @@ def main():
                 times.append((perf_counter() - begin) * 1e6)
         return sorted(times)[len(times) // 2]
 
-    results = {"torch": torch.__version__, "shapes": {}}
-    for name in sys.argv[1:]:
+    for name in shapes:
         shape = [int(v) for v in name.split("x")]
         state = [2 * torch.randn(shape, device="cuda") for _ in range(4)]
         sample = state[0][0].numel()
-        entry = {}
         for guidance in (False, True):
             for threshold in (False, True):
-                if threshold and sample > 2**24:
-                    continue  # torch.quantile refuses
-                run = lambda: step(state, guidance, threshold)  # noqa: E731
-                key = f"{'guided' if guidance else 'plain'}{'+threshold' if threshold else ''}"
-                entry[key] = {"device": median(run, True), "call": median(run, False)}
-        results["shapes"][name] = entry
+                if threshold and (compiled or sample > 2**24):
+                    continue  # torch.quantile refuses more
+
+                def run(x=state, g=guidance, t=threshold, f=torch.compile(step) if compiled else step):
+                    return f(x, g, t)
+
+                row = {
+                    "part": "eager",
+                    "shape": name,
+                    "variant": f"{'guided' if guidance else 'plain'}{'+threshold' if threshold else ''}",
+                    "way": "compiled" if compiled else "eager",
+                    "device": median(run, True),
+                    "call": median(run, False),
+                    "torch": torch.__version__,
+                }
+                print(json.dumps(row), flush=True)
         del state
-    return results
 
 
-print(json.dumps(main()))
+main()

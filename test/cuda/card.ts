@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Callback, Test } from 'uvu';
 import { addonPath } from '../../lib/addon/loader.js';
 import { buildFakeLibrary, compiler } from './emulation/build.js';
 
@@ -36,6 +37,15 @@ export async function card(): Promise<TestCard> {
     process.env.DPM_EMULATED_CARDS = '2';
   }
   return { real, able, folder };
+}
+
+/** Tests of a suite, where they are able to run, and by name where only some are asked for (scripts/run-gpu.mjs). */
+export function chosen<S extends Test>(suite: S, able: boolean): S {
+  const wanted = process.env.DPM_SOLVER_TEST_FILTER;
+  if (!able) return suite.skip as S;
+  if (!wanted) return suite;
+  const test = (name: string, body: Callback) => (name.includes(wanted) ? suite : suite.skip)(name, body);
+  return Object.assign(test, suite) as unknown as S;
 }
 
 /** What can be had of the first card, which something has been done on. */

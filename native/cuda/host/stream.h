@@ -1,6 +1,7 @@
 // Streams with what they need beside the work that is queued on them, and events.
 #pragma once
 
+#include <chrono>
 #include <new>
 
 #include "../stages.h"
@@ -144,6 +145,12 @@ inline int StreamWait(void* stream) {
   DPM_TRY(scope.error());
   if (IsCapturing(s.stream)) return cudaErrorStreamCaptureUnsupported;
   DPM_TRY(Result(cudaEventRecord(s.mark, s.stream)));
+  // To be woken takes tens of microseconds: what is done sooner is not slept for.
+  const auto begin = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - begin < std::chrono::microseconds(50)) {
+    const int error = Result(cudaEventQuery(s.mark));
+    if (error != cudaErrorNotReady) return error;
+  }
   return Result(cudaEventSynchronize(s.mark));
 }
 // Somebody else's stream may be a default stream, whose handle means another one on every card.
