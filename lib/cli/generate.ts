@@ -6,6 +6,7 @@ import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image
 import { enlarge, type Image } from '../image/image.js';
 import { withText } from '../image/png-text.js';
 import { sheet, sheetSize } from '../image/sheet.js';
+import { GRAPH_DEVICES } from '../onnx/graph.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import type {
   DiffusionPipeline,
@@ -23,7 +24,7 @@ import { choice, number, UsageError, whole } from './usage.js';
 import { version } from './version.js';
 
 const skipTypes = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
-const devices = ['auto', 'cpu', 'cuda'] as const;
+const devices = ['auto', ...GRAPH_DEVICES] as const;
 
 /** How the steps are made. */
 export const solverArgs = {
@@ -59,7 +60,11 @@ export const methodArgs = {
 } as const satisfies ArgsDef;
 
 export const machineArgs = {
-  device: { type: 'string', valueHint: 'NAME', description: 'Where the network runs: cpu, cuda (Default: cpu)' },
+  device: {
+    type: 'string',
+    valueHint: 'NAME',
+    description: `Where the networks run: ${devices.join(', ')} (Default: cpu)`,
+  },
 } as const satisfies ArgsDef;
 
 /** Of one sheet. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
 import type { Device } from '../engines/devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
+import { type NetworkDevice, networkDevices } from '../onnx/devices.js';
 import { whyNoThread } from '../onnx/session.js';
 import { UsageError } from './usage.js';
 
@@ -32,7 +33,7 @@ export const info = defineCommand({
         'onnxruntime',
         onnxruntime === null ? 'not installed' : `${onnxruntime.version} (${onnxruntime.backends.join(', ')})`,
       ],
-      ...(onnxruntime === null ? [] : [['networks', describeNetworks(onnxruntime.noThread)]]),
+      ...(onnxruntime === null ? [] : [['networks', describeNetworks(onnxruntime)]]),
       ['devices', devices.map(describe).join(', ')],
       ...(cuda === null ? [] : [['cuda', cuda]]),
     ];
@@ -67,10 +68,15 @@ function describe({ type, name, memory, computeCapability, driver }: Device): st
   return `cuda (${name}${size}, compute capability ${computeCapability}, driver for CUDA ${driver})`;
 }
 
-function describeNetworks(reason: string | null): string {
-  return reason === null
-    ? 'on threads of their own'
-    : `by session.run, which stops JavaScript while they run: ${reason}`;
+function describeNetworks({ noThread, devices }: Onnxruntime): string {
+  const how =
+    noThread === null
+      ? 'on threads of their own'
+      : `by session.run, which stops JavaScript while they run: ${noThread}`;
+  const where = devices.map(({ device, missing }) =>
+    missing === undefined ? device : `${device} (not here: ${missing})`,
+  );
+  return `${how}; devices: ${where.join(', ')}`;
 }
 
 interface Onnxruntime {
@@ -78,6 +84,8 @@ interface Onnxruntime {
   backends: string[];
   /** Why networks have no threads of their own, or null. */
   noThread: string | null;
+  /** Where they can run. */
+  devices: readonly NetworkDevice[];
 }
 
 async function onnxruntime(): Promise<Onnxruntime | null> {
@@ -87,6 +95,7 @@ async function onnxruntime(): Promise<Onnxruntime | null> {
       version: env.versions.node ?? 'unknown',
       backends: listSupportedBackends().map(({ name }) => name),
       noThread: (await whyNoThread()) ?? null,
+      devices: await networkDevices(),
     };
   } catch {
     return null;

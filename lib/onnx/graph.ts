@@ -4,7 +4,7 @@ import { bytesOf, checkWeights, type GraphFile, readGraph, type ValueInfo } from
 import { openSession, type Session, type SessionOptions } from './session.js';
 import type { Slot } from './slots.js';
 
-export type { SessionOptions } from './session.js';
+export { GRAPH_DEVICES, type GraphDevice, type SessionOptions } from './session.js';
 export { type ElementArray, type ElementType, fill, type Slot, slot, toHalf } from './slots.js';
 
 /**

@@ -1,4 +1,5 @@
 // dpm-solver/onnx: networks on threads of their own.
+export { type NetworkDevice, networkDevices } from './devices.js';
 export type { OrtData, OrtType } from './elements.js';
 export { type OrtLibrary, ortLibrary } from './library.js';
 export {
@@ -13,3 +14,4 @@ export {
   type OrtTensor,
   OrtValue,
 } from './network.js';
+export type { GraphDevice } from './session.js';

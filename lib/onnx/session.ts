@@ -2,16 +2,27 @@
 import { dirname, resolve } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { ValueInfo } from '../folder/graph-file.js';
+import { namesOf, readNodes, timeNodes } from '../folder/graph-nodes.js';
 import { libraryProblem } from './library.js';
 import { loadError, runError } from './messages.js';
 import { OrtNetwork } from './network.js';
 import { loadRuntime } from './runtime.js';
 import type { Slot } from './slots.js';
 
+/**
+ * Where a network can run: on the CPU, on any graphics processor by WebGPU, on an NVIDIA card, by CoreML on macOS and by
+ * DirectML on Windows.
+ */
+export type GraphDevice = 'cpu' | 'webgpu' | 'cuda' | 'coreml' | 'dml';
+
+export const GRAPH_DEVICES: readonly GraphDevice[] = ['cpu', 'webgpu', 'cuda', 'coreml', 'dml'];
+
 export interface SessionOptions {
+  /** Where it runs; `'cpu'`. What a device has no kernel for runs on the CPU. */
+  device?: GraphDevice;
   /**
-   * onnxruntime's names ('cpu', 'cuda', ...) or its objects with settings, in order of preference; `['cpu']`. All but the CPU
-   * alone are for onnxruntime-node's `session.run`, which stops JavaScript while the network runs.
+   * In place of `device`: onnxruntime's names ('cpu', 'cuda', ...) or its objects with settings, in order of preference. All
+   * but the CPU alone are for onnxruntime-node's `session.run`, which stops JavaScript while the network runs.
    */
   executionProviders?: readonly (
     | string
@@ -62,18 +73,24 @@ export async function openSession(source: GraphSource, options: SessionOptions):
 }
 
 /** Why a graph with these options is run by `session.run`; undefined where it has a thread of its own. */
-export async function whyNoThread({ executionProviders }: SessionOptions = {}): Promise<string | undefined> {
+export async function whyNoThread({ device, executionProviders }: SessionOptions = {}): Promise<string | undefined> {
   // Providers with settings of their own are onnxruntime-node's to read.
   if (executionProviders !== undefined && (executionProviders.length !== 1 || executionProviders[0] !== 'cpu')) {
     const names = executionProviders.map((one) => (typeof one === 'string' ? one : one.name));
     return `executionProviders are given: ${names.join(', ')}`;
   }
   await loadRuntime();
-  return libraryProblem();
+  return device === 'dml' ? 'DirectML is reached by session.run alone' : libraryProblem();
 }
 
-async function openThread({ path, bytes }: GraphSource, { threads }: SessionOptions): Promise<Session> {
+async function openThread(source: GraphSource, options: SessionOptions): Promise<Session> {
+  const { device = 'cpu', threads } = options;
+  const { path } = source;
+  const embedding = device === 'webgpu' && !source.bytes ? timeEmbedding(path) : undefined;
+  const bytes = source.bytes ?? embedding?.bytes;
   const network = await OrtNetwork.open(bytes ?? path, {
+    device: device as Exclude<GraphDevice, 'dml'>,
+    ...(embedding ? { forceCpuNodeNames: embedding.names } : {}),
     // 0 is onnxruntime's choice, as for session.run.
     ...(threads ? { threads } : {}),
     ...(bytes ? { path } : {}),
@@ -88,9 +105,16 @@ async function openThread({ path, bytes }: GraphSource, { threads }: SessionOpti
   };
 }
 
+/** The nodes that a graphics processor may compute too coarsely, and the graph where they had no names of their own. */
+function timeEmbedding(path: string): { names: string[]; bytes?: Uint8Array } | undefined {
+  const graph = readNodes(path);
+  const nodes = timeNodes(graph);
+  return nodes.length > 0 ? namesOf(graph, nodes) : undefined;
+}
+
 async function openPlain(source: GraphSource, options: SessionOptions, reason: string): Promise<Session> {
   const { path, bytes } = source;
-  const { executionProviders = ['cpu'], threads } = options;
+  const { device = 'cpu', executionProviders = [device], threads } = options;
   const { InferenceSession, Tensor } = await loadRuntime();
   let session: InferenceSession;
   try {

@@ -163,6 +163,11 @@ export class Denoiser {
     return this.#parts.graph;
   }
 
+  /** The name of the input that the state goes into. */
+  get state(): string {
+    return this.#parts.state;
+  }
+
   get kind(): DenoiserKind {
     return this.#parts.kind;
   }

@@ -8,6 +8,7 @@ import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { Clock } from './clock.js';
 import { Coder } from './coder.js';
 import type { Conditioning, Shape } from './denoiser.js';
+import { deviceOf } from './device.js';
 import { drive } from './drive.js';
 import { decode, elements, encodeImages, typed } from './latents.js';
 import { dilate, grow, keep, type Mask, maskImage, pasteBack, renoise, shrink } from './mask.js';
@@ -121,6 +122,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     seeds: [request.seed],
     guidance,
     ...(between.coder?.tiles ? { tiles: between.coder.tiles } : {}),
+    device: deviceOf(parts.session),
     timings: clock.timings(vae !== null),
   };
 }

@@ -7,6 +7,7 @@ import { nodeOf } from '../schedule/sigmas.js';
 import { Clock } from './clock.js';
 import { Coder } from './coder.js';
 import type { Conditioning } from './denoiser.js';
+import { deviceOf } from './device.js';
 import { drive, type Work } from './drive.js';
 import { decode, elements, encodeImages, inpaintingInputs, joined, startNoise } from './latents.js';
 import { keep, keepNoisy, type Mask, pasteBack, shrink } from './mask.js';
@@ -94,6 +95,7 @@ export async function generate(
     seeds: pictures.map(({ seed }) => seed),
     guidance,
     ...(coder?.tiles ? { tiles: coder.tiles } : {}),
+    device: deviceOf(parts.session),
     timings: clock.timings(parts.vae !== null),
   };
 }

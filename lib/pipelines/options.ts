@@ -2,6 +2,7 @@
 import type { Tensor } from '../base/tensor.js';
 import type { SampleOptions, SolverOptions } from '../dpm-solver.js';
 import type { Image } from '../image/image.js';
+import type { GraphDevice } from '../onnx/graph.js';
 import type { OnProgress } from './stages.js';
 import type { Tiles, VaeTiling } from './tiling.js';
 
@@ -216,6 +217,8 @@ export interface Generation {
   guidance: number;
   /** How the pictures were decoded by tiles; absent where they were decoded whole. */
   tiles?: Tiles;
+  /** Where the networks ran; `'providers'` where executionProviders were given. */
+  device: GraphDevice | 'providers';
   /** Where the time went. */
   timings: Timings;
 }

@@ -4,10 +4,11 @@ import { basename, join, resolve } from 'node:path';
 import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
 import { readJson } from '../folder/files.js';
 import { modelFolder } from '../folder/packed.js';
-import type { SessionOptions } from '../onnx/graph.js';
+import { GRAPH_DEVICES, type GraphDevice, type SessionOptions } from '../onnx/graph.js';
 import { type FolderScheduler, readScheduler, type Training } from '../schedulers/network.js';
 import { Conditioner } from './conditioner.js';
 import { Denoiser } from './denoiser.js';
+import { chooseDevice, giveUp } from './device.js';
 import type { Limits } from './request.js';
 import { Vae } from './vae.js';
 
@@ -18,10 +19,12 @@ export interface PipelineOptions {
   /** Which graphs are taken where a directory has both: model_fp16.onnx comes before model.onnx for `'float16'`. */
   dtype?: 'float32' | 'float16';
   /**
-   * Where the networks run: `'auto'` and `'cpu'` (the default) on the CPU, `'cuda'` on an NVIDIA card. The solver's step
-   * runs on the CPU: onnxruntime hands outputs over in host memory.
+   * Where the networks run: `'cpu'` (the default), `'webgpu'` on any graphics processor, `'cuda'` on an NVIDIA card,
+   * `'coreml'` on macOS, `'dml'` on Windows. `'auto'` takes the fastest that computes this folder's network rightly, which a
+   * process of its own finds out the first time, and the CPU with a warning where there is none. The solver's step runs on the
+   * CPU.
    */
-  device?: 'auto' | 'cpu' | 'cuda';
+  device?: 'auto' | GraphDevice;
   /** Threads of one network operator; onnxruntime's choice where absent or 0. */
   networkThreads?: number;
 }
@@ -47,19 +50,51 @@ const defaultScales: Record<Denoiser['kind'], number> = { plain: 7.5, xl: 5, sd3
 export async function loadParts(model: string, options: PipelineOptions): Promise<Parts> {
   if (typeof model !== 'string') throw wrongType('the path of a folder', 'the model', model);
   const folder = modelFolder(model);
-  const { graphs, session } = readOptions(options);
+  const { graphs, device, dtype, given } = readOptions(options);
   const index = readJson(folder, ['model_index.json']).json;
   const has = (part: string) => Object.hasOwn(index, part) || existsSync(join(folder, part));
   const own = (index._dpm_solver ?? {}) as { space?: string; classifier?: string };
   const classifierFolder = own.classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined);
   const scheduler = schedulerOf(folder, index);
-  const { training } = scheduler;
   const network = has('transformer') ? 'transformer' : 'unet';
   const latent = own.space !== 'pixel' && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
   const encoders = Conditioner.find(folder, index, graphs);
   Denoiser.find(folder, network, graphs);
   if (latent) Vae.find(folder, graphs);
+  const trial = { folder, network, names: graphs, threads: given.threads } as const;
+  const open = (on: GraphDevice) =>
+    openParts(
+      folder,
+      { index, graphs, network, encoders, latent, scheduler, classifierFolder, inPixels: own.space === 'pixel' },
+      { ...given, device: on },
+    );
+  if (device !== 'auto') return open(device);
+  const chosen = await chooseDevice(trial, dtype);
+  try {
+    return await open(chosen);
+  } catch (error) {
+    if (chosen === 'cpu') throw error;
+    // What worked once has gone, or has no room for the whole of the pipeline.
+    await giveUp({ ...trial, device: chosen }, error as Error);
+    return open('cpu');
+  }
+}
 
+/** What has been found in a folder. */
+interface Found {
+  readonly index: Readonly<Record<string, unknown>>;
+  readonly graphs: readonly string[];
+  readonly network: 'unet' | 'transformer';
+  readonly encoders: ReturnType<typeof Conditioner.find>;
+  readonly latent: boolean;
+  readonly inPixels: boolean;
+  readonly scheduler: FolderScheduler;
+  readonly classifierFolder: string | undefined;
+}
+
+async function openParts(folder: string, found: Found, session: SessionOptions): Promise<Parts> {
+  const { index, graphs, network, encoders, latent, inPixels, scheduler, classifierFolder } = found;
+  const { training } = scheduler;
   const opened: { release(): Promise<void> }[] = [];
   try {
     const denoiser = await Denoiser.open(folder, network, graphs, session);
@@ -72,7 +107,7 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
     if (vae) opened.push(vae);
     // Everything has been looked at before gigabytes are loaded.
     for (const graph of [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])]) await graph.load();
-    const limits = limitsOf(denoiser, vae, own.space === 'pixel');
+    const limits = limitsOf(denoiser, vae, inPixels);
     return { denoiser, conditioner, vae, scheduler, training, folder, classifierFolder, limits, session };
   } catch (error) {
     await Promise.all(opened.map((part) => part.release()));
@@ -98,7 +133,12 @@ function lastPart(name: unknown): string {
   return typeof name === 'string' ? basename(name) : '';
 }
 
-function readOptions(options: PipelineOptions): { graphs: readonly string[]; session: SessionOptions } {
+function readOptions(options: PipelineOptions): {
+  graphs: readonly string[];
+  device: 'auto' | GraphDevice;
+  dtype: 'float32' | 'float16';
+  given: SessionOptions;
+} {
   knownOptions(options, ['executionProviders', 'dtype', 'device', 'networkThreads'], 'fromPretrained');
   const dtype = oneOf(options.dtype ?? 'float32', 'dtype', ['float32', 'float16']);
   const { executionProviders, networkThreads } = options;
@@ -106,13 +146,13 @@ function readOptions(options: PipelineOptions): { graphs: readonly string[]; ses
     throw wrongType('an array of names or objects', 'executionProviders', executionProviders);
   }
   if (networkThreads !== undefined) wholeNumber(networkThreads, 'networkThreads', 0);
-  const device = oneOf(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda']);
+  const device = oneOf<'auto' | GraphDevice>(options.device ?? 'cpu', 'device', ['auto', ...GRAPH_DEVICES]);
   return {
     graphs: dtype === 'float16' ? ['model_fp16.onnx', 'model.onnx'] : ['model.onnx'],
-    session: {
-      executionProviders: executionProviders ?? (device === 'cuda' ? ['cuda', 'cpu'] : ['cpu']),
-      threads: networkThreads,
-    },
+    // Whoever names providers has chosen.
+    device: executionProviders === undefined ? device : 'cpu',
+    dtype,
+    given: { threads: networkThreads, ...(executionProviders ? { executionProviders } : {}) },
   };
 }
 

@@ -1,5 +1,5 @@
-// The process that draws. A network call blocks its event loop, so it is not the server's; and being a process it can be
-// ended in the middle of one, and takes nobody along when it ends by itself.
+// The process that draws. A network call may block its event loop (where it has no thread of its own), so it is not the
+// server's; and being a process it can be ended in the middle of one, and takes nobody along when it ends by itself.
 import { basename, resolve } from 'node:path';
 import { MOST_VOCABULARY, readJson } from '../folder/files.js';
 import { encodePng } from '../image/file.js';

@@ -1,4 +1,5 @@
 // What the server and the process that draws tell each other.
+import type { GraphDevice } from '../onnx/graph.js';
 import type { Timings } from '../pipelines/index.js';
 import type { Settings } from './settings.js';
 
@@ -17,7 +18,7 @@ export interface Model {
 
 export interface Place {
   folder: string;
-  device?: 'auto' | 'cpu' | 'cuda';
+  device?: 'auto' | GraphDevice;
   dtype?: 'float32' | 'float16';
 }
 

@@ -113,7 +113,7 @@ test('tells about the installation', async () => {
   assert.ok(json.simdAvailable.includes(json.simd) && json.threads >= 1 && json.devices[0].type === 'cpu');
   assert.match(json.onnxruntime.version, /^\d/);
   assert.is(json.onnxruntime.noThread, null);
-  assert.match(stdout, /^networks +on threads of their own$/m);
+  assert.match(stdout, /^networks +on threads of their own; devices: cpu/m);
 });
 
 test('helps', async () => {

@@ -1,0 +1,12 @@
+// Draws on a device and prints what came out; run with drivers of its own (test/pipelines/device.test.ts).
+import { DiffusionPipeline } from '../../../lib/pipelines/index.js';
+
+async function main(): Promise<void> {
+  const [folder, device, prompt, steps] = process.argv.slice(2) as [string, 'auto', string, string];
+  const pipe = await DiffusionPipeline.fromPretrained(folder, { device });
+  const made = await pipe({ prompt, steps: Number(steps), guidance: 1, seed: 1, order: 1 });
+  console.log(JSON.stringify({ device: made.device, data: [...made.sample.data] }));
+  await pipe.dispose();
+}
+
+await main();

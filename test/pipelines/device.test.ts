@@ -1,0 +1,118 @@
+// Where the networks of a pipeline run, and how `'auto'` chooses.
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { networkDevices, ortLibrary } from '../../lib/onnx/index.js';
+import { objection } from '../../lib/pipelines/device.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
+import { inChild } from '../native/children.js';
+import { assertRejects } from '../support.js';
+import { layout, shapes } from './models.js';
+
+const test = suite('devices of pipelines');
+const cache = mkdtempSync(join(tmpdir(), 'dpm-solver-cache-'));
+test.after(() => rmSync(cache, { recursive: true }));
+
+test('lists what onnxruntime has here, the CPU first', async () => {
+  const devices = await networkDevices();
+  assert.equal(devices[0], { device: 'cpu', name: 'CPU' });
+  const names = devices.map(({ device }) => device);
+  if (process.platform === 'linux') assert.equal(names, ['cpu', 'cuda', 'webgpu']);
+  for (const { missing } of devices) assert.ok(missing === undefined || !/[\n.]$/.test(missing));
+});
+
+const good = { difference: 1e-5, cpuMs: 10, deviceMs: 5, scale: 1 };
+for (const [what, proof, expected] of [
+  ['takes what is right and faster', good, undefined],
+  ['leaves what is wrong', { ...good, difference: 0.002 }, /^its output differs from the CPU's by 0\.0020 of its size/],
+  ['leaves what is not a number', { ...good, difference: Number.NaN }, /^its output differs .* by NaN/],
+  ['leaves what is slower', { ...good, deviceMs: 11 }, /^it is slower than the CPU \(11\.0 against 10\.0 ms\)$/],
+  ['takes what is a little slower on a small trial', { ...good, deviceMs: 25, scale: 16 }, undefined],
+  ['leaves what is far slower on a small trial', { ...good, deviceMs: 31, scale: 16 }, /^it is slower/],
+  ['tells why there was no trial', { reason: 'no adapter' }, /^no adapter$/],
+] as const) {
+  test(what, () => {
+    const found = objection(proof, 1e-3);
+    if (expected === undefined) assert.is(found, undefined);
+    else assert.match(found ?? '', expected);
+  });
+}
+
+const draw = (folder: string, device: string, steps: number, env: Record<string, string> = {}) =>
+  inChild(new URL('./children/on.ts', import.meta.url), {
+    env: { XDG_CACHE_HOME: cache, ...env },
+    args: [folder, device, 'red', String(steps)],
+  });
+
+// Elsewhere the cache folder is another variable's.
+(process.platform === 'linux' ? test : test.skip)('never fails by itself, and keeps what it found', async () => {
+  const first = await draw(shapes, 'auto', 1);
+  assert.is(first.code, 0, first.errors);
+  const { device } = JSON.parse(first.output);
+  if (device !== 'cpu') return; // A graphics processor that is faster: nothing to fall back from.
+  const warnings = (text: string) =>
+    text.match(/\[DPM_SOLVER_DEVICE\] DpmSolverWarning: The networks run on the CPU\. /g);
+  assert.is(warnings(first.errors)?.length, 1, first.errors);
+  const file = join(cache, 'dpm-solver/devices.json');
+  const { mtimeMs } = statSync(file);
+  const again = await draw(shapes, 'auto', 1);
+  assert.equal(JSON.parse(again.output), JSON.parse(first.output));
+  assert.is(statSync(file).mtimeMs, mtimeMs, 'no second trial');
+  // What once worked does not any more.
+  const kept = JSON.parse(readFileSync(file, 'utf8'));
+  const [key] = Object.keys(kept);
+  if (!('reason' in kept[key].proof)) return;
+  kept[key].proof = good;
+  writeFileSync(file, JSON.stringify(kept));
+  const gone = await draw(shapes, 'auto', 1);
+  assert.equal([gone.code, JSON.parse(gone.output)], [0, JSON.parse(first.output)], gone.errors);
+  assert.is(warnings(gone.errors)?.length, 1, gone.errors);
+  assert.ok('reason' in JSON.parse(readFileSync(file, 'utf8'))[key].proof);
+  writeFileSync(file, 'no JSON');
+  assert.is((await draw(shapes, 'auto', 1)).code, 0, 'a cache that cannot be read');
+});
+
+test('refuses what is no device, and says what one lacks', async () => {
+  await assertRejects(
+    DiffusionPipeline.fromPretrained(shapes, { device: 'gpu' as 'cpu' }),
+    TypeError,
+    /^Expected 'auto', 'cpu', 'webgpu', 'cuda', 'coreml' or 'dml' for device but received 'gpu'/,
+  );
+  const [cuda] = (await networkDevices()).filter(({ device, missing }) => device === 'cuda' && missing);
+  if (!cuda) return;
+  await assertRejects(
+    DiffusionPipeline.fromPretrained(shapes, { device: 'cuda' }),
+    Error,
+    /model\.onnx could not be loaded by onnxruntime for cuda: the CUDA provider's library .* cannot be loaded/,
+  );
+});
+
+const chromium = '/usr/lib/chromium';
+const swiftshader = { LD_LIBRARY_PATH: chromium, VK_ICD_FILENAMES: `${chromium}/vk_swiftshader_icd.json` };
+const { providers } = await ortLibrary();
+const reason = !providers.includes('WebGpuExecutionProvider')
+  ? 'this onnxruntime-node has no WebGPU'
+  : !existsSync(swiftshader.VK_ICD_FILENAMES)
+    ? `no ${swiftshader.VK_ICD_FILENAMES}: apt-get install chromium`
+    : undefined;
+if (reason) console.log(`skipped: ${reason}`);
+
+for (const [name, folder, steps] of [
+  ['in pixels', shapes, 2],
+  ['in latents, encoder and decoder too', layout('sd'), 4],
+] as const) {
+  (reason ? test.skip : test)(`draws on WebGPU what it draws on the CPU: ${name}`, async () => {
+    const [there, here] = [await draw(folder, 'webgpu', steps, swiftshader), await draw(folder, 'cpu', steps)];
+    assert.equal([there.code, here.code], [0, 0], there.errors + here.errors);
+    const [webgpu, cpu] = [JSON.parse(there.output), JSON.parse(here.output)];
+    assert.equal([webgpu.device, cpu.device], ['webgpu', 'cpu']);
+    const square = (values: number[]) => values.reduce((sum, value) => sum + value * value, 0);
+    const difference = webgpu.data.map((value: number, i: number) => value - cpu.data[i]);
+    const relative = Math.sqrt(square(difference) / square(cpu.data));
+    assert.ok(relative < 1e-4, `${relative} of the size`);
+  });
+}
+
+test.run();
