@@ -35,8 +35,8 @@ const SEARCH_SHARE = 0.55;
 const SEARCHES = 3;
 /** Fewer iterations are not worth their first. */
 const LEAST_ITERATIONS = 2;
-/** Classic solvers and students that are looked at again, on all samples held out, by the error of the best on the first. */
-const WITHIN = 1.5;
+/** Candidates that are looked at again, by the error of the best so far: they ran on the same samples. */
+const WITHIN = 1.3;
 const FIRST_LOOK = 16;
 /** About how many of them there are. */
 const LOOKED_AT = 10;
@@ -145,7 +145,7 @@ class Calibrator {
   /** Evaluations that all will take, about. */
   #expected(): number {
     const { schedule, samples, heldOut, teacherSteps, steps, budget } = this.#settings;
-    const first = Math.min(Math.max(FIRST_LOOK, this.#most), heldOut);
+    const first = Math.min(FIRST_LOOK, heldOut);
     const choice = (n: number) =>
       n * (classicCandidates(schedule, this.#axis, n, WINDOW).length * first + LOOKED_AT * (heldOut - first));
     return (samples + heldOut) * teacherSteps + steps.reduce((sum, n) => sum + budget + choice(n), 0);
@@ -181,7 +181,9 @@ class Calibrator {
     };
     this.#taught = await batches(0, searched, true);
     this.#fitted = [...this.#taught, ...(await batches(searched, samples, false))];
-    this.#held = await batches(samples, samples + heldOut, false);
+    // The first few apart, as all candidates run on them.
+    const few = Math.min(samples + FIRST_LOOK, samples + heldOut);
+    this.#held = [...(await batches(samples, few, false)), ...(await batches(few, samples + heldOut, false))];
   }
 
   /** The starts of samples, one after the other. */
@@ -265,39 +267,46 @@ class Calibrator {
     return { table, report };
   }
 
-  /** Errors on the samples held out: of all on the first few, and of those near the best (or `rival`) on all; the best first. */
+  /**
+   * Errors on the samples held out, the best first: of all on the first few, of those near the best (or `rival`) on more,
+   * and so on.
+   */
   async #judge(candidates: readonly Candidate[], key: string, rival?: Judged): Promise<Judged[]> {
-    const { heldOut } = this.#settings;
-    const first: Batch[] = [];
-    let count = 0;
-    for (const batch of this.#held) {
-      if (count >= Math.min(FIRST_LOOK, heldOut)) break;
-      first.push(batch);
-      count += batch.samples.length;
+    let judged: Judged[] = candidates.map((one) => ({ ...one, errors: [] }));
+    let from = 0;
+    for (const look of this.#looks()) {
+      const bar = from === 0 ? Infinity : Math.min(...judged.map(({ errors }) => mean(errors)));
+      const theirs = rival && from > 0 ? mean(rival.errors.slice(0, judged[0]?.errors.length)) : Infinity;
+      const next: Judged[] = [];
+      for (const one of judged) {
+        const near = from === 0 || mean(one.errors) <= WITHIN * Math.min(bar, theirs);
+        if (!near || one.errors.length < count(this.#held.slice(0, from))) {
+          next.push(one);
+          continue;
+        }
+        const errors = await this.#journal.once(`${key} ${look} ${one.name}`, async () => {
+          const made = await unlessNotFinite(runAll(this.#bench(this.#held.slice(from, look)), one.student));
+          return made?.errors ?? null;
+        });
+        if (errors) next.push({ ...one, errors: [...one.errors, ...errors] });
+      }
+      // Those that were looked at most come first.
+      judged = next.sort((a, b) => b.errors.length - a.errors.length || mean(a.errors) - mean(b.errors));
+      from = look;
     }
-    const rest = this.#held.slice(first.length);
-    const run = (which: string, { name, student }: Candidate, batches: readonly Batch[]) =>
-      this.#journal.once(`${key} ${which} ${name}`, async () => {
-        const made = await unlessNotFinite(runAll(this.#bench(batches), student));
-        return made?.errors ?? null;
-      });
-    const looked: Judged[] = [];
-    for (const one of candidates) {
-      const errors = await run('first', one, first);
-      if (errors) looked.push({ ...one, errors });
-    }
-    const bar = Math.min(
-      ...looked.map(({ errors }) => mean(errors)),
-      rival ? mean(rival.errors.slice(0, count)) : Infinity,
-    );
-    const judged: Judged[] = [];
-    for (const one of looked) {
-      const near = mean(one.errors) <= WITHIN * bar;
-      const more = near ? await run('rest', one, rest) : [];
-      if (more) judged.push({ ...one, errors: [...one.errors, ...more] });
-    }
-    // Those that were looked at in full come first.
-    return judged.sort((a, b) => b.errors.length - a.errors.length || mean(a.errors) - mean(b.errors));
+    return judged;
+  }
+
+  /** After how many batches of samples held out candidates are looked at: a few, three times as many, all. */
+  #looks(): number[] {
+    const looks = [FIRST_LOOK, 3 * FIRST_LOOK, Infinity].map((samples) => {
+      let batches = 0;
+      for (let seen = 0; batches < this.#held.length && seen < samples; batches++) {
+        seen += this.#held[batches].samples.length;
+      }
+      return batches;
+    });
+    return [...new Set(looks)];
   }
 
   // ---- fitting ------------------------------------------------------------------------------------------------------
@@ -346,8 +355,7 @@ class Calibrator {
 
   /** Evaluations of one iteration, all samples together. */
   #iterationCost(student: Student, batches: readonly Batch[]): number {
-    const samples = batches.reduce((sum, batch) => sum + batch.samples.length, 0);
-    return (derivativeCost(student, FREE) + student.corrections.length) * samples;
+    return (derivativeCost(student, FREE) + student.corrections.length) * count(batches);
   }
 
   async #refine(steps: number, { name, student }: Candidate, left: () => number): Promise<Fit> {
@@ -407,4 +415,8 @@ function nearestIndices(places: Float64Array, last: number): number[] {
   for (let i = 1; i < steps; i++) indices[i] = Math.max(indices[i], indices[i - 1] + 1);
   for (let i = steps - 1; i > 0; i--) indices[i] = Math.min(indices[i], indices[i + 1] - 1);
   return indices;
+}
+
+function count(batches: readonly Batch[]): number {
+  return batches.reduce((sum, { samples }) => sum + samples.length, 0);
 }

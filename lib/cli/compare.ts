@@ -34,6 +34,7 @@ const args = {
     description: `Rows: ${SOLVERS.join(', ')}, or classes of dpm-solver/schedulers (Default: ${USUAL.join(', ')}; of these what the model can follow, and its own)`,
   },
   steps: { type: 'string', default: '10,15,20,25,50', valueHint: 'NUMBERS', description: 'Columns: evaluations' },
+  table: { type: 'boolean', description: "One row more: the model's tables, where it has some for these steps" },
   guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
   negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
   seed: { type: 'string', default: '0', valueHint: 'N', description: 'Of every picture' },
@@ -94,6 +95,7 @@ export const compare = defineCommand({
         },
         pipe,
       );
+      if (args.table) entries.set('table', {});
       const names = [...entries.keys()];
       const labels = {
         scale: scaleOf(destination.scale, width),
@@ -103,7 +105,7 @@ export const compare = defineCommand({
       };
       sheetSize(names.length, counts.length, { width, height }, labels);
       const started = performance.now();
-      const runs: { solver: string; steps: number; nfe: number; totalMs: number }[] = [];
+      const runs: { solver: string; table?: string; steps: number; nfe: number; totalMs: number }[] = [];
       const rows: Image[][] = [];
       await withProgress(async (onStep) => {
         const batches = names.length * counts.length;
@@ -114,7 +116,12 @@ export const compare = defineCommand({
             const own = onStep && ((progress: Parameters<typeof onStep>[0]) => onStep({ ...progress, batch, batches }));
             const made = await pipe({ ...shared, ...fewSteps(entry, steps), steps, onStep: own });
             row.push(made.images[0]);
-            runs.push({ solver: name, steps, nfe: made.nfe, totalMs: made.timings.totalMs });
+            if (name === 'table' && made.table === undefined) {
+              warn(
+                `The model has no table for ${steps} steps and guidance ${made.guidance}: its own solver drew that picture`,
+              );
+            }
+            runs.push({ solver: name, table: made.table, steps, nfe: made.nfe, totalMs: made.timings.totalMs });
           }
           rows.push(row);
         }

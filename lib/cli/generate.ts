@@ -1,4 +1,6 @@
 // What the commands that draw have in common: flags, the pipeline, the progress bar and the report.
+
+import { readFileSync } from 'node:fs';
 import type { ArgsDef } from 'citty';
 import { Presets, SingleBar } from 'cli-progress';
 import { modelFolder } from '../folder/packed.js';
@@ -18,7 +20,9 @@ import type {
   Timings,
   VaeTiling,
 } from '../pipelines/index.js';
+import { parseTables } from '../pipelines/tables.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';
+import { evaluationsOf, type SolverTable } from '../solver/table.js';
 import { samplerName, settingsOf, textsOf } from './settings.js';
 import { choice, number, UsageError, whole } from './usage.js';
 import { version } from './version.js';
@@ -56,6 +60,14 @@ export const methodArgs = {
     valueHint: 'CLASS',
     description:
       "A scheduler class, made from the model's scheduler file, in place of the solver (EulerDiscreteScheduler)",
+  },
+} as const satisfies ArgsDef;
+
+export const tableArgs = {
+  table: {
+    type: 'string',
+    valueHint: 'NAME',
+    description: "auto: the model's table for this many steps and guidance, none, or a file (Default: auto)",
   },
 } as const satisfies ArgsDef;
 
@@ -139,6 +151,21 @@ export function readMemory(values: Values): { vaeTiling?: VaeTiling } {
   if (/^\d+$/.test(tiling)) return { vaeTiling: { tile: Number(tiling) } };
   const way = choice('vae-tiling', tiling, ['auto', 'on', 'off']);
   return { vaeTiling: way === 'auto' ? way : way === 'on' };
+}
+
+/** The value of {@link tableArgs}: of a file's tables the one for this many steps and guidance. */
+export function readTableFlag(values: Values): 'auto' | 'none' | SolverTable | undefined {
+  const table = text(values, 'table');
+  if (table === undefined || table === 'auto' || table === 'none') return table;
+  const steps = wholeOf(values, 'steps', 1);
+  const guidance = numberOf(values, 'guidance');
+  const tables = parseTables(readFileSync(table, 'utf8'), table);
+  const fitting = tables.filter(
+    (one) => evaluationsOf(one) === steps && (guidance === undefined || (one.guidance?.scale ?? 1) === guidance),
+  );
+  if (fitting.length === 1) return fitting[0];
+  const at = guidance === undefined ? '' : ` and guidance ${guidance}`;
+  throw new UsageError(`Expected one table for ${steps} steps${at} in ${table} but found ${fitting.length || 'none'}`);
 }
 
 export interface Destination {
@@ -286,7 +313,7 @@ export function report(
   destination: Destination,
   details: Record<string, unknown>,
 ): void {
-  const { images, nfe, seeds, guidance, tiles, timings } = generation;
+  const { images, nfe, seeds, guidance, table, tiles, timings } = generation;
   const { output, scale, json } = destination;
   const made = onSheet(destination, images.length)
     ? [
@@ -317,11 +344,14 @@ export function report(
     else writeFileAtomically(name, bytes);
     if (!json) return;
     const { width, height } = picture;
-    say(JSON.stringify({ output: name, width, height, seeds, ...details, prompts, guidance, nfe, tiles, timings }));
+    const made = { ...details, prompts, guidance, nfe, table, tiles, timings };
+    say(JSON.stringify({ output: name, width, height, seeds, ...made }));
   });
   if (json) return;
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;
-  const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${images.length === 1 ? '' : ' each'}`;
+  const each = images.length === 1 ? '' : ' each';
+  const by = table === undefined ? '' : `, by the table ${table}`;
+  const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${each}${by}`;
   say(
     `${output === '-' ? 'standard output' : output}: ${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`,
   );

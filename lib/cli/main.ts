@@ -1,8 +1,10 @@
 #!/usr/bin/env node
-// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `compare`, `serve` and `info`.
+// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `compare`, `calibrate`, `serve` and
+// `info`.
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../base/text.js';
+import { calibrate, examples as calibrateExamples } from './calibrate.js';
 import { compare } from './compare.js';
 import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';
@@ -13,12 +15,23 @@ import { checkFlags, UsageError } from './usage.js';
 import { version } from './version.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
-const commands: Record<string, CommandDef<any>> = { sample, txt2img, img2img, inpaint, edit, compare, serve, info };
+const commands: Record<string, CommandDef<any>> = {
+  sample,
+  txt2img,
+  img2img,
+  inpaint,
+  edit,
+  compare,
+  calibrate,
+  serve,
+  info,
+};
 
 /** What a command's help ends with. */
 const examples = new Map<CommandDef, readonly string[]>([
   [sample as CommandDef, sampleExamples],
   [serve as CommandDef, serveExamples],
+  [calibrate as CommandDef, calibrateExamples],
   [
     txt2img as CommandDef,
     ['dpm-solver txt2img "an astronaut on a horse" --model ./sd-v1-5 --steps 20 -o astronaut.png'],

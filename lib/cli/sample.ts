@@ -10,8 +10,10 @@ import {
   readPlace,
   readScheduler,
   readSolver,
+  readTableFlag,
   report,
   solverArgs,
+  tableArgs,
   withPipeline,
   withProgress,
 } from './generate.js';
@@ -44,6 +46,7 @@ const args = {
   negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
   ...solverArgs,
   ...methodArgs,
+  ...tableArgs,
   model: {
     type: 'string',
     valueHint: 'DIR',
@@ -69,6 +72,7 @@ export const sample = defineCommand({
       seed: whole('seed', args.seed),
       count,
       ...readSolver(args),
+      table: readTableFlag(args),
       batchSize: whole('batch', args.batch, 1),
     };
     const place = readPlace(args, 'shapes');

@@ -1,6 +1,8 @@
 // One class for the directories that exported diffusion pipelines come in. What it does is in the files beside it: parts.ts
 // loads, plan.ts says what a call will do, generate.ts and edit.ts do it.
 import type { Image } from '../image/image.js';
+import type { Calibration } from '../calibrate/index.js';
+import { calibrate, type PipelineCalibrateOptions } from './calibrate.js';
 import { Classifier } from './classifier.js';
 import { type DecodeOptions, decodeLatents } from './decode.js';
 import { edit } from './edit.js';
@@ -101,6 +103,17 @@ export class DiffusionPipeline extends Callable {
   ): Promise<Image[]> {
     this.#checkAlive();
     return (await decodeLatents(this.#parts, latents, options)).images;
+  }
+
+  /**
+   * Finds a table of times and rows for this network at a guidance scale, by forward passes alone: see `calibrate` of
+   * dpm-solver/calibrate. `scheduler/solver_tables.json` in the folder is where calls look for `tables`.
+   *
+   * @throws TypeError, RangeError for options; what `calibrate` throws
+   */
+  async calibrate(options: PipelineCalibrateOptions): Promise<Calibration> {
+    this.#checkAlive();
+    return calibrate(this.#parts, options);
   }
 
   /** What a call does where it does not say. */

@@ -92,6 +92,7 @@ export async function generate(
     images,
     sample: { type: 'float32', data: sample, dims },
     nfe,
+    ...(plan.table ? { table: plan.table.name } : {}),
     seeds: pictures.map(({ seed }) => seed),
     guidance,
     ...(coder?.tiles ? { tiles: coder.tiles } : {}),

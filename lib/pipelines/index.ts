@@ -3,6 +3,7 @@ export { encodePng, readPng } from '../image/file.js';
 export type { Image } from '../image/image.js';
 export { DecodeError, type Latents } from './coder.js';
 export type { DecodeOptions } from './decode.js';
+export type { PipelineCalibrateOptions } from './calibrate.js';
 export { DiffusionPipeline } from './diffusion-pipeline.js';
 export type {
   CommonOptions,

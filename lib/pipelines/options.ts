@@ -5,6 +5,7 @@ import type { Image } from '../image/image.js';
 import type { GraphDevice } from '../onnx/graph.js';
 import type { OnProgress } from './stages.js';
 import type { Tiles, VaeTiling } from './tiling.js';
+import type { SolverTable } from '../solver/table.js';
 
 /** How a solver step is made, as the solver library has it. What is absent comes from the model's scheduler_config.json. */
 export type SolverChoices = Pick<
@@ -113,6 +114,12 @@ export interface GenerateOptions extends CommonOptions {
    * once an evaluation, with the guided output; the solver options have no meaning then).
    */
   scheduler?: SolverChoices | SchedulerLike;
+  /**
+   * A table of times and rows in place of a solver and its grid. `'auto'`, the default: the folder's own for this many
+   * steps and this guidance (`scheduler/solver_tables.json`, see {@link DiffusionPipeline.calibrate}), where the call says
+   * nothing of the solver; `'none'`: the solver of the folder's scheduler in any case.
+   */
+  table?: 'auto' | 'none' | SolverTable;
   /** Classifier guidance with this scale, for directories with a classifier. */
   classifierScale?: number;
   /** Picture i is drawn from the seed `seed + i`; chosen at random where absent. */
@@ -211,6 +218,8 @@ export interface Generation {
   };
   /** Network evaluations for a picture; the most, where the adaptive method took more for some than for others. */
   nfe: number;
+  /** The name of the table that made them; absent where a solver did. */
+  table?: string;
   /** Of each picture. */
   seeds: number[];
   /** The classifier-free guidance scale in effect. */

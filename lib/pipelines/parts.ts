@@ -6,10 +6,12 @@ import { readJson } from '../folder/files.js';
 import { modelFolder } from '../folder/packed.js';
 import { GRAPH_DEVICES, type GraphDevice, type SessionOptions } from '../onnx/graph.js';
 import { type FolderScheduler, readScheduler, type Training } from '../schedulers/network.js';
+import type { SolverTable } from '../solver/table.js';
 import { Conditioner } from './conditioner.js';
 import { Denoiser } from './denoiser.js';
 import { chooseDevice, giveUp } from './device.js';
 import type { Limits } from './request.js';
+import { readTables } from './tables.js';
 import { Vae } from './vae.js';
 
 /** How {@link DiffusionPipeline.fromPretrained} loads a folder. */
@@ -40,6 +42,8 @@ export interface Parts {
   readonly folder: string;
   readonly classifierFolder: string | undefined;
   readonly limits: Limits;
+  /** The folder's own, made by calibration. */
+  readonly tables: readonly SolverTable[];
   readonly session: SessionOptions;
 }
 
@@ -56,6 +60,7 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
   const own = (index._dpm_solver ?? {}) as { space?: string; classifier?: string };
   const classifierFolder = own.classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined);
   const scheduler = schedulerOf(folder, index);
+  const tables = readTables(folder);
   const network = has('transformer') ? 'transformer' : 'unet';
   const latent = own.space !== 'pixel' && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
   const encoders = Conditioner.find(folder, index, graphs);
@@ -65,7 +70,17 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
   const open = (on: GraphDevice) =>
     openParts(
       folder,
-      { index, graphs, network, encoders, latent, scheduler, classifierFolder, inPixels: own.space === 'pixel' },
+      {
+        index,
+        graphs,
+        network,
+        encoders,
+        latent,
+        scheduler,
+        classifierFolder,
+        tables,
+        inPixels: own.space === 'pixel',
+      },
       { ...given, device: on },
     );
   if (device !== 'auto') return open(device);
@@ -90,10 +105,11 @@ interface Found {
   readonly inPixels: boolean;
   readonly scheduler: FolderScheduler;
   readonly classifierFolder: string | undefined;
+  readonly tables: readonly SolverTable[];
 }
 
 async function openParts(folder: string, found: Found, session: SessionOptions): Promise<Parts> {
-  const { index, graphs, network, encoders, latent, inPixels, scheduler, classifierFolder } = found;
+  const { index, graphs, network, encoders, latent, inPixels, scheduler, classifierFolder, tables } = found;
   const { training } = scheduler;
   const opened: { release(): Promise<void> }[] = [];
   try {
@@ -108,7 +124,7 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
     // Everything has been looked at before gigabytes are loaded.
     for (const graph of [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])]) await graph.load();
     const limits = limitsOf(denoiser, vae, inPixels);
-    return { denoiser, conditioner, vae, scheduler, training, folder, classifierFolder, limits, session };
+    return { denoiser, conditioner, vae, scheduler, training, folder, classifierFolder, limits, tables, session };
   } catch (error) {
     await Promise.all(opened.map((part) => part.release()));
     throw error;

@@ -11,6 +11,7 @@ import { elements } from './latents.js';
 import type { GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
 import type { Parts } from './parts.js';
 import { type Limits, type Request, readRequest } from './request.js';
+import { tableFor } from './tables.js';
 
 /** A call that nothing is wrong with. */
 export interface Plan {
@@ -21,6 +22,8 @@ export interface Plan {
   readonly run: SampleOptions;
   /** Of a batch, as far as is known before its first; 0 with the adaptive method. */
   readonly steps: number;
+  /** The table that the run goes by, of the folder or of the call. */
+  readonly table: SolverTable | undefined;
   readonly solverOptions: SolverOptions;
   /** Of classifier-free guidance, where the network is evaluated with and without the prompt. */
   readonly scale: number | undefined;
@@ -54,10 +57,14 @@ export async function planOf(
   const classifier = options.classifierScale === undefined ? undefined : await openClassifier();
   const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
   const schedule = scheduleOf(parts, shape);
-  const { run, steps } = runOptionsOf(parts, request, schedule, tokensOf(parts, shape));
   const scale = usesPair(guidance, limits) ? guidance : undefined;
+  const solver = solverOptionsOf(parts, request.choices);
+  const table = classifier ? undefined : tableOfCall(parts, request, schedule, scale, solver);
+  const { run, steps } = table
+    ? { run: { table } as SampleOptions, steps: table.sigmas.length - 1 }
+    : runOptionsOf(parts, request, schedule, tokensOf(parts, shape));
   const solverOptions: SolverOptions = {
-    ...solverOptionsOf(parts, request.choices),
+    ...solver,
     guidance:
       options.classifierScale === undefined
         ? guidanceOf(scale, rescale)
@@ -74,11 +81,27 @@ export async function planOf(
     schedule,
     run,
     steps: run.method === 'adaptive' ? 0 : steps,
+    table,
     scale,
     solverOptions,
     classifier,
     labels,
   };
+}
+
+/** The table that a call names, or the folder's for calls that say nothing of the solver. */
+function tableOfCall(
+  { tables, training }: Parts,
+  request: Request,
+  schedule: NoiseSchedule,
+  scale: number | undefined,
+  { thresholding, algorithmType = 'dpmsolver++' }: SolverOptions,
+): SolverTable | undefined {
+  const { table } = request;
+  if (table === 'none') return undefined;
+  if (table !== 'auto') return table;
+  if (thresholding || algorithmType.startsWith('sde')) return undefined;
+  return tableFor(tables, request, { schedule, modelType: training.modelType, scale: scale ?? 1 });
 }
 
 /**

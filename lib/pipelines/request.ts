@@ -12,6 +12,7 @@ import {
 import { meantOption } from '../base/names.js';
 import type { Image } from '../image/image.js';
 import type { Size } from './conditioner.js';
+import { type SolverTable, evaluationsOf, readTable } from '../solver/table.js';
 import { type Mask, readMask } from './mask.js';
 import type { CommonOptions, EditOptions, GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
 import { readTiling, type Tiling } from './tiling.js';
@@ -34,7 +35,7 @@ const commonKeys = [
 ];
 const generateKeys = [
   ...['prompt', 'negativePrompt', 'steps', 'scheduler', 'classifierScale', 'seed', 'seeds', 'count', 'width', 'height'],
-  ...['image', 'strength', 'mask', 'batchSize', ...commonKeys],
+  ...['image', 'strength', 'mask', 'batchSize', 'table', ...commonKeys],
 ];
 const editKeys = [
   ...['image', 'source', 'target', 'negativePrompt', 'steps', 'strength', 'mask', 'maskStrength', 'maskSamples'],
@@ -81,6 +82,7 @@ export interface Request {
   batchSize: number;
   scheduler?: SchedulerLike;
   choices: SolverChoices;
+  table: 'auto' | 'none' | SolverTable;
   encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
   tiling: Tiling;
 }
@@ -161,6 +163,7 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
     batchSize: choices.method === 'adaptive' ? 1 : asked,
     scheduler,
     choices,
+    table: readTableOption(options, choices, scheduler, fromImage, steps),
     encoding: readEncoding(options),
     tiling: readTiling(options.vaeTiling, limits),
   };
@@ -234,6 +237,38 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
     encoding: readEncoding(options),
     tiling: readTiling(options.vaeTiling, limits),
   };
+}
+
+/** Grids and kinds of steps, which a table has of its own. */
+const IN_TABLES = [
+  'order',
+  'method',
+  'skipType',
+  'solverType',
+  'tStart',
+  'tEnd',
+  'lowerOrderFinal',
+  'denoiseToZero',
+] as const;
+
+function readTableOption(
+  { table = 'auto', steps: asked }: GenerateOptions,
+  choices: SolverChoices,
+  scheduler: SchedulerLike | undefined,
+  fromImage: boolean,
+  steps: number,
+): Request['table'] {
+  if (typeof table === 'string') return oneOf(table, 'table', ['auto', 'none'] as const);
+  const read = readTable(table);
+  const beside = IN_TABLES.find((name) => choices[name] !== undefined);
+  if (beside !== undefined) throw new TypeError(`Expected no ${beside} beside table, which has its own times and rows`);
+  if (scheduler) throw new TypeError('Expected either table or a scheduler object but received both');
+  if (fromImage) throw new TypeError('Expected no table with image, as a table goes from noise to the end');
+  const evaluations = evaluationsOf(read);
+  if (asked !== undefined && steps !== evaluations) {
+    throw outOfRange(`${evaluations}, as the table has it,`, 'steps', steps);
+  }
+  return read;
 }
 
 function readEncoding({ overlong, onWarning }: CommonOptions): Request['encoding'] {

@@ -326,6 +326,10 @@ test('compares classes beside solvers, and refuses what was asked for and cannot
 const editing = () => drawing('edit', '--image', 'in.png', '--source', 'red', '--target', 'blue');
 const drawing = (command: string, ...args: string[]) => [command, ...args, ...sd, '-o', 'bad.png'];
 mistakes.push(
+  ['a prompt to calibrate', () => ['calibrate', 'red'], 2, /^Expected flags only but received 'red'$/],
+  ['no prompts to calibrate', () => ['calibrate', ...sd], 2, /^The flag --prompts is missing/],
+  ['tables that are no JSON', () => ['calibrate', '-o', 'tables.txt'], 2, /ending in \.json for --output/],
+  ['a table that is not there', () => drawing('txt2img', 'red', '--table', 'none.json'), 1, /none\.json/],
   // As in --host "$HOST": Node would listen at every address of the machine.
   ['an empty address', () => ['serve', '--port', '0', '--host', ''], 2, /^The flag --host needs a value$/],
   ['a prompt to serve', () => ['serve', 'red'], 2, /^Expected flags only but received 'red'$/],

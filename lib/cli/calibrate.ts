@@ -1,0 +1,177 @@
+// `dpm-solver calibrate`: tables of times and rows for a model, kept in its folder.
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type ArgsDef, defineCommand } from 'citty';
+import { Presets, SingleBar } from 'cli-progress';
+import type { CalibrateProgress, Calibration } from '../calibrate/index.js';
+import { checkWritable, writeFileAtomically } from '../image/file.js';
+import { parseTables, TABLES } from '../pipelines/tables.js';
+import type { SolverTable } from '../solver/table.js';
+import { machineArgs, modelArgs, numberOf, readPlace, wholeOf, withPipeline } from './generate.js';
+import { UsageError, whole } from './usage.js';
+
+/** What the help ends with. */
+export const examples = [
+  'dpm-solver calibrate --steps 5,6,8 -o tables.json --report tables.svg',
+  'dpm-solver calibrate --model ./sd-v1-5 --prompts prompts.txt --steps 6,8 --guidance 7.5 --resume ./calibration',
+];
+
+/** Of the shapes that come with the package: every shape and colour, in prompts that `dpm-solver sample` does not use. */
+function shapesPrompts(): string[] {
+  const shapes = ['circle', 'square', 'triangle', 'star', 'cross', 'ring'];
+  const colors = ['red', 'green', 'blue', 'yellow', 'purple', 'cyan', 'white', 'black'];
+  return Array.from({ length: 48 }, (_, i) => {
+    const color = colors[i % 8];
+    // A step of its own for each round through the colours, so that pairs do not come again.
+    const background = colors[(i + 1 + (Math.floor(i / 8) % 7)) % 8];
+    return `a ${color} ${shapes[(i + Math.floor(i / 8)) % 6]} on a ${background} background`;
+  });
+}
+
+const args = {
+  steps: {
+    type: 'string',
+    default: '5,6,8',
+    valueHint: 'NUMBERS',
+    description: 'Evaluations that tables are made for',
+  },
+  prompts: { type: 'string', valueHint: 'FILE', description: 'Prompts, one a line; needed with --model' },
+  guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
+  negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
+  samples: { type: 'string', default: '32', valueHint: 'N', description: 'Pictures that tables are fitted to' },
+  'held-out': { type: 'string', default: '128', valueHint: 'N', description: 'Further pictures that choose' },
+  budget: { type: 'string', default: '5000', valueHint: 'N', description: 'Evaluations that fitting may take, each' },
+  seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i has the seed N + i' },
+  width: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+  height: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+  ...modelArgs,
+  model: {
+    type: 'string',
+    valueHint: 'DIR',
+    description: 'Model directory (Default: the shapes that come with the package)',
+  },
+  ...machineArgs,
+  resume: { type: 'string', valueHint: 'DIR', description: 'Keeps what has been done, and goes on there' },
+  output: {
+    type: 'string',
+    alias: 'o',
+    valueHint: 'FILE',
+    description: `Tables, JSON, added to those that are there (Default: DIR/${TABLES})`,
+  },
+  report: { type: 'string', valueHint: 'FILE', description: 'The report as a picture, an SVG file' },
+  json: { type: 'boolean', description: 'Print the report as one JSON object' },
+} as const satisfies ArgsDef;
+
+export const calibrate = defineCommand({
+  meta: { name: 'calibrate', description: 'Find times and rows for a model, for few evaluations' },
+  args,
+  async run({ args }) {
+    if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
+    const steps = args.steps.split(',').map((part) => whole('steps', part, 2) as number);
+    const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
+    const output = args.output ?? join(place.folder, TABLES);
+    if (!/\.json$/i.test(output)) {
+      throw new UsageError(`Expected a file name ending in .json for --output but received '${output}'`);
+    }
+    if (args.report !== undefined && !/\.svg$/i.test(args.report)) {
+      throw new UsageError(`Expected a file name ending in .svg for --report but received '${args.report}'`);
+    }
+    const prompts = readPrompts(args.prompts, args.model);
+    const before = existsSync(output) ? parseTables(readFileSync(output, 'utf8'), output) : [];
+    mkdirSync(dirname(output), { recursive: true });
+    for (const path of [output, args.report]) if (path !== undefined) checkWritable(path);
+    const made = await withPipeline(place, (pipe) =>
+      withBar((onProgress) =>
+        pipe.calibrate({
+          ...{ prompts, steps, onProgress, resume: args.resume, negativePrompt: args.negative },
+          ...{
+            guidance: numberOf(args, 'guidance'),
+            samples: wholeOf(args, 'samples'),
+            heldOut: wholeOf(args, 'held-out'),
+          },
+          ...{ width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1), seed: wholeOf(args, 'seed') },
+          budget: { evaluations: wholeOf(args, 'budget') },
+        }),
+      ),
+    );
+    writeFileAtomically(output, Buffer.from(`${JSON.stringify(merged(before, made.tables), null, 1)}\n`));
+    if (args.report !== undefined) {
+      const { calibrationSvg } = await import('../calibrate/index.js');
+      writeFileAtomically(args.report, Buffer.from(calibrationSvg(made)));
+    }
+    if (args.json) console.log(JSON.stringify({ output, ...made, tables: undefined }));
+    else for (const line of linesOf(made, output)) console.log(line);
+  },
+});
+
+function readPrompts(path: string | undefined, model: string | undefined): readonly string[] {
+  if (path === undefined) {
+    if (model === undefined) return shapesPrompts();
+    throw new UsageError('The flag --prompts is missing: it names a file of prompts, one a line');
+  }
+  const prompts = readFileSync(path, 'utf8')
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  if (prompts.length === 0) throw new UsageError(`Expected prompts, one a line, in ${path}, which has none`);
+  return prompts;
+}
+
+/** The new ones, and those of the old ones that were made for something else. */
+function merged(before: readonly SolverTable[], made: readonly SolverTable[]): SolverTable[] {
+  const same = (a: SolverTable, b: SolverTable) =>
+    a.sigmas.length === b.sigmas.length &&
+    (a.guidance?.scale ?? 1) === (b.guidance?.scale ?? 1) &&
+    a.schedule.kind === b.schedule.kind &&
+    a.schedule.hash === b.schedule.hash;
+  const kept = before.filter((old) => !made.some((one) => same(old, one)));
+  return [...kept, ...made].sort((a, b) => a.sigmas.length - b.sigmas.length);
+}
+
+function linesOf({ report, teacherEvaluations }: Calibration, output: string): string[] {
+  const lines = report.map(({ steps, kept, heldOut, classic, classicName, evaluations }) => {
+    const cost = evaluations.classics + evaluations.fit + evaluations.choice;
+    const found =
+      kept === 'table'
+        ? `a table, off by ${heldOut.toPrecision(3)} where ${classicName} is off by ${classic.toPrecision(3)}`
+        : `${classicName}, which no table was better than, off by ${classic.toPrecision(3)}`;
+    return `${steps} evaluations: ${found} (${cost} evaluations to find it)`;
+  });
+  return [
+    ...lines,
+    `${output}: ${report.length === 1 ? 'one table' : `${report.length} tables`}; the teacher took ${teacherEvaluations} evaluations`,
+  ];
+}
+
+/** A bar on a terminal; nothing elsewhere. */
+async function withBar<T>(work: (onProgress?: (progress: CalibrateProgress) => void) => Promise<T>): Promise<T> {
+  if (!process.stderr.isTTY) return work();
+  const bar = new SingleBar(
+    {
+      format: '{bar} {percentage}% {stage}, {left} left',
+      gracefulExit: false,
+      hideCursor: null,
+      linewrap: null,
+      barsize: 30,
+    },
+    Presets.shades_classic,
+  );
+  let started = false;
+  try {
+    return await work(({ stage, steps, done, of, left }) => {
+      const payload = { stage: steps === undefined ? stage : `${stage} for ${steps}`, left: timeOf(left) };
+      if (!started) bar.start(of, done, payload);
+      started = true;
+      bar.setTotal(of);
+      bar.update(done, payload);
+    });
+  } finally {
+    if (started) bar.stop();
+  }
+}
+
+function timeOf(seconds: number | undefined): string {
+  if (seconds === undefined) return 'some time';
+  return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}

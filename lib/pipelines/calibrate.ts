@@ -1,0 +1,103 @@
+// Tables for a folder's network: what calibration needs to know of prompts and noise.
+import { convert } from '../addon/native.js';
+import { generator } from '../addon/noise.js';
+import { finiteNumber, knownOptions, safeInteger, wholeNumber, wrongType } from '../base/check.js';
+import { allocate, type Tensor } from '../base/tensor.js';
+import {
+  type CalibratedModel,
+  type CalibrateOptions,
+  type Calibration,
+  calibrate as calibrateNetwork,
+} from '../calibrate/index.js';
+import type { Conditioning, Evaluate } from './denoiser.js';
+import { networkOf } from './network.js';
+import type { Parts } from './parts.js';
+import { scheduleOf, shapeOf, usesPair } from './plan.js';
+
+/** What {@link DiffusionPipeline.calibrate} takes. */
+export interface PipelineCalibrateOptions
+  extends Pick<
+    CalibrateOptions,
+    'steps' | 'samples' | 'heldOut' | 'budget' | 'seed' | 'onProgress' | 'signal' | 'resume'
+  > {
+  /** What the samples show, in turn: the more differ, the better for what the table will be used for. */
+  prompts: readonly string[];
+  /** What the guidance leads away from; the empty prompt. */
+  negativePrompt?: string;
+  /** The classifier-free guidance scale that the tables are for; the pipeline's default. */
+  guidance?: number;
+  /** Pixels; what the network was trained on. */
+  width?: number;
+  /** As `width`. */
+  height?: number;
+}
+
+const KEYS = [
+  ...(['prompts', 'negativePrompt', 'guidance', 'width', 'height', 'steps', 'samples', 'heldOut', 'budget'] as const),
+  ...(['seed', 'onProgress', 'signal', 'resume'] as const),
+] satisfies (keyof PipelineCalibrateOptions)[];
+
+/** Batches whose buffers are kept. */
+const MOST_PREPARED = 32;
+
+/** Finds tables for a folder's network; see {@link DiffusionPipeline.calibrate}. */
+export async function calibrate(parts: Parts, options: PipelineCalibrateOptions): Promise<Calibration> {
+  knownOptions(options, KEYS, 'calibrate');
+  const { prompts, negativePrompt, seed = 0, width, height, guidance: asked, ...rest } = options;
+  const { limits, conditioner, training, denoiser, vae } = parts;
+  if (parts.scheduler.keeps) throw new TypeError(`${parts.scheduler.refusal}, so there is no table to find`);
+  if (limits.inpainting)
+    throw new TypeError('Expected a network of the whole picture for calibrate, not an inpainting one');
+  if (!Array.isArray(prompts) || prompts.length === 0) throw wrongType('an array of prompts', 'prompts', prompts);
+  prompts.forEach((prompt, i) => {
+    if (typeof prompt !== 'string') throw wrongType('a string', `prompts[${i}]`, prompt);
+    conditioner.check(prompt, { overlong: 'cut' });
+  });
+  if (negativePrompt !== undefined && typeof negativePrompt !== 'string') {
+    throw wrongType('a string', 'negativePrompt', negativePrompt);
+  }
+  safeInteger(seed, 'seed');
+  const guidance = finiteNumber(asked ?? limits.defaultGuidance, 'guidance');
+  const unit = limits.factor * limits.patch;
+  const side = (value: number | undefined, name: 'width' | 'height') =>
+    Math.ceil(wholeNumber(value ?? limits.size[name], name, 1) / unit) * unit;
+  const size = { width: side(width, 'width'), height: side(height, 'height') };
+  const shape = shapeOf(parts, size);
+  const encoded = await conditioner.encode([...prompts, negativePrompt], size, { overlong: 'cut' });
+
+  const prepared = new Map<string, Evaluate>();
+  const evaluate = (samples: readonly number[]): Evaluate => {
+    const key = samples.join();
+    let network = prepared.get(key);
+    if (!network) {
+      if (prepared.size >= MOST_PREPARED) prepared.delete(prepared.keys().next().value as string);
+      const conditional = samples.map((s) => encoded.get(prompts[s % prompts.length]) as Conditioning);
+      const unconditional = samples.map(() => encoded.get(negativePrompt) as Conditioning);
+      network = networkOf(parts, conditional, unconditional, { guidance, rescale: 0, shape, fold: true }).evaluate;
+      prepared.set(key, network);
+    }
+    return network;
+  };
+  const model: CalibratedModel = (x, t, { samples }) => evaluate(samples)(asTheNetworkTakesIt(x, denoiser.type), t);
+  return calibrateNetwork(model, scheduleOf(parts, shape), {
+    ...rest,
+    seed,
+    modelType: training.modelType,
+    ...(usesPair(guidance, limits) ? { guidance: { type: 'classifier-free', scale: guidance } } : {}),
+    sample: (i) => {
+      const data = generator(seed + i).randn([1, ...shape]).data as Float32Array;
+      return { type: 'float32', data, dims: [1, ...shape] };
+    },
+    // What pixels become anyway.
+    ...(vae ? {} : { range: [-1, 1] }),
+    name: 'calibrated',
+  });
+}
+
+function asTheNetworkTakesIt(x: Tensor, type: Parts['denoiser']['type']): Tensor {
+  if (type === 'float32') return x;
+  const source = x.data as Float32Array;
+  const data = allocate(type, source.length);
+  convert(source, data);
+  return { type, data, dims: x.dims } as Tensor;
+}

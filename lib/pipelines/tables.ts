@@ -1,0 +1,67 @@
+// The tables that a folder brings along: which of them a call runs by.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseJson } from '../folder/json.js';
+import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { readTable, type SolverTable, tableSchedule } from '../solver/table.js';
+import type { Request } from './request.js';
+
+/** Where they are, from the folder. */
+export const TABLES = 'scheduler/solver_tables.json';
+
+/**
+ * The tables of a folder, none where it has no file of them.
+ *
+ * @throws Error that names the file for what is no list of tables
+ */
+export function readTables(folder: string): SolverTable[] {
+  const path = join(folder, TABLES);
+  return existsSync(path) ? parseTables(readFileSync(path, 'utf8'), path) : [];
+}
+
+/** A list of tables as a file has it. */
+export function parseTables(text: string, path: string): SolverTable[] {
+  let list: unknown;
+  try {
+    list = parseJson(text);
+  } catch (cause) {
+    throw new Error(`${path} could not be read as JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (!Array.isArray(list)) throw new Error(`Expected a list of solver tables in ${path}`);
+  return list.map((one, i) => {
+    try {
+      return readTable(one, `[${i}]`);
+    } catch (cause) {
+      throw new Error(`${(cause as Error).message}, in ${path}`, { cause });
+    }
+  });
+}
+
+/** Options of a solver that have no part in which times and rows a run has. */
+const BESIDE = ['threads', 'checkFinite', 'correctX0', 'noise'];
+
+/**
+ * The table that a call runs by where it says nothing of the solver: one of as many evaluations, made for this schedule
+ * and this guidance.
+ */
+export function tableFor(
+  tables: readonly SolverTable[],
+  request: Pick<Request, 'choices' | 'steps' | 'fromImage' | 'rescale' | 'scheduler'>,
+  { schedule, modelType, scale }: { schedule: NoiseSchedule; modelType: string; scale: number },
+): SolverTable | undefined {
+  const { choices, steps, fromImage, rescale, scheduler } = request;
+  const asked = Object.keys(choices).some((key) => !BESIDE.includes(key));
+  if (asked || fromImage || rescale !== 0 || scheduler) return undefined;
+  const { kind, hash } = tableSchedule(schedule);
+  return tables.find(
+    (one) =>
+      one.sigmas.length === steps + 1 &&
+      one.modelType === modelType &&
+      one.schedule.kind === kind &&
+      one.schedule.hash === hash &&
+      (one.guidance?.scale ?? 1) === scale &&
+      // Other variants of guidance are not the pipeline's.
+      (one.guidance?.variant ?? 'cfg') === 'cfg' &&
+      one.guidance?.interval === undefined,
+  );
+}
