@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { generator, type Tensor } from '../../lib/index.js';
-import { Conditioner } from '../../lib/pipelines/conditioner.js';
-import { type Conditioning, Denoiser } from '../../lib/pipelines/denoiser.js';
+import { Conditioner, type Encoded } from '../../lib/pipelines/conditioner.js';
+import { Denoiser } from '../../lib/pipelines/denoiser.js';
 import { readScheduler } from '../../lib/schedulers/network.js';
 import type { Prompt } from './judge.js';
 import type { Loop, Network } from './rows.js';
@@ -37,18 +37,13 @@ export class Evaluator {
   readonly network: Network;
   readonly #denoiser: Denoiser;
   readonly #prompts: readonly Prompt[];
-  readonly #encoded: ReadonlyMap<string | undefined, Conditioning>;
+  readonly #encoded: Encoded;
   readonly #shared = new Map<string, Float32Array>();
   /** Evaluations of a batch that were made, and that were found already made. */
   made = 0;
   found = 0;
 
-  private constructor(
-    network: Network,
-    denoiser: Denoiser,
-    prompts: readonly Prompt[],
-    encoded: ReadonlyMap<string | undefined, Conditioning>,
-  ) {
+  private constructor(network: Network, denoiser: Denoiser, prompts: readonly Prompt[], encoded: Encoded) {
     this.network = network;
     this.#denoiser = denoiser;
     this.#prompts = prompts;
@@ -62,10 +57,11 @@ export class Evaluator {
     const names = ['model.onnx'];
     const denoiser = await Denoiser.open(folder, 'unet', names, { threads });
     const index = json('model_index.json');
-    const count = Conditioner.find(folder, index, names);
-    const conditioner = await Conditioner.open(folder, index, count, denoiser, names, { threads });
+    const present = Conditioner.find(folder, index, names);
+    const conditioner = await Conditioner.open(folder, index, present, denoiser, names, { threads });
     const encoded = await conditioner.encode(
-      [undefined, ...prompts.map(({ prompt }) => prompt)],
+      prompts.map(({ prompt }) => prompt),
+      [undefined],
       { width: 32, height: 32 },
       { overlong: 'refuse', warn: undefined },
     );
@@ -101,11 +97,11 @@ export class Evaluator {
   async run(loop: Loop, batch: number): Promise<Float32Array> {
     const prompts = this.promptsOf(batch);
     const size = prompts.length * VALUES;
-    const conditional = prompts.map(({ prompt }) => this.#encoded.get(prompt) as Conditioning);
+    const conditional = prompts.map(({ prompt }) => this.#encoded.for(prompt));
     const evaluate: Record<Half, ReturnType<Denoiser['prepare']>> = {
       conditional: this.#denoiser.prepare(conditional, SHAPE),
       unconditional: this.#denoiser.prepare(
-        conditional.map(() => this.#encoded.get(undefined) as Conditioning),
+        conditional.map(() => this.#encoded.against(undefined)),
         SHAPE,
       ),
     };

@@ -15,6 +15,11 @@ export function findFile(folder: string, names: readonly string[]): string {
   throw new Error(`Expected ${names.join(' or ')} in ${folder} but ${whatIsThere(folder, names)}`);
 }
 
+/** Is there a file of this name? */
+export function isThere(folder: string, name: string): boolean {
+  return isFile(join(folder, name));
+}
+
 function isFile(path: string): boolean {
   return stat(path)?.isFile() ?? false;
 }

@@ -32,6 +32,10 @@ export interface GraphFile {
   readonly files: readonly WeightsFile[];
   /** Bytes of all weights, by their types. */
   readonly weights: ReadonlyMap<string, number>;
+  /** The kinds of its nodes. */
+  readonly operators: ReadonlySet<string>;
+  /** Convolutions that halve height and width. */
+  readonly halvings: number;
 }
 
 /** By their numbers in TensorProto, as onnxruntime calls them. */
@@ -145,6 +149,8 @@ class GraphReader {
   readonly #names = new Set<string>();
   readonly #files = new Map<string, number>();
   readonly #weights = new Map<string, number>();
+  readonly #operators = new Set<string>();
+  #halvings = 0;
 
   constructor(path: string, file: WireFile) {
     this.#path = path;
@@ -171,6 +177,8 @@ class GraphReader {
       outputs: this.#outputs,
       files: [...this.#files].map(([location, needs]) => ({ location, path: join(folder, location), needs })),
       weights: this.#weights,
+      operators: this.#operators,
+      halvings: this.#halvings,
     };
   }
 
@@ -192,15 +200,25 @@ class GraphReader {
     }
   }
 
-  /** NodeProto: attribute is 5, with t 5, g 6, tensors 10 and graphs 11: constants, and the bodies of loops. */
+  /** NodeProto: op_type is 4, attribute 5, with t 5, g 6, tensors 10 and graphs 11: constants, and the bodies of loops. */
   #node(message: Field): void {
-    for (const attribute of this.#inside(message)) {
-      if (attribute.number !== 5) continue;
-      for (const field of this.#inside(attribute)) {
-        if (field.number === 5 || field.number === 10) this.#tensor(field, false);
+    let [operator, halves] = ['', false];
+    for (const part of this.#inside(message)) {
+      if (part.number === 4) operator = this.#file.text(part);
+      if (part.number !== 5) continue;
+      let name = '';
+      const ints: number[] = [];
+      for (const field of this.#inside(part)) {
+        if (field.number === 1) name = this.#file.text(field);
+        else if (field.number === 5 || field.number === 10) this.#tensor(field, false);
         else if (field.number === 6 || field.number === 11) this.#graph(field, false);
+        // AttributeProto: ints is 8; a convolution has few.
+        else if (field.number === 8 && field.end - field.start < 64) ints.push(...this.#file.numbers(field));
       }
+      halves ||= name === 'strides' && ints.length === 2 && ints.every((stride) => stride === 2);
     }
+    this.#operators.add(operator);
+    if (operator === 'Conv' && halves) this.#halvings++;
   }
 
   /** TensorProto: dims is 1, data_type 2, name 8, external_data 13 (key 1, value 2), data_location 14 (1 is external). */

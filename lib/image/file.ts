@@ -25,21 +25,26 @@ export function encodePng(image: Image, text?: Record<string, string>): Uint8Arr
  * The picture in a PNG file: grey is spread to three channels, 16 bits are cut to 8, and what is transparent is laid on
  * white.
  *
+ * @param file its path, or its bytes
  * @throws Error that names the file, when it cannot be read or is no PNG
  */
-export function readPng(path: string): Image {
-  let bytes: Uint8Array;
+export function readPng(file: string | Uint8Array): Image {
+  const bytes = typeof file === 'string' ? readBytes(file) : file;
   try {
-    bytes = readFileSync(path);
+    return toImage(decode(bytes));
+  } catch (cause) {
+    const name = typeof file === 'string' ? file : 'What was given';
+    throw new Error(`${name} is no PNG picture: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function readBytes(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
   } catch (cause) {
     const { code = '', message } = cause as NodeJS.ErrnoException;
     const why = code === 'ENOENT' ? 'it does not exist' : code === 'EISDIR' ? 'it is a folder' : reasons[code];
     throw new Error(`${path} cannot be read: ${why ?? message}`, { cause });
-  }
-  try {
-    return toImage(decode(bytes));
-  } catch (cause) {
-    throw new Error(`${path} is no PNG picture: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -1,8 +1,10 @@
 // One ONNX graph: its session, what it declares, and runs that read and write the caller's own buffers.
+import { readFileSync } from 'node:fs';
 import { list } from '../base/check.js';
 import { bytesOf, checkWeights, type GraphFile, readGraph, type ValueInfo } from '../folder/graph-file.js';
 import { openSession, type Session, type SessionOptions } from './session.js';
 import type { Slot } from './slots.js';
+import { draws, withoutNoise } from './without-noise.js';
 
 export { GRAPH_DEVICES, type GraphDevice, type SessionOptions } from './session.js';
 export { type ElementArray, type ElementType, fill, type Slot, slot, toHalf } from './slots.js';
@@ -126,7 +128,9 @@ export class Graph {
   }
 
   async #open(): Promise<Session> {
-    const session = await openSession({ path: this.path }, this.#options);
+    const { path } = this;
+    const bytes = this.#options.noiseless && draws(this.file) ? withoutNoise(readFileSync(path)) : undefined;
+    const session = await openSession({ path, ...(bytes ? { bytes } : {}) }, this.#options);
     this.#outputs = session.outputs;
     this.#reason = session.reason;
     return session;

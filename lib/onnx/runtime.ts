@@ -4,7 +4,9 @@ import { firstLine } from '../base/text.js';
 
 /** What this package uses of onnxruntime-node. */
 export interface Runtime {
-  InferenceSession: { create(path: string, options?: InferenceSession.SessionOptions): Promise<InferenceSession> };
+  InferenceSession: {
+    create(model: string | Uint8Array, options?: InferenceSession.SessionOptions): Promise<InferenceSession>;
+  };
   Tensor: typeof Tensor;
   env: { versions: { common?: string; node?: string }; logLevel?: string };
   listSupportedBackends(): { name: string; bundled: boolean }[];

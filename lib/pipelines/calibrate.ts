@@ -1,7 +1,7 @@
 // Tables for a folder's network: what calibration needs to know of prompts and noise.
 import { convert } from '../addon/native.js';
 import { generator } from '../addon/noise.js';
-import { finiteNumber, knownOptions, safeInteger, wholeNumber, wrongType } from '../base/check.js';
+import { knownOptions, safeInteger, wholeNumber, wrongType } from '../base/check.js';
 import { allocate, type Tensor } from '../base/tensor.js';
 import {
   type CalibratedModel,
@@ -9,10 +9,12 @@ import {
   type Calibration,
   calibrate as calibrateNetwork,
 } from '../calibrate/index.js';
-import type { Conditioning, Evaluate } from './denoiser.js';
+import type { Evaluate } from './denoiser.js';
 import { networkOf } from './network.js';
 import type { Parts } from './parts.js';
-import { scheduleOf, shapeOf, usesPair } from './plan.js';
+import { scheduleOf } from './plan.js';
+import { readGuidance } from './request.js';
+import { shapeOf } from './shape.js';
 
 /** What {@link DiffusionPipeline.calibrate} takes. */
 export interface PipelineCalibrateOptions
@@ -57,13 +59,18 @@ export async function calibrate(parts: Parts, options: PipelineCalibrateOptions)
     throw wrongType('a string', 'negativePrompt', negativePrompt);
   }
   safeInteger(seed, 'seed');
-  const guidance = finiteNumber(asked ?? limits.defaultGuidance, 'guidance');
-  const unit = limits.factor * limits.patch;
+  const guidance = readGuidance({ guidance: asked }, limits);
+  const unit = limits.factor * limits.unit;
   const side = (value: number | undefined, name: 'width' | 'height') =>
     Math.ceil(wholeNumber(value ?? limits.size[name], name, 1) / unit) * unit;
   const size = { width: side(width, 'width'), height: side(height, 'height') };
   const shape = shapeOf(parts, size);
-  const encoded = await conditioner.encode([...prompts, negativePrompt], size, { overlong: 'cut' });
+  const encoded = await conditioner.encode(
+    guidance.unconditional ? [] : prompts,
+    guidance.unconditional || guidance.pair !== undefined ? [negativePrompt] : [],
+    size,
+    { overlong: 'cut', signal: options.signal },
+  );
 
   const prepared = new Map<string, Evaluate>();
   const evaluate = (samples: readonly number[]): Evaluate => {
@@ -71,8 +78,9 @@ export async function calibrate(parts: Parts, options: PipelineCalibrateOptions)
     let network = prepared.get(key);
     if (!network) {
       if (prepared.size >= MOST_PREPARED) prepared.delete(prepared.keys().next().value as string);
-      const conditional = samples.map((s) => encoded.get(prompts[s % prompts.length]) as Conditioning);
-      const unconditional = samples.map(() => encoded.get(negativePrompt) as Conditioning);
+      const conditional = guidance.unconditional ? [] : samples.map((s) => encoded.for(prompts[s % prompts.length]));
+      const unconditional =
+        guidance.unconditional || guidance.pair !== undefined ? samples.map(() => encoded.against(negativePrompt)) : [];
       network = networkOf(parts, conditional, unconditional, { guidance, rescale: 0, shape, fold: true }).evaluate;
       prepared.set(key, network);
     }
@@ -83,7 +91,7 @@ export async function calibrate(parts: Parts, options: PipelineCalibrateOptions)
     ...rest,
     seed,
     modelType: training.modelType,
-    ...(usesPair(guidance, limits) ? { guidance: { type: 'classifier-free', scale: guidance } } : {}),
+    ...(guidance.pair === undefined ? {} : { guidance: { type: 'classifier-free', scale: guidance.pair } }),
     sample: (i) => {
       const data = generator(seed + i).randn([1, ...shape]).data as Float32Array;
       return { type: 'float32', data, dims: [1, ...shape] };

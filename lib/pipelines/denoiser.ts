@@ -1,8 +1,18 @@
 // The network that is called at every evaluation: a U-Net or a transformer with text conditioning.
-import { list, show } from '../base/check.js';
+import { convert } from '../addon/native.js';
 import type { Tensor } from '../base/tensor.js';
-import { findFile, readJson } from '../folder/files.js';
 import { type Binding, type ElementType, fill, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
+import {
+  type DenoiserKind,
+  findNetwork,
+  INPUTS,
+  type NetworkFacts,
+  type NetworkType,
+  networkType,
+  readNetwork,
+} from './network-facts.js';
+
+export type { DenoiserKind, NetworkFacts, NetworkType } from './network-facts.js';
 
 /** What one sample is conditioned on: buffers by the graph's input names, without the batch dimension. */
 export type Conditioning = ReadonlyMap<string, Slot>;
@@ -10,84 +20,41 @@ export type Conditioning = ReadonlyMap<string, Slot>;
 /** One evaluation, which the signal ends; its result is overwritten by the next one. */
 export type Evaluate = (x: Tensor, t: number, signal?: AbortSignal) => Promise<Tensor>;
 
-/** The element types a state may be given to a network in. */
-export type NetworkType = 'float32' | 'float16' | 'float64';
-
 /** Channels, height and width of one state. */
 export type Shape = readonly [channels: number, height: number, width: number];
-
-/**
- * - `plain`: a U-Net with one text encoder, in pixels or latents (Stable Diffusion 1 and 2)
- * - `xl`: a U-Net that is told the picture's size and a pooled vector too (Stable Diffusion XL)
- * - `sd3`: a transformer over latents (Stable Diffusion 3)
- * - `flux`: a transformer over latents packed two by two, with places (Flux)
- */
-export type DenoiserKind = 'plain' | 'xl' | 'sd3' | 'flux';
-
-/** The inputs that are conditioned on by prompt, by kind, and those that are made here. */
-const inputs: Record<DenoiserKind, { text: readonly string[]; made: readonly string[] }> = {
-  plain: { text: ['encoder_hidden_states'], made: [] },
-  xl: { text: ['encoder_hidden_states', 'text_embeds', 'time_ids'], made: [] },
-  sd3: { text: ['encoder_hidden_states', 'pooled_projections'], made: [] },
-  flux: { text: ['encoder_hidden_states', 'pooled_projections'], made: ['img_ids', 'txt_ids', 'guidance'] },
-};
-
-const outputNames = ['out_sample', 'out_hidden_states', 'sample'];
-
-/** Side of the latents that Flux's networks, whose configuration does not say, were trained at. */
-const FLUX_SIZE = 128;
-
-interface Parts {
-  graph: Graph;
-  kind: DenoiserKind;
-  state: string;
-  output: string;
-  type: NetworkType;
-  channels: number;
-  extraChannels: number;
-  size: readonly [height: number, width: number];
-  patch: number;
-  contextWidth: number | undefined;
-}
 
 /** What a batch is prepared with besides its conditioning. */
 export interface PrepareOptions {
   /** Channels that are always the same, `[batch, extraChannels, height, width]`: an inpainting network's. */
   extra?: Float32Array;
-  /** For a network with guidance distilled into it. */
+  /** For a network with guidance distilled into it: the scale. */
   guidance?: number;
   /** What the network's timestep is for a model time of 1; 1. */
   timeScale?: number;
 }
 
 export class Denoiser {
-  readonly #parts: Parts;
+  readonly #graph: Graph;
+  /** What the graph and its configuration say. */
+  readonly facts: NetworkFacts;
   /** The text inputs that the graph declares, with their types. */
   readonly conditioning: ReadonlyMap<string, ElementType>;
 
-  private constructor(parts: Parts) {
-    this.#parts = parts;
-    const { graph, kind } = parts;
+  private constructor(graph: Graph, facts: NetworkFacts) {
+    this.#graph = graph;
+    this.facts = facts;
     this.conditioning = new Map(
-      inputs[kind].text
+      INPUTS[facts.kind].text
         .filter((name) => graph.inputs.has(name))
         .map((name) => [name, networkType(graph, name) as ElementType]),
     );
   }
 
-  /** The graph and its configuration, so that a missing file is told before any network is loaded. */
-  static find(folder: string, network: 'unet' | 'transformer', names: readonly string[]): void {
-    findFile(
-      folder,
-      names.map((name) => `${network}/${name}`),
-    );
-    readJson(folder, [`${network}/config.json`]);
-  }
-
   /**
-   * Reads what `model.onnx` and `config.json` of the folder `unet` or `transformer` say; the graph is not loaded.
+   * Reads what `model.onnx` of the folder `unet` or `transformer` says, and `config.json` where there is one; the graph is not loaded.
    *
    * @param names the graph's file names in order of preference
+   * @param pipeline the class that model_index.json names
    * @throws Error that names the file, when one is missing or the graph does not take what a denoiser takes
    */
   static async open(
@@ -95,64 +62,11 @@ export class Denoiser {
     network: 'unet' | 'transformer',
     names: readonly string[],
     options: SessionOptions,
+    pipeline?: string,
   ): Promise<Denoiser> {
-    const path = findFile(
-      folder,
-      names.map((name) => `${network}/${name}`),
-    );
-    const config = readJson(folder, [`${network}/config.json`]);
-    const graph = Graph.describe(path, options);
+    const graph = Graph.describe(findNetwork(folder, network, names), options);
     try {
-      const state = network === 'unet' ? 'sample' : 'hidden_states';
-      const type = networkType(graph, state);
-      const output = outputNames.find((name) => graph.outputs.has(name)) ?? 'sample';
-      networkType(graph, output, 'output');
-      graph.input('timestep');
-      const kind: DenoiserKind =
-        network === 'transformer'
-          ? graph.inputs.has('img_ids')
-            ? 'flux'
-            : 'sd3'
-          : graph.inputs.has('text_embeds')
-            ? 'xl'
-            : 'plain';
-      const known = [state, 'timestep', ...inputs[kind].text, ...inputs[kind].made];
-      for (const name of graph.inputs.keys()) {
-        if (known.includes(name)) continue;
-        const why =
-          name === 'timestep_cond' ? ', as it belongs to a consistency model, which has no steps to solve' : '';
-        throw new Error(`Nothing is known to feed the input ${name} of ${path} with${why}`);
-      }
-      const ids = graph.inputs.get('time_ids')?.shape.at(-1);
-      if (typeof ids === 'number' && ids !== 6) {
-        throw new Error(`Expected 6 numbers for the input time_ids of ${path}, which declares ${ids}`);
-      }
-      const { json } = config;
-      const size = json.sample_size ?? (kind === 'flux' ? FLUX_SIZE : undefined);
-      const [height, width] = Array.isArray(size) ? size : [size, size];
-      for (const value of [json.in_channels, height, width]) {
-        if (!(typeof value === 'number' && Number.isSafeInteger(value) && value > 0)) {
-          throw new Error(`Expected whole numbers for in_channels and sample_size in ${config.path}`);
-        }
-      }
-      const all = json.in_channels as number;
-      const [channels, extraChannels] = kind === 'flux' ? [all / 4, 0] : unetChannels(all, json.out_channels);
-      if (!Number.isSafeInteger(channels)) {
-        throw new Error(`Expected a multiple of 4 for in_channels in ${config.path} but found ${all}`);
-      }
-      if (extraChannels !== 0 && extraChannels !== channels + 1) {
-        throw new Error(
-          `Expected ${channels} input channels, or ${2 * channels + 1} of an inpainting network, in ${config.path} but found ${all}`,
-        );
-      }
-      const patch = kind === 'flux' ? 2 : kind === 'sd3' && typeof json.patch_size === 'number' ? json.patch_size : 1;
-      return new Denoiser({
-        ...{ graph, kind, state, output, type, channels, extraChannels, patch },
-        size: [height, width],
-        contextWidth: [graph.inputs.get('encoder_hidden_states')?.shape.at(-1), json.joint_attention_dim].find(
-          (value) => typeof value === 'number',
-        ),
-      });
+      return new Denoiser(graph, readNetwork(folder, network, graph, pipeline));
     } catch (error) {
       await graph.release();
       throw error;
@@ -160,68 +74,56 @@ export class Denoiser {
   }
 
   get graph(): Graph {
-    return this.#parts.graph;
+    return this.#graph;
   }
 
   /** The name of the input that the state goes into. */
   get state(): string {
-    return this.#parts.state;
+    return this.facts.state;
   }
 
   get kind(): DenoiserKind {
-    return this.#parts.kind;
+    return this.facts.kind;
   }
 
   /** What the graph takes. */
   get type(): NetworkType {
-    return this.#parts.type;
+    return this.facts.type;
   }
 
   /** Channels of the state. */
   get channels(): number {
-    return this.#parts.channels;
-  }
-
-  /** Channels that an inpainting network takes besides the state's: the mask, and the picture without what it covers. */
-  get extraChannels(): number {
-    return this.#parts.extraChannels;
-  }
-
-  /** Height and width of the states that the network was trained on. */
-  get size(): readonly [height: number, width: number] {
-    return this.#parts.size;
-  }
-
-  /** Heights and widths of states are multiples of this. */
-  get patch(): number {
-    return this.#parts.patch;
-  }
-
-  /** Is classifier-free guidance distilled into the network, which then takes its scale as an input? */
-  get distilled(): boolean {
-    return this.#parts.graph.inputs.has('guidance');
-  }
-
-  /** Numbers a token, where the graph or the configuration says so. */
-  get contextWidth(): number | undefined {
-    return this.#parts.contextWidth;
+    return this.facts.channels;
   }
 
   /**
-   * Refuses a size that the graph was not exported for.
+   * Is classifier-free guidance distilled into the network, which then takes its scale as an input? As a number (Flux) or
+   * embedded (LCM).
+   */
+  get distilled(): boolean {
+    return this.#graph.inputs.has('guidance') || this.facts.guidanceWidth > 0;
+  }
+
+  /**
+   * Refuses a size that the network cannot have.
    *
    * @param factor pixels a latent
    */
   checkSize(height: number, width: number, factor: number): void {
-    const { graph, state, kind } = this.#parts;
-    if (kind === 'flux') return;
-    const declared = graph.input(state).shape.slice(2);
+    const { state, kind, most } = this.facts;
+    const graph = this.#graph;
+    const declared = kind === 'flux' ? [] : graph.input(state).shape.slice(2);
     for (const [i, value] of [height, width].entries()) {
+      const name = i === 0 ? 'height' : 'width';
       const fixed = declared[i];
       if (typeof fixed === 'number' && fixed !== value) {
-        const name = i === 0 ? 'height' : 'width';
         throw new RangeError(
           `Expected ${fixed * factor} for ${name} but received ${value * factor}: ${graph.path} was exported for that size only`,
+        );
+      }
+      if (most !== undefined && value > most) {
+        throw new RangeError(
+          `Expected at most ${most * factor} for ${name}, as many places as the network knows, but received ${value * factor}`,
         );
       }
     }
@@ -235,7 +137,54 @@ export class Denoiser {
    * @returns evaluates the network at x, whose data is read in place, and the time t as the network counts
    */
   prepare(conditionings: readonly Conditioning[], shape: Shape, options: PrepareOptions = {}): Evaluate {
-    const { graph, kind, state, output: outputName, type, extraChannels } = this.#parts;
+    const fixed = this.#graph.input(this.facts.state).shape[0];
+    if (typeof fixed !== 'number' || fixed === conditionings.length)
+      return this.#prepare(conditionings, shape, options);
+    return this.#inPortions(fixed, conditionings, shape, options);
+  }
+
+  /** For a graph that was exported for so many samples: evaluated as often as it takes, the last time with repetitions. */
+  #inPortions(
+    size: number,
+    conditionings: readonly Conditioning[],
+    shape: Shape,
+    { extra, ...options }: PrepareOptions,
+  ): Evaluate {
+    const batch = conditionings.length;
+    const n = shape.reduce((a, b) => a * b, 1);
+    const more = this.facts.extraChannels * shape[1] * shape[2];
+    const portions = Array.from({ length: Math.ceil(batch / size) }, (_, p) => {
+      const samples = Array.from({ length: size }, (_, i) => Math.min(p * size + i, batch - 1));
+      const own = extra && new Float32Array(size * more);
+      samples.forEach((b, i) => {
+        own?.set(extra!.subarray(b * more, (b + 1) * more), i * more);
+      });
+      const evaluate = this.#prepare(
+        samples.map((b) => conditionings[b]),
+        shape,
+        { ...options, extra: own },
+      );
+      return { samples, evaluate, input: slot(this.type, [size, ...shape]) };
+    });
+    const result = slot(this.#graph.output(this.facts.output).type as ElementType, [batch, ...shape]);
+    return async (x, t, signal) => {
+      const source = x.data as Float32Array;
+      for (const { samples, evaluate, input } of portions) {
+        samples.forEach((b, i) => {
+          (input.data as Float32Array).set(source.subarray(b * n, (b + 1) * n), i * n);
+        });
+        const { data } = (await evaluate(input as Tensor, t, signal)) as { data: Float32Array };
+        samples.forEach((b, i) => {
+          (result.data as Float32Array).set(data.subarray(i * n, (i + 1) * n), b * n);
+        });
+      }
+      return { type: result.type, data: result.data, dims: result.dims };
+    };
+  }
+
+  #prepare(conditionings: readonly Conditioning[], shape: Shape, options: PrepareOptions): Evaluate {
+    const { kind, state, output: outputName, type, extraChannels } = this.facts;
+    const graph = this.#graph;
     const batch = conditionings.length;
     const [channels, height, width] = shape;
     const dims = [batch, ...shape];
@@ -260,6 +209,9 @@ export class Denoiser {
         feeds.guidance = slot(networkType(graph, 'guidance') as ElementType, [batch]);
         fill(feeds.guidance, options.guidance ?? 1);
       }
+    }
+    if (graph.inputs.has('timestep_cond')) {
+      feeds.timestep_cond = this.#embeddedGuidance(batch, options.guidance ?? 1);
     }
     const sample = feeds[state];
     if (extraChannels > 0) {
@@ -295,8 +247,7 @@ export class Denoiser {
 
   /** Where each token stands: text at the origin, pictures by row and column; per batch where the graph says so. */
   #places(name: 'img_ids' | 'txt_ids', batch: number, count: number, columns: number): Slot {
-    const { graph } = this.#parts;
-    const { type, shape } = graph.input(name);
+    const { type, shape } = this.#graph.input(name);
     const copies = shape.length === 3 ? batch : 1;
     const ids = slot(type as ElementType, shape.length === 3 ? [batch, count, 3] : [count, 3]);
     const one = slot(type as ElementType, [1]);
@@ -312,14 +263,28 @@ export class Denoiser {
     return ids;
   }
 
-  release(): Promise<void> {
-    return this.#parts.graph.release();
+  /** The scale less 1 as a time of 1000 would be embedded, by sines and cosines (Luo et al. 2023, arXiv 2310.04378). */
+  #embeddedGuidance(batch: number, scale: number): Slot {
+    const { guidanceWidth: width } = this.facts;
+    const half = Math.floor(width / 2);
+    const one = new Float32Array(width);
+    const w = Math.fround((scale - 1) * 1000);
+    const rate = Math.fround(Math.fround(Math.log(10000)) / (half - 1));
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(w * Math.fround(Math.exp(Math.fround(-rate * i))));
+      one[i] = Math.sin(angle);
+      one[half + i] = Math.cos(angle);
+    }
+    const all = slot(networkType(this.#graph, 'timestep_cond') as ElementType, [batch, width]);
+    const typed = slot(all.type, [width]);
+    convert(one, typed.data as Float32Array);
+    for (let b = 0; b < batch; b++) all.data.set(typed.data as never, b * width);
+    return all;
   }
-}
 
-function unetChannels(all: number, out: unknown): [state: number, extra: number] {
-  // Networks that predict a variance too have twice the channels; those are not inpainting networks.
-  return typeof out === 'number' && out < all ? [out, all - out] : [all, 0];
+  release(): Promise<void> {
+    return this.#graph.release();
+  }
 }
 
 /** Writes the constant channels behind each sample's state. */
@@ -385,11 +350,4 @@ export function timeSlot(graph: Graph, batch: number): Slot {
     throw new Error(`Expected a number for the input timestep of ${graph.path}, which declares ${type} [${shape}]`);
   }
   return slot(type as ElementType, dims);
-}
-
-function networkType(graph: Graph, name: string, kind: 'input' | 'output' = 'input'): NetworkType {
-  const { type } = graph[kind](name);
-  if (type === 'float32' || type === 'float16' || type === 'float64') return type;
-  const expected = list(['float32', 'float16', 'float64'], 'or');
-  throw new Error(`Expected ${expected} for the ${kind} ${name} of ${graph.path} but it is ${show(type)}`);
 }

@@ -10,6 +10,7 @@ import { generate } from './generate.js';
 import type { Edit, EditOptions, GenerateOptions, Generation } from './options.js';
 import { loadParts, type Parts, type PipelineOptions, releaseParts } from './parts.js';
 import { type Plan, planOf } from './plan.js';
+import { telling } from './stages.js';
 
 /** A base class whose instances are functions, so that a pipeline can be called. */
 const Callable = class {
@@ -28,7 +29,9 @@ const Callable = class {
 export class DiffusionPipeline extends Callable {
   readonly #parts: Parts;
   #classifier: Promise<Classifier> | undefined;
-  #disposed = false;
+  /** What is under way. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #disposed: Promise<void> | undefined;
 
   private constructor(parts: Parts) {
     super();
@@ -57,7 +60,9 @@ export class DiffusionPipeline extends Callable {
    */
   async generate(options: GenerateOptions): Promise<Generation> {
     const started = performance.now();
-    return generate(this.#parts, await this.#plan(options), options, started);
+    return this.#during(() =>
+      telling(options, async (told) => generate(this.#parts, await this.#plan(told), told, started)),
+    );
   }
 
   /**
@@ -67,7 +72,7 @@ export class DiffusionPipeline extends Callable {
    * @throws TypeError, RangeError as {@link generate} before anything is run
    */
   async check(options: GenerateOptions): Promise<void> {
-    await this.#plan(options);
+    await this.#during(() => this.#plan(options));
   }
 
   /**
@@ -82,8 +87,7 @@ export class DiffusionPipeline extends Callable {
    */
   async edit(options: EditOptions): Promise<Edit> {
     const started = performance.now();
-    this.#checkAlive();
-    return edit(this.#parts, options, started);
+    return this.#during(() => telling(options, (told) => edit(this.#parts, told, started)));
   }
 
   /**
@@ -101,8 +105,9 @@ export class DiffusionPipeline extends Callable {
     },
     options: DecodeOptions = {},
   ): Promise<Image[]> {
-    this.#checkAlive();
-    return (await decodeLatents(this.#parts, latents, options)).images;
+    return this.#during(async () => {
+      return (await telling(options, (told) => decodeLatents(this.#parts, latents, told))).images;
+    });
   }
 
   /**
@@ -112,8 +117,7 @@ export class DiffusionPipeline extends Callable {
    * @throws TypeError, RangeError for options; what `calibrate` throws
    */
   async calibrate(options: PipelineCalibrateOptions): Promise<Calibration> {
-    this.#checkAlive();
-    return calibrate(this.#parts, options);
+    return this.#during(() => calibrate(this.#parts, options));
   }
 
   /** What a call does where it does not say. */
@@ -124,11 +128,18 @@ export class DiffusionPipeline extends Callable {
     height: number;
     /** What either has to be a multiple of. */
     multiple: number;
+    /** Evaluations for a picture. */
+    steps: number;
     /** The scale of classifier-free guidance. */
     guidance: number;
   } {
-    const { size, factor, patch, defaultGuidance } = this.#parts.limits;
-    return { ...size, multiple: factor * patch, guidance: defaultGuidance };
+    const { size, factor, unit, defaultSteps, defaultGuidance } = this.#parts.limits;
+    return { ...size, multiple: factor * unit, steps: defaultSteps, guidance: defaultGuidance };
+  }
+
+  /** Was the network distilled to a few steps, so that it keeps its own scheduler? */
+  get distilled(): boolean {
+    return this.#parts.scheduler.distilled;
   }
 
   /**
@@ -139,20 +150,32 @@ export class DiffusionPipeline extends Callable {
     return this.#parts.scheduler.config;
   }
 
-  /** Frees the networks, after the runs that are under way. The pipeline cannot be used any more. */
-  async dispose(): Promise<void> {
-    this.#disposed = true;
+  /** Frees the networks, after the calls that are under way. The pipeline cannot be used any more. */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#release();
+    return this.#disposed;
+  }
+
+  async #release(): Promise<void> {
+    await Promise.allSettled(this.#calls);
     const classifier = await this.#classifier?.catch(() => undefined);
     await Promise.all([releaseParts(this.#parts), classifier?.release()]);
   }
 
-  async #plan(options: GenerateOptions): Promise<Plan> {
-    this.#checkAlive();
-    return planOf(this.#parts, options, () => this.#openClassifier());
+  /** Does something that the networks are needed for. */
+  async #during<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#disposed) throw new Error('The pipeline has been disposed of');
+    const call = work();
+    this.#calls.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#calls.delete(call);
+    }
   }
 
-  #checkAlive(): void {
-    if (this.#disposed) throw new Error('The pipeline has been disposed of');
+  #plan(options: GenerateOptions): Promise<Plan> {
+    return planOf(this.#parts, options, () => this.#openClassifier());
   }
 
   #openClassifier(): Promise<Classifier> {

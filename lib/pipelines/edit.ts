@@ -5,6 +5,7 @@ import { type Generator, generator } from '../addon/noise.js';
 import type { NetworkArray, Tensor } from '../base/tensor.js';
 import { DPMSolver, type SampleOptions, type SolverOptions } from '../dpm-solver.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { sigmaOf } from '../schedule/sigmas.js';
 import { Clock } from './clock.js';
 import { Coder } from './coder.js';
 import type { Conditioning, Shape } from './denoiser.js';
@@ -15,8 +16,9 @@ import { dilate, grow, keep, type Mask, maskImage, pasteBack, renoise, shrink } 
 import { networkOf, timeScaleOf } from './network.js';
 import type { Edit, EditOptions } from './options.js';
 import type { Parts } from './parts.js';
-import { guidanceOf, runOptionsOf, scheduleOf, shapeOf, solverOptionsOf, usesPair } from './plan.js';
+import { editRunOf, guidanceOf, scheduleOf, solverOptionsOf } from './plan.js';
 import { type EditRequest, readEditRequest } from './request.js';
+import { shapeOf } from './shape.js';
 import { Stage } from './stages.js';
 import { Watch } from './watch.js';
 
@@ -38,7 +40,8 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   for (const prompt of [source, target, negative ?? '']) conditioner.check(prompt, encoding);
   vae?.findEncoder();
   const schedule = scheduleOf(parts, shape);
-  const { run, steps } = runOptionsOf(parts, { ...request, strength: 1, fromImage: false }, schedule);
+  const { steps } = request;
+  const run = editRunOf(parts, choices, steps);
   const tEnd = schedule.epsilon;
   const tStart = tEnd + request.strength * (schedule.T - tEnd);
   const plain = { ...solverOptionsOf(parts, choices), guidance: { type: 'uncond' } as const };
@@ -61,9 +64,9 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const wishes = { tiling: request.tiling, signal, warn: options.onWarning, onProgress };
   const between = { coder: vae ? new Coder(vae, wishes) : undefined, clock, onProgress };
   const encoded = await clock.inEncoder(() =>
-    conditioner.encode([source, target, negative], size, encoding, onProgress),
+    conditioner.encode([source, target], [negative], size, { ...encoding, signal }, onProgress),
   );
-  const [from, to, away] = [source, target, negative].map((prompt) => encoded.get(prompt) as Conditioning);
+  const [from, to, away] = [encoded.for(source), encoded.for(target), encoded.against(negative)];
   const x0 = (await encodeImages([{ image }], between)).get(image)!;
 
   const looks = request.mask ? 0 : request.maskStrengths.length * request.maskSamples;
@@ -75,7 +78,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     : await contrastOf(parts, request, { ...{ draws, schedule, x0, shape, clock, signal, stage }, pair: [from, to] });
   const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
 
-  const single = { guidance: 1, rescale: 0, shape, fold: true };
+  const single = { guidance: { ...guidance, pair: undefined }, rescale: 0, shape, fold: true };
   const invertNetwork = clock.timed(networkOf(parts, [from], [away], single).evaluate);
   const dims = [1, ...shape];
   const inversion = await inverter.invert({ type: 'float32', data: x0, dims } as Tensor, there);
@@ -84,24 +87,31 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const begin = states[steps].slice();
   renoise(begin, x0, noise, schedule.node(times[0]), small, request.freshNoise);
 
-  const scale = usesPair(guidance, limits) ? guidance : undefined;
+  const listener = onStep && Watch.listen(onStep);
   const network = networkOf(parts, [to], [away], { guidance, rescale, shape, fold: true });
   const solver = new DPMSolver(null, schedule, {
     ...plain,
-    guidance: guidanceOf(scale, rescale),
+    guidance: guidanceOf(guidance, rescale),
     correctXt: (x, _t, step) => {
       const data = new Float32Array(x.data as Float32Array);
       keep(data, states[steps - step], small);
       return { type: 'float32', data, dims };
     },
   });
-  const watch = new Watch(parts, onStep, { batch: 0, batches: 1 }, schedule, network.scale, () => stage.advance());
+  const watch = new Watch(
+    parts,
+    listener,
+    { batch: 0, batches: 1 },
+    {
+      ...{ schedule, scale: network.scale, shape },
+      count: () => stage.advance(),
+    },
+  );
   const sampling = solver.start(
     { type: 'float32', data: begin, dims },
     {
       ...run,
-      steps,
-      skipType: times,
+      ...gridDown(parts, schedule, times, plain.algorithmType),
       seed: [request.seed],
       signal,
       onStep: (progress) => watch.tell(progress),
@@ -112,6 +122,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   keep(sample, x0, small);
 
   const images = await decode(between, { data: sample, dims });
+  await listener?.done();
   const mask = request.mask ?? grow(small, limits.factor);
   pasteBack(images[0], image, mask);
   return {
@@ -120,10 +131,31 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     sample: { type: 'float32', data: sample, dims },
     nfe: (contrast?.nfe ?? 0) + inversion.nfe + sampling.nfe,
     seeds: [request.seed],
-    guidance,
+    guidance: guidance.scale,
     ...(between.coder?.tiles ? { tiles: between.coder.tiles } : {}),
     device: deviceOf(parts.session),
     timings: clock.timings(vae !== null),
+  };
+}
+
+/** The times on the way up, downwards; to the clean end where the scheduler's file goes there, beyond the schedule's. */
+function gridDown(
+  { training, scheduler }: Parts,
+  schedule: NoiseSchedule,
+  times: readonly number[],
+  algorithm: SolverOptions['algorithmType'] = 'dpmsolver++',
+): SampleOptions {
+  const last = times[times.length - 1];
+  if (last === 0 || scheduler.config.final_sigmas_type === 'sigma_min') return { skipType: [...times] };
+  const inner = times.slice(0, -1);
+  return {
+    skipType: undefined,
+    table: {
+      ...{ format: 'dpm-solver-table/1', name: 'the inversion', modelType: training.modelType },
+      ...{ schedule: { kind: schedule.kind }, form: algorithm.endsWith('++') ? 'data' : 'noise' },
+      sigmas: [...inner.map((t) => sigmaOf(schedule, t)), 0],
+      times: [...inner, 0],
+    },
   };
 }
 

@@ -1,4 +1,5 @@
-// From prompts to pictures: every batch is sampled from its noise or from a picture, by the solver or by a scheduler object.
+// From prompts to pictures: every batch is sampled from its noise, from a picture or from latents, by the solver or by a
+// scheduler object.
 import type { Tensor } from '../base/tensor.js';
 import { DPMSolver, type SolverOptions } from '../dpm-solver.js';
 import type { Image } from '../image/image.js';
@@ -6,7 +7,7 @@ import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { nodeOf } from '../schedule/sigmas.js';
 import { Clock } from './clock.js';
 import { Coder } from './coder.js';
-import type { Conditioning } from './denoiser.js';
+import type { Encoded } from './conditioner.js';
 import { deviceOf } from './device.js';
 import { drive, type Work } from './drive.js';
 import { decode, elements, encodeImages, inpaintingInputs, joined, startNoise } from './latents.js';
@@ -14,9 +15,8 @@ import { keep, keepNoisy, type Mask, pasteBack, shrink } from './mask.js';
 import { networkOf } from './network.js';
 import type { GenerateOptions, Generation, Progress } from './options.js';
 import type { Parts } from './parts.js';
-import type { Plan } from './plan.js';
-import type { Picture } from './request.js';
-import { driveScheduler, schedulingOf } from './scheduler-object.js';
+import type { Plan, SolverPlan } from './plan.js';
+import { driveScheduler } from './scheduler-object.js';
 import { Stage } from './stages.js';
 import { Watch } from './watch.js';
 
@@ -31,21 +31,23 @@ export async function generate(
   { onStep, onProgress, onWarning, signal }: GenerateOptions,
   started: number,
 ): Promise<Generation> {
-  const { request, shape, schedule, classifier, labels } = plan;
-  const { pictures, guidance, rescale, batchSize, mask, scheduler } = request;
+  const { request, shape, by, classifier, labels } = plan;
+  const { pictures, guidance, rescale, batchSize, mask, span } = request;
   const clock = new Clock(started);
   const coder = parts.vae
     ? new Coder(parts.vae, { tiling: request.tiling, signal, warn: onWarning, onProgress })
     : undefined;
   const between = { coder, clock, onProgress };
-  const encoded = await clock.inEncoder(() => encodePrompts(parts, plan, onProgress));
+  const encoded = await clock.inEncoder(() => encodePrompts(parts, plan, signal, onProgress));
   const latents = await encodeImages(pictures, between);
   const small = mask && shrink(mask, parts.limits.factor);
   const extras = await inpaintingInputs(parts, pictures, mask, small, between);
+  const ofSolver = 'run' in by;
 
   const n = elements(shape);
   const sample = new Float32Array(pictures.length * n);
   const batches = Math.ceil(pictures.length / batchSize);
+  const listener = onStep && Watch.listen(onStep);
   let nfe = 0;
   const stage = new Stage('step', plan.steps * batches, onProgress);
   for (let batch = 0; batch < batches; batch++) {
@@ -53,48 +55,58 @@ export async function generate(
     const part = pictures.slice(begin, begin + batchSize);
     const network = networkOf(
       parts,
-      part.map(({ prompt }) => encoded.get(prompt) as Conditioning),
-      part.map(({ negative }) => encoded.get(negative) as Conditioning),
+      guidance.unconditional ? [] : part.map(({ prompt }) => encoded.for(prompt)),
+      guidance.unconditional || guidance.pair !== undefined
+        ? part.map(({ negative }) => encoded.against(negative))
+        : [],
       {
-        ...{ guidance, rescale, shape, fold: !scheduler },
+        ...{ guidance, rescale, shape, fold: ofSolver },
         extra: extras && part.map((one) => extras.get(one.image as Image)!),
       },
     );
     const start: Start = {
       noise: startNoise(part, shape),
-      known: request.fromImage ? joined(part.map(({ image }) => latents.get(image as Image)!)) : undefined,
+      known: span.known
+        ? joined(part.map(({ image, latents: own }) => own ?? latents.get(image as Image)!))
+        : undefined,
+      noisy: span.start !== undefined,
+      // All that a mask covers is made anew at full strength, so nothing of it is in the start state.
+      fresh: small !== undefined && span.strength === 1,
       mask: small,
     };
-    const watch = new Watch(parts, onStep, { batch, batches }, schedule, network.scale, (told) =>
-      countStep(stage, told),
+    const watch = new Watch(
+      parts,
+      listener,
+      { batch, batches },
+      {
+        ...{ schedule: ofSolver ? by.schedule : undefined, scale: network.scale, shape },
+        count: (told) => countStep(stage, told),
+      },
     );
     const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), shape);
     const work = { network: network.evaluate, gradient, clock, signal, watch };
-    const made = await (scheduler
-      ? driveScheduler(
-          {
-            ...{ scheduler, ...start, steps: request.steps, strength: request.strength },
-            ...{ type: parts.denoiser.type, dims: [part.length, ...shape], seeds: part.map(({ seed }) => seed) },
-            ...schedulingOf(parts, request.steps, shape),
-          },
-          work,
-        )
-      : sampleBatch(plan, part, start, work));
+    const seeds = part.map(({ seed }) => seed);
+    const dims = [part.length, ...shape];
+    const made = await (ofSolver
+      ? sampleBatch(by, seeds, dims, start, work)
+      : driveScheduler({ ...start, plan: by, type: parts.denoiser.type, dims, seeds, eta: request.eta ?? 0 }, work));
     nfe = Math.max(nfe, made.nfe);
     if (small && start.known) keep(made.sample, start.known, small);
     sample.set(made.sample, begin * n);
   }
 
   const dims = [pictures.length, ...shape];
-  const images = await decode(between, { data: sample, dims });
+  const whole = span.end === undefined || span.end === 1;
+  const images = whole ? await decode(between, { data: sample, dims }) : [];
   if (mask) for (const [i, image] of images.entries()) pasteBack(image, pictures[i].image as Image, mask);
+  await listener?.done();
   return {
     images,
     sample: { type: 'float32', data: sample, dims },
     nfe,
     ...(plan.table ? { table: plan.table.name } : {}),
     seeds: pictures.map(({ seed }) => seed),
-    guidance,
+    guidance: guidance.scale,
     ...(coder?.tiles ? { tiles: coder.tiles } : {}),
     device: deviceOf(parts.session),
     timings: clock.timings(parts.vae !== null),
@@ -112,44 +124,51 @@ function countStep(
 
 /** The prompts that the guidance asks for: with, without, or both. */
 function encodePrompts(
-  { conditioner, limits }: Parts,
-  { request, scale }: Plan,
+  { conditioner }: Parts,
+  { request }: Plan,
+  signal: AbortSignal | undefined,
   onProgress: GenerateOptions['onProgress'],
-): Promise<Map<string | undefined, Conditioning>> {
+): Promise<Encoded> {
   const { pictures, guidance, size, encoding } = request;
-  const prompts = pictures.flatMap(({ prompt, negative }) => [
-    ...(guidance === 0 && !limits.distilled ? [] : [prompt]),
-    ...(scale === undefined && (guidance !== 0 || limits.distilled) ? [] : [negative]),
-  ]);
-  return conditioner.encode(prompts, size, encoding, onProgress);
+  const { pair, unconditional } = guidance;
+  return conditioner.encode(
+    unconditional ? [] : pictures.map(({ prompt }) => prompt),
+    unconditional || pair !== undefined ? pictures.map(({ negative }) => negative) : [],
+    size,
+    { ...encoding, signal },
+    onProgress,
+  );
 }
 
 /** Where a batch starts. */
 interface Start {
   readonly noise: Float32Array;
-  /** The pictures, where it starts from some. */
+  /** The pictures or latents, where it starts from some. */
   readonly known: Float32Array | undefined;
+  /** Is there noise in them already? */
+  readonly noisy: boolean;
+  /** Is what the mask covers made from noise alone? */
+  readonly fresh: boolean;
   readonly mask: Mask | undefined;
 }
 
 /** Samples one batch by the solver. */
 async function sampleBatch(
-  { request, shape, schedule, run, solverOptions }: Plan,
-  pictures: readonly Picture[],
-  { noise, known, mask }: Start,
+  { schedule, run, start, solverOptions }: SolverPlan,
+  seed: readonly number[],
+  dims: readonly number[],
+  { noise, known, noisy, fresh, mask }: Start,
   work: Work,
 ): Promise<{ sample: Float32Array; nfe: number }> {
   const blend = mask && known && blending(schedule, known, noise, mask, solverOptions.correctXt);
   const solver = new DPMSolver(null, schedule, { ...solverOptions, ...(blend ? { correctXt: blend } : {}) });
-  let xT = { type: 'float32', data: noise, dims: [pictures.length, ...shape] } as Tensor;
-  // All that a mask covers is made anew at full strength, so nothing of it is in the start state.
-  if (known && !(mask && request.strength === 1)) {
-    xT = solver.addNoise({ ...xT, data: known }, run.tStart ?? schedule.T, xT);
-  }
+  let xT = { type: 'float32', data: noise, dims } as Tensor;
+  if (known && noisy) xT = { ...xT, data: known };
+  else if (known && !fresh) xT = solver.addNoise({ ...xT, data: known }, start, xT);
   const { signal, watch } = work;
   const sampling = solver.start(xT, {
     ...run,
-    seed: pictures.map(({ seed }) => seed),
+    seed: [...seed],
     signal,
     ...(watch ? { onStep: (progress) => watch.tell(progress) } : {}),
   });

@@ -3,10 +3,10 @@ import type { Conditioning, Evaluate, Shape } from './denoiser.js';
 import { guided } from './guidance.js';
 import { joined } from './latents.js';
 import type { Parts } from './parts.js';
-import { usesPair } from './plan.js';
+import type { Guidance } from './request.js';
 
 export interface NetworkOptions {
-  readonly guidance: number;
+  readonly guidance: Guidance;
   readonly rescale: number;
   readonly shape: Shape;
   /** May guidance be left to the solver's step? */
@@ -22,21 +22,20 @@ export function networkOf(
   unconditional: readonly Conditioning[],
   { guidance, rescale, shape, fold, extra }: NetworkOptions,
 ): { evaluate: Evaluate; scale?: number } {
-  const { denoiser, limits } = parts;
-  const timeScale = timeScaleOf(parts);
-  if (!usesPair(guidance, limits)) {
-    const conditionings = guidance === 0 && !limits.distilled ? unconditional : conditional;
-    return {
-      evaluate: denoiser.prepare(conditionings, shape, { extra: extra && joined(extra), guidance, timeScale }),
-    };
+  const { denoiser } = parts;
+  const { pair, scale } = guidance;
+  const own = { guidance: scale, timeScale: timeScaleOf(parts) };
+  if (pair === undefined) {
+    const conditionings = guidance.unconditional ? unconditional : conditional;
+    return { evaluate: denoiser.prepare(conditionings, shape, { ...own, extra: extra && joined(extra) }) };
   }
   const doubled = extra && joined([...extra, ...extra]);
-  const both = denoiser.prepare([...unconditional, ...conditional], shape, { extra: doubled, timeScale });
-  if (fold && rescale === 0) return { evaluate: both, scale: guidance };
-  return { evaluate: guided(both, guidance, rescale) };
+  const both = denoiser.prepare([...unconditional, ...conditional], shape, { ...own, extra: doubled });
+  if (fold && rescale === 0) return { evaluate: both, scale: pair };
+  return { evaluate: guided(both, pair, rescale) };
 }
 
-/** Stable Diffusion 3 counts a flow's time in thousandths, as its training did. */
-export function timeScaleOf({ denoiser, training }: Parts): number {
-  return denoiser.kind === 'sd3' && training.modelType === 'flow' ? 1000 : 1;
+/** What a network is told for a flow's time of 1: thousandths, as its training counted, but for Flux. */
+export function timeScaleOf({ denoiser, flow }: Parts): number {
+  return flow && denoiser.kind !== 'flux' ? 1000 : 1;
 }

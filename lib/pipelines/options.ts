@@ -66,11 +66,17 @@ export interface SchedulerLike {
 export interface CommonOptions extends SolverChoices {
   /**
    * The classifier-free guidance scale w: unconditional + w (conditional - unconditional), two samples an evaluation.
-   * 1 or null is the conditional network alone, 0 the unconditional one. What the kind of network is used with where
-   * absent: 3 in pixels, 7.5 for Stable Diffusion, 5 for XL, 7 for 3. A network with guidance distilled into it (Flux)
-   * takes it as an input, 3.5, and is evaluated once.
+   * At most 1, or null, is the conditional network alone, as in diffusers. What the kind of network is used with where
+   * absent: 3 in pixels, 7.5 for Stable Diffusion, 5 for XL, 7 for 3, and 1 for networks that were distilled to a few
+   * steps. A network with guidance distilled into it takes it as an input and is evaluated once (3.5 for Flux, 8.5 for
+   * LCM); one that takes none (Flux schnell) leaves it out, and `onWarning` is told.
    */
   guidance?: number | null;
+  /**
+   * Of networks that do without two predictions (Flux, LCM): classifier-free guidance all the same, by two samples an
+   * evaluation, away from `negativePrompt`; what diffusers calls true_cfg_scale. 1, which is none.
+   */
+  trueGuidance?: number;
   /**
    * 0 to 1: how much of the guided output gets the standard deviation of the conditional one, per sample (Lin et al.
    * 2023, arXiv 2305.08891); 0.
@@ -80,9 +86,12 @@ export interface CommonOptions extends SolverChoices {
   overlong?: 'refuse' | 'cut';
   /** Told about what went on differently than asked for (a prompt that was cut). */
   onWarning?: (message: string) => void;
-  /** Told after each step. What it throws ends the call; a promise is not waited for. */
-  onStep?: (progress: Progress) => void;
-  /** Told what the call is at, from its beginning on. What it throws ends the call; a promise is not waited for. */
+  /**
+   * Told after each step. What it throws, or what a promise that it returns rejects with, ends the call. Promises are
+   * waited for before the call is over, not between steps.
+   */
+  onStep?: (progress: Progress) => unknown;
+  /** Told what the call is at, from its beginning on; promises as those of `onStep`. */
   onProgress?: OnProgress;
   /**
    * Whether pictures go through the autoencoder by tiles, which takes less memory, and differs a little in tone from one tile
@@ -92,8 +101,8 @@ export interface CommonOptions extends SolverChoices {
    */
   vaeTiling?: VaeTiling;
   /**
-   * Ends the call: the promise then rejects with its reason. It is looked at before every network call and every tile, and ends
-   * an evaluation that is under way where networks have threads of their own.
+   * Ends the call: the promise then rejects with its reason. It is looked at before every call of a network, encoders and
+   * decoder included, and before every tile, and ends an evaluation that is under way where networks have threads of their own.
    */
   signal?: AbortSignal;
 }
@@ -105,8 +114,8 @@ export interface GenerateOptions extends CommonOptions {
   /** What the guidance leads away from; one for all prompts, or one each. The empty prompt. */
   negativePrompt?: string | readonly string[];
   /**
-   * Evaluations for a picture, up to 100,000, or a million by a scheduler object of others; 20. From an image, `strength`
-   * of them are made.
+   * Evaluations for a picture, up to 100,000, or a million by a scheduler object of others; 20, or 4 of a network that was
+   * distilled to a few. From an image, `strength` of them are made.
    */
   steps?: number;
   /**
@@ -120,6 +129,11 @@ export interface GenerateOptions extends CommonOptions {
    * nothing of the solver; `'none'`: the solver of the folder's scheduler in any case.
    */
   table?: 'auto' | 'none' | SolverTable;
+  /**
+   * How much noise each step adds, from 0 to 1, where the scheduler is DDIM or TCD, whose steps have a share of it; 0, as in
+   * diffusers' pipelines.
+   */
+  eta?: number;
   /** Classifier guidance with this scale, for directories with a classifier. */
   classifierScale?: number;
   /** Picture i is drawn from the seed `seed + i`; chosen at random where absent. */
@@ -135,10 +149,23 @@ export interface GenerateOptions extends CommonOptions {
   /** Image to image: where to start from, 3 bytes a pixel; one for all prompts, or one each. */
   image?: Image | readonly Image[];
   /**
-   * How much of the image is made anew, above 0 and up to 1: sampling starts at this share of the time, and makes this
-   * share of the steps. 0.8; 1 with a mask.
+   * How much of the image is made anew, above 0 and up to 1: sampling makes the last int(steps strength) of the steps,
+   * counted as diffusers' pipeline for the network does. 0.8; 1 with a mask.
    */
   strength?: number;
+  /**
+   * Latents in place of `image`, one for all prompts or one each, as {@link Generation.sample} has them: from the clean ones
+   * sampling starts by `strength`, from noisy ones by `denoisingStart`.
+   */
+  latents?: Tensor;
+  /**
+   * Where sampling stops, as a share of all of it, above 0 and up to 1; 1. Below 1 the latents that come out are still
+   * noisy and no pictures are made of them: another pipeline goes on by `denoisingStart`, as the refiner of Stable
+   * Diffusion XL does with the base's.
+   */
+  denoisingEnd?: number;
+  /** Where sampling begins, as a share of all of it, from 0 and below 1, with noisy `latents`; no noise is added. */
+  denoisingStart?: number;
   /** Inpainting: white is made anew, black keeps the pixels of `image`; as large as it. */
   mask?: Image;
   /** Pictures made at once, at most; as many as make 65,536 numbers, up to 8. A picture does not depend on it. */
@@ -205,7 +232,7 @@ export interface Progress {
 
 /** What a call gives. */
 export interface Generation {
-  /** In the order of prompts, each one's pictures together. */
+  /** In the order of prompts, each one's pictures together; none with `denoisingEnd` below 1. */
   images: Image[];
   /** What the pictures were made of, pixels or latents. */
   sample: {

@@ -1,15 +1,17 @@
 // The parts of a pipeline, loaded from the directories that exported diffusion pipelines come in.
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { knownOptions, oneOf, wholeNumber, wrongType } from '../base/check.js';
+import { knownOptions, oneOf, show, wholeNumber, wrongType } from '../base/check.js';
 import { readJson } from '../folder/files.js';
 import { modelFolder } from '../folder/packed.js';
+import { originOf } from '../folder/scheduler-keys.js';
 import { GRAPH_DEVICES, type GraphDevice, type SessionOptions } from '../onnx/graph.js';
-import { type FolderScheduler, readScheduler, type Training } from '../schedulers/network.js';
+import { type FolderScheduler, type NetworkFacts, readScheduler, type Training } from '../schedulers/network.js';
 import type { SolverTable } from '../solver/table.js';
 import { Conditioner } from './conditioner.js';
 import { Denoiser } from './denoiser.js';
 import { chooseDevice, giveUp } from './device.js';
+import { findNetwork } from './network-facts.js';
 import type { Limits } from './request.js';
 import { readTables } from './tables.js';
 import { Vae } from './vae.js';
@@ -38,7 +40,10 @@ export interface Parts {
   /** null: the network works in pixels. */
   readonly vae: Vae | null;
   readonly scheduler: FolderScheduler;
+  /** For DPM-Solver; throws the scheduler's refusal where it cannot follow the network. */
   readonly training: Training;
+  /** Is the network one of flow matching? */
+  readonly flow: boolean;
   readonly folder: string;
   readonly classifierFolder: string | undefined;
   readonly limits: Limits;
@@ -48,7 +53,12 @@ export interface Parts {
 }
 
 /** Guidance scales that the kinds of networks are used with. */
-const defaultScales: Record<Denoiser['kind'], number> = { plain: 7.5, xl: 5, sd3: 7, flux: 1 };
+const SCALES: Record<Denoiser['kind'], number> = { plain: 7.5, xl: 5, sd3: 7, flux: 3.5 };
+/** Of consistency models, which take it as an input. */
+const CONSISTENCY_SCALE = 8.5;
+/** Of networks in pixels. */
+const PIXEL_SCALE = 3;
+const STEPS = { distilled: 4, others: 20 };
 
 /** Loads what {@link DiffusionPipeline.fromPretrained} says; frees what it had loaded where something is wrong. */
 export async function loadParts(model: string, options: PipelineOptions): Promise<Parts> {
@@ -56,15 +66,15 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
   const folder = modelFolder(model);
   const { graphs, device, dtype, given } = readOptions(options);
   const index = readJson(folder, ['model_index.json']).json;
-  const has = (part: string) => Object.hasOwn(index, part) || existsSync(join(folder, part));
-  const own = (index._dpm_solver ?? {}) as { space?: string; classifier?: string };
-  const classifierFolder = own.classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined);
-  const scheduler = schedulerOf(folder, index);
+  const has = (part: string) => isNamed(index[part]) || existsSync(join(folder, part));
+  const { inPixels, classifierFolder } = ownOf(folder, index);
   const tables = readTables(folder);
+  // Every file is looked for, and the small ones are read, before gigabytes are loaded.
   const network = has('transformer') ? 'transformer' : 'unet';
-  const latent = own.space !== 'pixel' && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
+  schedulerOf(folder, index, { ...(network === 'transformer' ? { trained: 'flow' } : {}) });
+  const latent = !inPixels && ['vae_decoder', 'vae_encoder', 'vae'].some(has);
   const encoders = Conditioner.find(folder, index, graphs);
-  Denoiser.find(folder, network, graphs);
+  findNetwork(folder, network, graphs);
   if (latent) Vae.find(folder, graphs);
   const trial = { folder, network, names: graphs, threads: given.threads } as const;
   const open = (on: GraphDevice) =>
@@ -76,10 +86,9 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
         network,
         encoders,
         latent,
-        scheduler,
         classifierFolder,
         tables,
-        inPixels: own.space === 'pixel',
+        inPixels,
       },
       { ...given, device: on },
     );
@@ -103,41 +112,85 @@ interface Found {
   readonly encoders: ReturnType<typeof Conditioner.find>;
   readonly latent: boolean;
   readonly inPixels: boolean;
-  readonly scheduler: FolderScheduler;
   readonly classifierFolder: string | undefined;
   readonly tables: readonly SolverTable[];
 }
 
 async function openParts(folder: string, found: Found, session: SessionOptions): Promise<Parts> {
-  const { index, graphs, network, encoders, latent, inPixels, scheduler, classifierFolder, tables } = found;
-  const { training } = scheduler;
+  const { index, graphs, network, encoders, latent, inPixels, classifierFolder, tables } = found;
   const opened: { release(): Promise<void> }[] = [];
   try {
-    const denoiser = await Denoiser.open(folder, network, graphs, session);
+    const pipeline = typeof index._class_name === 'string' ? index._class_name : undefined;
+    const denoiser = await Denoiser.open(folder, network, graphs, session, pipeline);
     opened.push(denoiser);
+    const scheduler = schedulerOf(folder, index, factsOf(denoiser));
     // Pixels have one or three channels.
     if (!latent && ![1, 3].includes(denoiser.channels)) Vae.find(folder, graphs);
     const conditioner = await Conditioner.open(folder, index, encoders, denoiser, graphs, session);
     opened.push(conditioner);
     const vae = latent ? await Vae.open(folder, graphs, session, denoiser.kind === 'plain') : null;
     if (vae) opened.push(vae);
+    const limits = limitsOf(denoiser, vae, scheduler, inPixels);
+    const { config } = scheduler;
     // Everything has been looked at before gigabytes are loaded.
     for (const graph of [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])]) await graph.load();
-    const limits = limitsOf(denoiser, vae, inPixels);
-    return { denoiser, conditioner, vae, scheduler, training, folder, classifierFolder, limits, tables, session };
+    return {
+      ...{ denoiser, conditioner, vae, scheduler, folder, classifierFolder, limits, tables, session },
+      get training() {
+        return scheduler.training;
+      },
+      flow: originOf(scheduler.name)?.network === 'flow' || config.use_flow_sigmas === true,
+    };
   } catch (error) {
     await Promise.all(opened.map((part) => part.release()));
     throw error;
   }
 }
 
+/** Does model_index.json name a class for a part? diffusers writes [null, null] for one that was left out. */
+export function isNamed(entry: unknown): boolean {
+  return Array.isArray(entry) ? entry[0] !== null : entry !== undefined && entry !== null;
+}
+
+/** What model_index.json has for this package alone. */
+function ownOf(
+  folder: string,
+  index: Readonly<Record<string, unknown>>,
+): { inPixels: boolean; classifierFolder: string | undefined } {
+  const own = (index._dpm_solver ?? {}) as { space?: unknown; classifier?: unknown };
+  const { classifier } = own;
+  if (
+    classifier !== undefined &&
+    (typeof classifier !== 'string' || !/^[\w.-]+$/.test(classifier) || /^\.+$/.test(classifier))
+  ) {
+    throw new Error(
+      `Expected the name of a folder in ${folder} for classifier in model_index.json but found ${show(classifier)}`,
+    );
+  }
+  return {
+    inPixels: own.space === 'pixel',
+    classifierFolder: classifier ?? (existsSync(join(folder, 'classifier')) ? 'classifier' : undefined),
+  };
+}
+
+/** What the network's own file proves of its training. */
+function factsOf({ facts, distilled }: Denoiser): NetworkFacts {
+  const { kind, guidanceWidth } = facts;
+  return {
+    ...(kind === 'sd3' || kind === 'flux' ? { trained: 'flow' as const } : {}),
+    // Consistency models, and Flux without its input for guidance: schnell.
+    distilled: guidanceWidth > 0 || (kind === 'flux' && !distilled),
+  };
+}
+
 /** The scheduler's file, with what the folder's other files say of it. */
-function schedulerOf(folder: string, index: Readonly<Record<string, unknown>>): FolderScheduler {
+function schedulerOf(folder: string, index: Readonly<Record<string, unknown>>, network: NetworkFacts): FolderScheduler {
   const { json, path } = readJson(folder, ['scheduler/scheduler_config.json']);
   // [library, class], as diffusers writes it.
   const named = Array.isArray(index.scheduler) ? index.scheduler[1] : undefined;
   const names = [basename(resolve(folder)), lastPart(index._name_or_path), String(index._class_name)];
   return readScheduler(json, path, {
+    ...network,
     names,
     ...(typeof named === 'string' ? { named } : {}),
     ...(typeof index._class_name === 'string' ? { pipeline: index._class_name } : {}),
@@ -172,16 +225,21 @@ function readOptions(options: PipelineOptions): {
   };
 }
 
-function limitsOf(denoiser: Denoiser, vae: Vae | null, inPixels: boolean): Limits {
-  const { channels, patch, distilled } = denoiser;
+function limitsOf(denoiser: Denoiser, vae: Vae | null, scheduler: FolderScheduler, inPixels: boolean): Limits {
+  const { kind, channels, patch, multiple, extraChannels, size, guidanceWidth } = denoiser.facts;
   const factor = vae?.factor ?? 1;
-  const [height, width] = denoiser.size;
-  const scale = distilled ? 3.5 : inPixels ? 3 : defaultScales[denoiser.kind];
-  const size = { width: width * factor, height: height * factor };
+  const [height, width] = size;
+  const guidance = denoiser.distilled ? 'input' : kind === 'flux' ? 'none' : 'pair';
+  const few = scheduler.distilled;
+  const standard = guidanceWidth > 0 ? CONSISTENCY_SCALE : inPixels ? PIXEL_SCALE : SCALES[kind];
   return {
-    ...{ latent: vae !== null, channels, factor, patch, size, distilled },
-    defaultGuidance: scale,
-    inpainting: denoiser.extraChannels > 0,
+    ...{ latent: vae !== null, channels, factor, patch, guidance },
+    unit: Math.max(multiple, patch),
+    size: { width: width * factor, height: height * factor },
+    defaultSteps: few ? STEPS.distilled : STEPS.others,
+    // One that was distilled to a few steps has its guidance in it, unless it takes a scale.
+    defaultGuidance: guidance === 'none' || (few && guidance === 'pair') ? 1 : standard,
+    inpainting: extraChannels > 0,
   };
 }
 

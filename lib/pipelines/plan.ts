@@ -1,35 +1,49 @@
 // The plan of a call: all that can be said of it before the networks are troubled.
 import type { Tensor } from '../base/tensor.js';
 import { DPMSolver, type SampleOptions, type SolverOptions } from '../dpm-solver.js';
+import type { SchedulerConfig } from '../folder/scheduler-config.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
-import { timeOfSigma } from '../schedule/sigmas.js';
+import { sigmaOf, timeOfSigma } from '../schedule/sigmas.js';
+import { DPMSolverMultistepScheduler } from '../schedulers/dpm-solver.js';
+import type { Training } from '../schedulers/network.js';
 import type { SolverTable } from '../solver/table.js';
 import type { Classifier } from './classifier.js';
-import type { Size } from './conditioner.js';
 import type { Shape } from './denoiser.js';
 import { elements } from './latents.js';
 import type { GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
 import type { Parts } from './parts.js';
-import { type Limits, type Request, readRequest } from './request.js';
+import { type Guidance, type Request, readRequest } from './request.js';
+import { type SchedulerPlan, schedulerPlanOf, takesEta } from './scheduler-object.js';
+import { shapeOf, tokensOf, trainingStepsOf } from './shape.js';
+import { evaluationsOf } from './span.js';
 import { tableFor } from './tables.js';
+
+type Order = NonNullable<SolverChoices['order']>;
 
 /** A call that nothing is wrong with. */
 export interface Plan {
   readonly request: Request;
   /** Of one state. */
   readonly shape: Shape;
-  readonly schedule: NoiseSchedule;
-  readonly run: SampleOptions;
+  readonly by: SolverPlan | SchedulerPlan;
   /** Of a batch, as far as is known before its first; 0 with the adaptive method. */
   readonly steps: number;
   /** The table that the run goes by, of the folder or of the call. */
   readonly table: SolverTable | undefined;
-  readonly solverOptions: SolverOptions;
-  /** Of classifier-free guidance, where the network is evaluated with and without the prompt. */
-  readonly scale: number | undefined;
   readonly classifier: Classifier | undefined;
   /** For the classifier, of every picture. */
   readonly labels: readonly (readonly number[])[];
+}
+
+/** A call whose pictures the solver makes. */
+export interface SolverPlan {
+  readonly schedule: NoiseSchedule;
+  readonly run: SampleOptions;
+  /** The schedule's time at which it starts. */
+  readonly start: number;
+  readonly solverOptions: SolverOptions;
+  /** The table that stands for the solver's rows, where one does. */
+  readonly table: SolverTable | undefined;
 }
 
 /**
@@ -43,50 +57,36 @@ export async function planOf(
   openClassifier: () => Promise<Classifier>,
 ): Promise<Plan> {
   const { conditioner, limits, vae } = parts;
-  const asked = readRequest(options, limits);
-  const request = { ...asked, scheduler: asked.scheduler ?? ownScheduler(parts, asked.choices, options.onWarning) };
-  const { pictures, guidance, rescale, encoding, size, scheduler } = request;
+  const request = readRequest(options, limits);
+  const { pictures, encoding, size } = request;
   options.signal?.throwIfAborted();
   const shape = shapeOf(parts, size);
   for (const { prompt, negative } of pictures) {
     conditioner.check(prompt, encoding);
     conditioner.check(negative ?? '', encoding);
   }
-  if (request.fromImage) vae?.findEncoder();
-
+  if (pictures.some(({ image }) => image !== undefined)) vae?.findEncoder();
   const classifier = options.classifierScale === undefined ? undefined : await openClassifier();
   const labels = pictures.map(({ prompt }) => classifier?.labels(prompt) ?? []);
-  const schedule = scheduleOf(parts, shape);
-  const scale = usesPair(guidance, limits) ? guidance : undefined;
-  const solver = solverOptionsOf(parts, request.choices);
-  const table = classifier ? undefined : tableOfCall(parts, request, schedule, scale, solver);
-  const { run, steps } = table
-    ? { run: { table } as SampleOptions, steps: table.sigmas.length - 1 }
-    : runOptionsOf(parts, request, schedule, tokensOf(parts, shape));
-  const solverOptions: SolverOptions = {
-    ...solver,
-    guidance:
-      options.classifierScale === undefined
-        ? guidanceOf(scale, rescale)
-        : { type: 'classifier', scale: options.classifierScale },
-  };
-  if (!scheduler) {
-    const [{ seed }] = pictures;
-    const zeros = { type: 'float32', data: new Float32Array(elements(shape)), dims: [1, ...shape] } as Tensor;
-    new DPMSolver(null, schedule, solverOptions).start(zeros, { ...run, seed: [seed] });
+  const scheduler = request.scheduler ?? ownScheduler(parts, request, options.onWarning);
+  if (scheduler && options.classifierScale !== undefined) {
+    throw new TypeError('Expected no classifierScale with a scheduler object, which has no classifier guidance');
   }
-  return {
-    request,
-    shape,
-    schedule,
-    run,
-    steps: run.method === 'adaptive' ? 0 : steps,
-    table,
-    scale,
-    solverOptions,
-    classifier,
-    labels,
-  };
+  if (request.eta !== undefined && !takesEta(scheduler)) {
+    throw new TypeError('Expected a DDIMScheduler or a TCDScheduler with eta, which no other steps by');
+  }
+  const by = scheduler
+    ? schedulerPlanOf(parts, scheduler, request, shape)
+    : (solverPlanOf(parts, request, shape, options.classifierScale) ??
+      schedulerPlanOf(parts, likeSolver(parts, request.choices), request, shape));
+  const [steps, table] = 'run' in by ? [stepsOf(by.run), by.table] : [by.steps, undefined];
+  return { request, shape, by, steps, table, classifier, labels };
+}
+
+/** Steps of a run, of which the adaptive method knows none. */
+function stepsOf({ method, table, steps = 0 }: SampleOptions): number {
+  if (method === 'adaptive') return 0;
+  return table ? table.sigmas.length - 1 : steps;
 }
 
 /** The table that a call names, or the folder's for calls that say nothing of the solver. */
@@ -94,14 +94,13 @@ function tableOfCall(
   { tables, training }: Parts,
   request: Request,
   schedule: NoiseSchedule,
-  scale: number | undefined,
   { thresholding, algorithmType = 'dpmsolver++' }: SolverOptions,
 ): SolverTable | undefined {
-  const { table } = request;
+  const { table, guidance } = request;
   if (table === 'none') return undefined;
   if (table !== 'auto') return table;
   if (thresholding || algorithmType.startsWith('sde')) return undefined;
-  return tableFor(tables, request, { schedule, modelType: training.modelType, scale: scale ?? 1 });
+  return tableFor(tables, request, { schedule, modelType: training.modelType, scale: guidance.pair ?? 1 });
 }
 
 /**
@@ -110,25 +109,61 @@ function tableOfCall(
  * @param warn told where a solver was chosen that may not suit the network
  * @throws TypeError for choices of a solver that the folder's network cannot follow
  */
-export function ownScheduler(
+function ownScheduler(
   { scheduler }: Parts,
-  choices: SolverChoices,
+  { choices, table }: Request,
   warn?: (message: string) => void,
 ): SchedulerLike | undefined {
   const { keeps, refusal, caution } = scheduler;
   if (!keeps) return undefined;
-  const solver = Object.keys(choices).find((key) => key !== 'threads' && key !== 'checkFinite');
+  const named = typeof table === 'object' ? 'table' : undefined;
+  const solver = Object.keys(choices).find((key) => key !== 'threads' && key !== 'checkFinite') ?? named;
   if (solver === undefined) return scheduler.make();
   if (refusal !== undefined) throw new TypeError(`${refusal}, as the option ${solver} asks for`);
   if (caution !== undefined) warn?.(caution);
   return undefined;
 }
 
-/** The dims of one state for pictures of this size. */
-export function shapeOf({ denoiser, limits }: Parts, { width, height }: Size): Shape {
-  const shape = [limits.channels, height / limits.factor, width / limits.factor] as const;
-  denoiser.checkSize(shape[1], shape[2], limits.factor);
-  return shape;
+/** The plan of the solver; undefined where the scheduler's file asks for what only its class has. */
+function solverPlanOf(
+  parts: Parts,
+  request: Request,
+  shape: Shape,
+  classifierScale: number | undefined,
+): SolverPlan | undefined {
+  const { guidance, rescale, pictures } = request;
+  const schedule = scheduleOf(parts, shape);
+  const solver = solverOptionsOf(parts, request.choices);
+  const table = classifierScale === undefined ? tableOfCall(parts, request, schedule, solver) : undefined;
+  const run = table ? { table } : runOptionsOf(parts, request, schedule, tokensOf(parts, shape));
+  if (run === undefined) return undefined;
+  const solverOptions: SolverOptions = {
+    ...solver,
+    guidance:
+      classifierScale === undefined ? guidanceOf(guidance, rescale) : { type: 'classifier', scale: classifierScale },
+  };
+  const zeros = { type: 'float32', data: new Float32Array(elements(shape)), dims: [1, ...shape] } as Tensor;
+  new DPMSolver(null, schedule, solverOptions).start(zeros, { ...run, seed: [pictures[0].seed] });
+  const start = run.table ? timeOfSigma(schedule, run.table.sigmas[0], 'the first sigma') : (run.tStart ?? schedule.T);
+  return { schedule, run, start, solverOptions, table };
+}
+
+/** DPM-Solver as the scheduler's file has it, as an object. */
+function likeSolver({ scheduler }: Parts, choices: SolverChoices): SchedulerLike {
+  const { order, algorithmType, solverType, lowerOrderFinal, checkFinite: _, threads: __, ...rest } = choices;
+  const other = Object.keys(rest)[0];
+  if (other !== undefined) {
+    throw new TypeError(
+      `Expected no option ${other} with this scheduler_config.json, which asks for what only the class has, but received one`,
+    );
+  }
+  const overrides: SchedulerConfig = {
+    ...(order === undefined ? {} : { solver_order: order }),
+    ...(algorithmType === undefined ? {} : { algorithm_type: algorithmType }),
+    ...(solverType === undefined ? {} : { solver_type: solverType === 'taylor' ? 'heun' : 'midpoint' }),
+    ...(lowerOrderFinal === undefined ? {} : { lower_order_final: lowerOrderFinal !== false }),
+  };
+  return DPMSolverMultistepScheduler.fromConfig(scheduler.config, overrides);
 }
 
 /** The noise schedule for states of this shape. */
@@ -136,49 +171,99 @@ export function scheduleOf({ training, limits }: Parts, shape: Shape): NoiseSche
   return training.scheduleFor?.(tokensOf({ limits }, shape)) ?? training.schedule;
 }
 
-/** Tokens of a state of this shape, by which dynamic shifting goes. */
-export function tokensOf({ limits }: Pick<Parts, 'limits'>, [, height, width]: Shape): number {
-  return (height * width) / limits.patch ** 2;
-}
+type Asked = Pick<Request, 'choices' | 'steps' | 'span'>;
 
 /**
- * The options of a run, and its steps: from an image, the share of them that its strength says. A run whose grid nobody
- * names goes through the sigmas of the folder's scheduler file, where `tokens` of the picture are told.
+ * The options of a run. One whose grid nobody names goes through the sigmas of the folder's scheduler file; undefined where
+ * that has sigmas that the schedule has not, or clips noise.
  */
-export function runOptionsOf(
-  { training }: Parts,
-  { choices, steps: asked, strength, fromImage }: Pick<Request, 'choices' | 'steps' | 'strength' | 'fromImage'>,
+function runOptionsOf(
+  parts: Parts,
+  { choices, steps: asked, span }: Asked,
   schedule: NoiseSchedule,
-  tokens?: number,
-): { run: SampleOptions; steps: number } {
+  tokens: number,
+): SampleOptions | undefined {
+  const { training, denoiser } = parts;
   const { defaults } = training;
-  const steps = fromImage ? Math.max(1, Math.floor(asked * strength + 1e-6)) : asked;
-  // An order that nobody asked for gives way to few steps.
-  const order = Math.min(defaults.order ?? 2, steps) as 1 | 2 | 3;
-  const run: SampleOptions = { ...pickRun(defaults), order, ...pickRun(choices), steps };
-  // So does one that goes with the steps asked for, to the fewer steps that strength leaves.
-  if (run.order !== undefined && run.order <= asked) run.order = Math.min(run.order, steps) as 1 | 2 | 3;
   const { skipType, tStart, tEnd, method = 'multistep', denoiseToZero } = choices;
   const named = skipType !== undefined || tStart !== undefined || tEnd !== undefined || denoiseToZero === true;
-  if (tokens !== undefined && !named && method === 'multistep') {
-    const { sigmas, told } = training.grid(asked, tokens);
-    // diffusers may have fewer timesteps than steps.
-    const begin = told.length - Math.min(steps, told.length);
-    const table = tableOf(training, schedule, sigmas.slice(begin), told.slice(begin), choices);
-    const { skipType: _, ...rest } = run;
-    const start = timeOfSigma(schedule, table.sigmas[0], 'the first sigma');
-    return { run: { ...rest, steps: told.length - begin, table, tStart: start }, steps: told.length - begin };
+  if (named || method !== 'multistep') return ownGridOf(parts, { choices, steps: asked, span }, schedule);
+  if (clipsNoise(training, choices)) return undefined;
+  const { sigmas, told } = training.grid(asked, tokens);
+  const low = sigmaOf(schedule, schedule.range[0]);
+  const high = sigmaOf(schedule, schedule.T);
+  if (sigmas.some((sigma) => sigma > high * BEYOND || (sigma !== 0 && sigma * BEYOND < low))) return undefined;
+  const flow = schedule.kind === 'flow';
+  const [begin, end] = evaluationsOf(span, {
+    ...{ steps: asked, order: 1, kind: denoiser.kind, trainingSteps: flow ? 1000 : trainingStepsOf(parts) },
+    labels: flow ? told.map((sigma) => 1000 * sigma) : told,
+  });
+  const steps = end - begin;
+  // As the class counts, whatever part of the steps is made: lower orders come at the end of short runs.
+  const { lowerOrderFinal = defaults.lowerOrderFinal } = choices;
+  const lowers = typeof lowerOrderFinal === 'number' ? asked < lowerOrderFinal : lowerOrderFinal === true && asked < 10;
+  const { skipType: _, ...rest } = pickRun(defaults);
+  return {
+    ...rest,
+    ...orderOf(defaults.order, choices, asked, steps),
+    ...pickRun({ ...choices, order: undefined }),
+    lowerOrderFinal: lowers && end === told.length ? Number.POSITIVE_INFINITY : false,
+    table: tableOf(training, schedule, sigmas.slice(begin, end + 1), told.slice(begin, end), choices),
+  };
+}
+
+/** Sigmas this much beyond the training's are rounding. */
+const BEYOND = 1.001;
+
+/** The options of a run on a grid that the call names, from the schedule's ends. */
+function ownGridOf(
+  { training }: Parts,
+  { choices, steps: asked, span }: Asked,
+  schedule: NoiseSchedule,
+): SampleOptions {
+  for (const [name, value] of Object.entries({ denoisingStart: span.start, denoisingEnd: span.end })) {
+    if (value === undefined) continue;
+    throw new TypeError(`Expected no ${name} with a grid or a method of the call's own, whose steps it does not count`);
   }
-  if (strength < 1) {
+  const { defaults } = training;
+  const steps = span.known ? Math.max(1, Math.trunc(asked * span.strength)) : asked;
+  const run: SampleOptions = {
+    ...pickRun(defaults),
+    ...orderOf(defaults.order, choices, asked, steps),
+    ...pickRun({ ...choices, order: undefined }),
+    steps,
+  };
+  if (span.strength < 1) {
     const end = choices.tEnd ?? schedule.epsilon;
-    run.tStart = end + strength * (schedule.T - end);
+    run.tStart = end + span.strength * (schedule.T - end);
   }
-  return { run, steps };
+  return run;
+}
+
+/** An order that nobody asked for gives way to few steps, and one that was to the fewer that a picture's strength leaves. */
+function orderOf(
+  standard: Order | undefined,
+  { order: chosen, method }: SolverChoices,
+  asked: number,
+  steps: number,
+): { order?: Order } {
+  // That method has a standard of its own.
+  if (chosen === undefined && method === 'ipndm') return {};
+  const order = chosen ?? Math.min(standard ?? 2, asked);
+  return { order: (order <= asked ? Math.min(order, steps) : order) as Order };
+}
+
+/** Does the scheduler's file clip what noise the solver works with? Only its class does. */
+function clipsNoise(
+  { defaults }: Training,
+  { algorithmType = defaults.algorithmType, thresholding }: SolverChoices,
+): boolean {
+  return thresholding === undefined && defaults.thresholding !== undefined && algorithmType?.endsWith('++') === false;
 }
 
 /** The sigmas of the scheduler's file as the solver takes them, without rows. */
 function tableOf(
-  { defaults, modelType }: Parts['training'],
+  { defaults, modelType }: Training,
   { kind }: NoiseSchedule,
   sigmas: readonly number[],
   modelTimes: readonly number[],
@@ -189,6 +274,17 @@ function tableOf(
   return {
     ...{ format: 'dpm-solver-table/1', name: 'scheduler_config.json' },
     ...{ modelType, schedule: { kind }, form, sigmas, modelTimes },
+  };
+}
+
+/** An edit's options of a run: there and back on one grid, of the schedule's own times. */
+export function editRunOf({ training }: Parts, choices: SolverChoices, steps: number): SampleOptions {
+  const { defaults } = training;
+  return {
+    ...pickRun(defaults),
+    ...orderOf(defaults.order, choices, steps, steps),
+    ...pickRun({ ...choices, order: undefined }),
+    steps,
   };
 }
 
@@ -208,13 +304,8 @@ export function solverOptionsOf({ training, denoiser }: Parts, choices: SolverCh
 }
 
 /** Classifier-free guidance in the solver's step, unless its result has to be rescaled first. */
-export function guidanceOf(scale: number | undefined, rescale: number): NonNullable<SolverOptions['guidance']> {
-  return scale !== undefined && rescale === 0 ? { type: 'classifier-free', scale } : { type: 'uncond' };
-}
-
-/** Is the network evaluated with and without the prompt? */
-export function usesPair(guidance: number, { distilled }: Limits): boolean {
-  return !distilled && guidance !== 0 && guidance !== 1;
+export function guidanceOf({ pair }: Guidance, rescale: number): NonNullable<SolverOptions['guidance']> {
+  return pair !== undefined && rescale === 0 ? { type: 'classifier-free', scale: pair } : { type: 'uncond' };
 }
 
 /** The options of a run that have been set. */

@@ -41,7 +41,7 @@ async function prove({ folder, network, names, device, threads }: Trial): Promis
     const denoiser = await Denoiser.open(folder, network, names, { device: one, threads });
     try {
       const shape = shapeOf(denoiser);
-      scale = (denoiser.size[0] * denoiser.size[1]) / (shape[1] * shape[2]);
+      scale = (denoiser.facts.size[0] * denoiser.facts.size[1]) / (shape[1] * shape[2]);
       results.push(await run(denoiser, shape));
     } finally {
       await denoiser.release();
@@ -58,7 +58,7 @@ async function prove({ folder, network, names, device, threads }: Trial): Promis
 
 function shapeOf(denoiser: Denoiser): Shape {
   const declared = denoiser.kind === 'flux' ? [] : denoiser.graph.input(denoiser.state).shape.slice(2);
-  const [height, width] = denoiser.size.map((own, i) => {
+  const [height, width] = denoiser.facts.size.map((own, i) => {
     const fixed = declared[i];
     return typeof fixed === 'number' ? fixed : Math.min(own, SIDE);
   });
@@ -78,7 +78,7 @@ async function run(denoiser: Denoiser, shape: Shape): Promise<{ data: Float64Arr
     );
   }
   const [, height, width] = shape;
-  const extra = new Float32Array(denoiser.extraChannels * height * width);
+  const extra = new Float32Array(denoiser.facts.extraChannels * height * width);
   const evaluate = denoiser.prepare([conditioning as Conditioning], shape, { extra, guidance: 1 });
   const x = waves(denoiser.type, [1, ...shape]);
   let ms = Number.POSITIVE_INFINITY;
@@ -96,7 +96,7 @@ async function run(denoiser: Denoiser, shape: Shape): Promise<{ data: Float64Arr
   return { data, ms };
 }
 
-function sizeOf(dim: number | string, name: string, { contextWidth }: Denoiser): number {
+function sizeOf(dim: number | string, name: string, { facts: { contextWidth } }: Denoiser): number {
   if (typeof dim === 'number') return dim;
   return name === 'time_ids'
     ? 6

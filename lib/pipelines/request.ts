@@ -1,4 +1,6 @@
 // A call as it is carried out: read from its options, with a sentence for whatever is wrong with them.
+
+import { convert } from '../addon/native.js';
 import {
   finiteNumber,
   oneOf,
@@ -10,6 +12,7 @@ import {
   wrongType,
 } from '../base/check.js';
 import { meantOption } from '../base/names.js';
+import { readTensor } from '../base/tensor.js';
 import type { Image } from '../image/image.js';
 import type { Size } from './conditioner.js';
 import { type SolverTable, evaluationsOf, readTable } from '../solver/table.js';
@@ -24,6 +27,7 @@ const solverKeys = [
 ];
 const commonKeys = [
   'guidance',
+  'trueGuidance',
   'guidanceRescale',
   'overlong',
   'onWarning',
@@ -35,7 +39,18 @@ const commonKeys = [
 ];
 const generateKeys = [
   ...['prompt', 'negativePrompt', 'steps', 'scheduler', 'classifierScale', 'seed', 'seeds', 'count', 'width', 'height'],
-  ...['image', 'strength', 'mask', 'batchSize', 'table', ...commonKeys],
+  ...[
+    'image',
+    'latents',
+    'strength',
+    'mask',
+    'batchSize',
+    'denoisingStart',
+    'denoisingEnd',
+    'eta',
+    'table',
+    ...commonKeys,
+  ],
 ];
 const editKeys = [
   ...['image', 'source', 'target', 'negativePrompt', 'steps', 'strength', 'mask', 'maskStrength', 'maskSamples'],
@@ -51,10 +66,14 @@ export interface Limits {
   /** Pixels a latent, and latents that go together. */
   factor: number;
   patch: number;
+  /** Latents that heights and widths are multiples of. */
+  unit: number;
   /** Pixels of the pictures that the network was trained on. */
   size: Size;
+  defaultSteps: number;
   defaultGuidance: number;
-  distilled: boolean;
+  /** How a guidance scale comes in: by two predictions, as an input of the network, or not at all. */
+  guidance: 'pair' | 'input' | 'none';
   inpainting: boolean;
 }
 
@@ -65,22 +84,45 @@ export interface Picture {
   negative: string | undefined;
   seed: number;
   image?: Image;
+  /** In place of an image. */
+  latents?: Float32Array;
+}
+
+/** How the prompts come in. */
+export interface Guidance {
+  /** The scale in effect. */
+  readonly scale: number;
+  /** Of the two predictions that an evaluation makes; undefined where it makes one. */
+  readonly pair: number | undefined;
+  /** Is the one prediction that without the prompt? */
+  readonly unconditional: boolean;
+}
+
+/** A part of the steps. */
+export interface Span {
+  /** Does it start from pictures, or from latents? */
+  readonly known: boolean;
+  /** Below 1, or 1: the share of the steps that is made of a picture. */
+  readonly strength: number;
+  /** Shares of all of the sampling, where the run is a part of one that several pipelines make. */
+  readonly start: number | undefined;
+  readonly end: number | undefined;
 }
 
 /** A checked call. */
 export interface Request {
   pictures: Picture[];
-  guidance: number;
+  guidance: Guidance;
   rescale: number;
   size: Size;
   steps: number;
-  /** Below 1, or 1: the share of the time that is sampled. */
-  strength: number;
-  /** Sampling starts from images. */
-  fromImage: boolean;
+  /** Which part of the steps is made. */
+  span: Span;
   mask?: Mask;
   batchSize: number;
   scheduler?: SchedulerLike;
+  /** undefined: nobody asked for one. */
+  eta: number | undefined;
   choices: SolverChoices;
   table: 'auto' | 'none' | SolverTable;
   encoding: { overlong: 'refuse' | 'cut'; warn?: (message: string) => void };
@@ -94,7 +136,7 @@ export interface Request {
 const MOST_STEPS = 1e6;
 const MOST_PIXELS = 2 ** 30;
 
-/** */
+/** Reads a call's options, and refuses what does not fit the network or each other. */
 export function readRequest(options: GenerateOptions, limits: Limits): Request {
   checkKeys(options, generateKeys, 'an object with a prompt');
   checkListeners(options);
@@ -105,10 +147,11 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
       `Expected one negativePrompt or one for each of ${prompts.length} prompts but received ${negatives.length}`,
     );
   }
-  const steps = wholeNumber(options.steps ?? 20, 'steps', 1, MOST_STEPS);
+  const steps = wholeNumber(options.steps ?? limits.defaultSteps, 'steps', 1, MOST_STEPS);
   const count = wholeNumber(options.count ?? 1, 'count', 1);
   const images = options.image === undefined ? [] : readImages(options.image, prompts.length);
-  const size = readSize(options, images, limits);
+  const latents = options.latents === undefined ? undefined : readLatents(options, prompts.length, count, limits);
+  const size = latents?.size ?? readSize(options, images, limits);
   const all = prompts.length * count;
   if (all * size.width * size.height > MOST_PIXELS) {
     throw new RangeError(
@@ -116,18 +159,13 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
     );
   }
   const seeds = readSeeds(options, all);
-  const fromImage = images.length > 0;
-  if (!fromImage && options.strength !== undefined) {
-    throw new TypeError('Expected an image with strength but received none');
-  }
-  if (!fromImage && options.mask !== undefined) throw new TypeError('Expected an image with mask but received none');
-  const mask = options.mask === undefined ? undefined : checkMask(options.mask, images[0]);
+  const mask = options.mask === undefined ? undefined : readPictureMask(options.mask, images[0]);
   if (limits.inpainting && !mask) {
     throw new TypeError('Expected an image and a mask, as the model is an inpainting network, but received none');
   }
-  const strength = fromImage ? readStrength(options.strength ?? (mask ? 1 : 0.8)) : 1;
+  const span = readSpan(options, images.length > 0, latents !== undefined);
   const { choices, scheduler } = readScheduler(options);
-  if (strength < 1 && choices.tStart !== undefined) {
+  if (span.strength < 1 && choices.tStart !== undefined) {
     throw new TypeError('Expected either strength or tStart but received both');
   }
   if (mask && choices.method === 'adaptive') {
@@ -142,11 +180,10 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
   const pictures = seeds.map((seed, i) => {
     const p = Math.floor(i / count);
     const negative = negatives[negatives.length === 1 ? 0 : p];
-    return { prompt: prompts[p], negative, seed, image: images[images.length === 1 ? 0 : p] };
+    const image = images[images.length === 1 ? 0 : p];
+    return { prompt: prompts[p], negative, seed, image, ...(latents ? { latents: latents.of(i) } : {}) };
   });
-  if (limits.distilled && options.negativePrompt !== undefined) {
-    options.onWarning?.('The negative prompt is not used: the guidance is distilled into the network');
-  }
+  warnOfGuidance(options, guidance, limits);
   const elements = (limits.channels * size.width * size.height) / limits.factor ** 2;
   const fitting = Math.max(1, Math.min(8, Math.floor(65536 / elements)));
   const asked = wholeNumber(options.batchSize ?? fitting, 'batchSize', 1);
@@ -156,27 +193,27 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
     rescale: readRescale(options.guidanceRescale),
     size,
     steps,
-    strength,
-    fromImage,
+    span,
     mask,
     // The adaptive method takes its step sizes from the worst picture of a batch.
     batchSize: choices.method === 'adaptive' ? 1 : asked,
     scheduler,
+    eta: options.eta === undefined ? undefined : readShare(options.eta, 'eta'),
     choices,
-    table: readTableOption(options, choices, scheduler, fromImage, steps),
+    table: readTableOption(options, choices, scheduler, span, steps),
     encoding: readEncoding(options),
     tiling: readTiling(options.vaeTiling, limits),
   };
 }
 
-/** */
+/** A checked edit. */
 export interface EditRequest {
   image: Image;
   source: string;
   target: string;
   negative: string | undefined;
   steps: number;
-  guidance: number;
+  guidance: Guidance;
   rescale: number;
   strength: number;
   mask?: Mask;
@@ -193,7 +230,7 @@ export interface EditRequest {
   tiling: Tiling;
 }
 
-/** */
+/** Reads an edit's options, as {@link readRequest} does a call's. */
 export function readEditRequest(options: EditOptions, limits: Limits): EditRequest {
   checkKeys(options, editKeys, 'an object with an image, a source and a target');
   checkListeners(options);
@@ -224,7 +261,7 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
   return {
     ...{ image, source, target, size, maskStrengths, maskThreshold },
     negative: negativePrompt,
-    steps: wholeNumber(options.steps ?? 20, 'steps', 1, MOST_STEPS),
+    steps: wholeNumber(options.steps ?? limits.defaultSteps, 'steps', 1, MOST_STEPS),
     guidance: readGuidance(options, limits),
     rescale: readRescale(options.guidanceRescale),
     strength: readStrength(options.strength ?? 1),
@@ -251,11 +288,16 @@ const IN_TABLES = [
   'denoiseToZero',
 ] as const;
 
+/** Does a run go from noise to the end? */
+export function isWhole({ known, start, end }: Span): boolean {
+  return !known && start === undefined && end === undefined;
+}
+
 function readTableOption(
   { table = 'auto', steps: asked }: GenerateOptions,
   choices: SolverChoices,
   scheduler: SchedulerLike | undefined,
-  fromImage: boolean,
+  span: Span,
   steps: number,
 ): Request['table'] {
   if (typeof table === 'string') return oneOf(table, 'table', ['auto', 'none'] as const);
@@ -263,7 +305,11 @@ function readTableOption(
   const beside = IN_TABLES.find((name) => choices[name] !== undefined);
   if (beside !== undefined) throw new TypeError(`Expected no ${beside} beside table, which has its own times and rows`);
   if (scheduler) throw new TypeError('Expected either table or a scheduler object but received both');
-  if (fromImage) throw new TypeError('Expected no table with image, as a table goes from noise to the end');
+  if (!isWhole(span)) {
+    throw new TypeError(
+      'Expected no table with image, latents, denoisingStart or denoisingEnd, as a table goes from noise to the end',
+    );
+  }
   const evaluations = evaluationsOf(read);
   if (asked !== undefined && steps !== evaluations) {
     throw outOfRange(`${evaluations}, as the table has it,`, 'steps', steps);
@@ -275,16 +321,38 @@ function readEncoding({ overlong, onWarning }: CommonOptions): Request['encoding
   return { overlong: oneOf(overlong ?? 'refuse', 'overlong', ['refuse', 'cut']), warn: onWarning };
 }
 
-function readGuidance(options: CommonOptions & { classifierScale?: number }, limits: Limits): number {
+/** The guidance that a call asks for, or the network's own. */
+export function readGuidance(options: CommonOptions & { classifierScale?: number }, limits: Limits): Guidance {
   if (options.classifierScale !== undefined) {
     finiteNumber(options.classifierScale, 'classifierScale');
     const guidance = options.guidance === null ? 1 : (options.guidance ?? 0);
-    if (guidance === 0 || guidance === 1) return guidance;
+    if (guidance === 0 || guidance === 1) return { scale: guidance, pair: undefined, unconditional: guidance === 0 };
     throw new RangeError(
       `Expected a guidance of 0 (unconditional) or 1 (conditional) beside classifierScale but received ${show(guidance)}`,
     );
   }
-  return options.guidance === null ? 1 : finiteNumber(options.guidance ?? limits.defaultGuidance, 'guidance');
+  const scale = options.guidance === null ? 1 : finiteNumber(options.guidance ?? limits.defaultGuidance, 'guidance');
+  const { trueGuidance } = options;
+  const pairs = limits.guidance === 'pair';
+  if (trueGuidance !== undefined && pairs) {
+    throw new TypeError('Expected guidance, and not trueGuidance, for a network that is guided by two predictions');
+  }
+  const pair = pairs ? scale : finiteNumber(trueGuidance ?? 1, 'trueGuidance');
+  // As in diffusers, of whose distilled networks the cards say 0.
+  return { scale: limits.guidance === 'none' ? 1 : scale, pair: pair > 1 ? pair : undefined, unconditional: false };
+}
+
+/** What was asked for and does nothing. */
+function warnOfGuidance(options: GenerateOptions, { pair }: Guidance, limits: Limits): void {
+  const { guidance, negativePrompt, onWarning } = options;
+  if (limits.guidance === 'none' && typeof guidance === 'number' && guidance > 1) {
+    onWarning?.('The guidance scale is not used: the network takes none, and trueGuidance guides by two predictions');
+  }
+  if (limits.guidance !== 'pair' && negativePrompt !== undefined && pair === undefined) {
+    onWarning?.(
+      'The negative prompt is not used: the guidance is distilled into the network, unless trueGuidance is given',
+    );
+  }
 }
 
 function readRescale(value: unknown): number {
@@ -301,6 +369,59 @@ function readStrength(value: unknown, name = 'strength'): number {
   const strength = finiteNumber(value, name);
   if (!(strength > 0 && strength <= 1)) throw outOfRange('a number above 0 and up to 1', name, strength);
   return strength;
+}
+
+function readPictureMask(mask: Image, image: Image | undefined): Mask {
+  if (!image) throw new TypeError('Expected an image with mask but received none');
+  return checkMask(mask, image);
+}
+
+/** Which part of the steps is made. */
+function readSpan(options: GenerateOptions, ofImage: boolean, ofLatents: boolean): Span {
+  const { strength, denoisingStart, denoisingEnd } = options;
+  const known = ofImage || ofLatents;
+  if (!known && strength !== undefined) throw new TypeError('Expected an image with strength but received none');
+  const end = denoisingEnd === undefined ? undefined : readStrength(denoisingEnd, 'denoisingEnd');
+  if (denoisingStart !== undefined) {
+    if (!ofLatents) throw new TypeError('Expected latents with denoisingStart but received none');
+    if (strength !== undefined) throw new TypeError('Expected either strength or denoisingStart but received both');
+    const start = finiteNumber(denoisingStart, 'denoisingStart');
+    if (!(start >= 0 && start < (end ?? 1))) {
+      throw outOfRange(`a number from 0 and below ${end ?? 1}`, 'denoisingStart', start);
+    }
+    return { known: true, strength: 1, start, end };
+  }
+  if (end !== undefined && end < 1 && options.mask !== undefined) {
+    throw new TypeError('Expected no denoisingEnd below 1 with a mask, whose known part is put in place in the end');
+  }
+  return { known, strength: known ? readStrength(strength ?? (options.mask ? 1 : 0.8)) : 1, start: undefined, end };
+}
+
+/** Latents in place of images: for all pictures, for each prompt, or for each picture. */
+function readLatents(
+  options: GenerateOptions,
+  prompts: number,
+  count: number,
+  limits: Limits,
+): { size: Size; of(picture: number): Float32Array } {
+  if (options.image !== undefined) throw new TypeError('Expected either image or latents but received both');
+  const { data, dims, batch, length } = readTensor(options.latents, 'latents');
+  const [, channels, height, width] = dims;
+  if (dims.length !== 4 || channels !== limits.channels) {
+    throw outOfRange(`dims [n, ${limits.channels}, height, width]`, 'latents', `[${dims.join(', ')}]`);
+  }
+  if (![1, prompts, prompts * count].includes(batch)) {
+    const expected = [...new Set([1, prompts, prompts * count])].join(' or ');
+    throw outOfRange(`${expected} latents`, 'latents', batch);
+  }
+  const size = readSize(options, [{ width: width * limits.factor, height: height * limits.factor }], limits);
+  const all = new Float32Array(length);
+  convert(data, all);
+  if (!all.every(Number.isFinite))
+    throw new RangeError('Expected finite numbers for latents but received NaN or Infinity');
+  const n = length / batch;
+  const at = (picture: number) => (batch === 1 ? 0 : batch === prompts ? Math.floor(picture / count) : picture);
+  return { size, of: (picture) => all.subarray(at(picture) * n, (at(picture) + 1) * n) };
 }
 
 function readImages(value: Image | readonly Image[], prompts: number): readonly Image[] {
@@ -337,8 +458,8 @@ function checkMask(mask: Image, image: Image): Mask {
   return readMask(mask);
 }
 
-function readSize(options: Partial<Size>, images: readonly Image[], limits: Limits): Size {
-  const unit = limits.factor * limits.patch;
+function readSize(options: Partial<Size>, images: readonly Size[], limits: Limits): Size {
+  const unit = limits.factor * limits.unit;
   const [first] = images;
   const read = (name: 'width' | 'height'): number => {
     for (const image of images) {

@@ -1,4 +1,5 @@
 // What onProgress is told: which stage a call is in, how far, and how long it will take.
+import { listening } from '../base/listener.js';
 
 /** What `onProgress` is told. */
 export interface StageProgress {
@@ -21,6 +22,21 @@ export interface StageProgress {
 
 /** Is told of every stage. */
 export type OnProgress = (progress: StageProgress) => void;
+
+/**
+ * Does `work`, whose `onProgress` may be an async function: what its promises reject with ends the call, and they are waited
+ * for in the end.
+ */
+export async function telling<O extends { onProgress?: OnProgress }, T>(
+  options: O,
+  work: (options: O) => Promise<T>,
+): Promise<T> {
+  if (typeof options?.onProgress !== 'function') return work(options);
+  const listener = listening(options.onProgress);
+  const result = await work({ ...options, onProgress: (progress) => listener.tell(progress) });
+  await listener.done();
+  return result;
+}
 
 /** One stage: told when it is made, and at every advance. */
 export class Stage {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseJson } from '../folder/json.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { readTable, type SolverTable, tableSchedule } from '../solver/table.js';
-import type { Request } from './request.js';
+import { isWhole, type Request } from './request.js';
 
 /** Where they are, from the folder. */
 export const TABLES = 'scheduler/solver_tables.json';
@@ -46,12 +46,12 @@ const BESIDE = ['threads', 'checkFinite', 'correctX0', 'noise'];
  */
 export function tableFor(
   tables: readonly SolverTable[],
-  request: Pick<Request, 'choices' | 'steps' | 'fromImage' | 'rescale' | 'scheduler'>,
+  request: Pick<Request, 'choices' | 'steps' | 'span' | 'rescale' | 'scheduler'>,
   { schedule, modelType, scale }: { schedule: NoiseSchedule; modelType: string; scale: number },
 ): SolverTable | undefined {
-  const { choices, steps, fromImage, rescale, scheduler } = request;
+  const { choices, steps, span, rescale, scheduler } = request;
   const asked = Object.keys(choices).some((key) => !BESIDE.includes(key));
-  if (asked || fromImage || rescale !== 0 || scheduler) return undefined;
+  if (asked || !isWhole(span) || rescale !== 0 || scheduler) return undefined;
   const { kind, hash } = tableSchedule(schedule);
   return tables.find(
     (one) =>

@@ -136,6 +136,12 @@ function readDefinition(folder: string, name: string, config: Record<string, unk
   const hasOwn = existsSync(join(folder, name, 'tokenizer.json'));
   // Where neither is there, the message is about both.
   if (hasOwn || !existsSync(join(folder, name, 'vocab.json'))) {
+    const place = join(folder, name);
+    if (!hasOwn && existsSync(join(place, 'spiece.model'))) {
+      throw new Error(
+        `Expected tokenizer.json in ${place} but found spiece.model alone, which transformers makes one of: python -c "from transformers import AutoTokenizer as T; T.from_pretrained('${place}').save_pretrained('${place}')"`,
+      );
+    }
     return { ...readJson(folder, [`${name}/tokenizer.json`, `${name}/vocab.json`], MOST_VOCABULARY), built: false };
   }
   const vocabulary = readJson(folder, [`${name}/vocab.json`], MOST_VOCABULARY);

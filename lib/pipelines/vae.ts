@@ -1,8 +1,7 @@
 // Between pixels and latents.
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { convert } from '../addon/native.js';
-import { findFile, readJson } from '../folder/files.js';
+import { numbers, show } from '../base/check.js';
+import { findFile, isThere, readJson } from '../folder/files.js';
 import { type ElementType, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
 
 /** Of Stable Diffusion 1 and 2, which autoencoders without a configuration are. */
@@ -18,8 +17,9 @@ export class Vae {
   readonly #names: readonly string[];
   readonly #session: SessionOptions;
   readonly decoder: Graph;
-  readonly #scaling: number;
-  readonly #shift: number;
+  /** For each channel, or one for all: a latent z of the network is multiplied by the one and moved by the other. */
+  readonly #scale: readonly number[];
+  readonly #shift: readonly number[];
   #encoder: Graph | undefined;
   #projection: Promise<Float32Array> | undefined;
 
@@ -34,7 +34,7 @@ export class Vae {
     this.#names = names;
     this.#session = session;
     this.decoder = decoder;
-    this.#scaling = config.scaling;
+    this.#scale = config.scale;
     this.#shift = config.shift;
     this.factor = config.factor;
     this.trained = config;
@@ -70,22 +70,41 @@ export class Vae {
   }
 
   /**
-   * Latents to pixels: latents are divided by scaling_factor and moved by shift_factor first.
+   * Latents to pixels: latents are divided by scaling_factor and moved by shift_factor first, or each channel is given the
+   * deviation and the mean that it had in training.
    *
    * @param dims `[channels, height, width]`
+   * @throws Error for a picture of another size than latents of these dims have, and for one that is not finite
    */
   async decode(latents: Float32Array, dims: readonly number[]): Promise<{ data: Float32Array; dims: number[] }> {
-    const moved = latents.map((z) => z / this.#scaling + this.#shift);
-    const { sample } = await this.decoder.call({ latent_sample: typed(this.decoder, 'latent_sample', moved, dims) }, [
-      'sample',
-    ]);
-    return { data: wide(sample), dims: sample.dims.slice(1) };
+    const graph = this.decoder;
+    const moved = this.#perChannel(latents, dims, (z, scale, shift) => z * scale + shift);
+    const { sample } = await graph.call({ latent_sample: typed(graph, 'latent_sample', moved, dims) }, ['sample']);
+    const data = wide(sample);
+    const [, channels, height, width] = sample.dims;
+    const [asked, across] = [dims[1] * this.factor, dims[2] * this.factor];
+    if (channels !== 3 || height !== asked || width !== across) {
+      throw new Error(
+        `Expected a picture of 3 x ${asked} x ${across} from ${graph.path} but received ${sample.dims.slice(1).join(' x ')}`,
+      );
+    }
+    const wrong = data.findIndex((value) => !Number.isFinite(value));
+    if (wrong >= 0) {
+      const half =
+        sample.type === 'float16'
+          ? ', which is a float16 graph: those of XL overflow, and one in float32 does not'
+          : '';
+      throw new Error(`Expected finite numbers for the picture but received ${data[wrong]} from ${graph.path}${half}`);
+    }
+    return { data, dims: sample.dims.slice(1) };
   }
 
   /**
-   * Pixels to latents: the mean of what the encoder gives, so that a picture has one answer.
+   * Pixels to latents: the mean of what the encoder gives, so that a picture has one answer. An encoder that draws from its
+   * distribution itself is loaded without its draws.
    *
    * @param pixels `[3, height, width]`
+   * @throws Error for latents that are not finite
    */
   async encode(pixels: Float32Array, height: number, width: number): Promise<{ data: Float32Array; dims: number[] }> {
     const { encoder } = this;
@@ -96,7 +115,34 @@ export class Vae {
     // Parameters are the means of all channels and then the logarithms of their variances.
     const channels = name === 'latent_parameters' ? all / 2 : all;
     const latents = wide(result).subarray(0, channels * h * w);
-    return { data: latents.map((z) => (z - this.#shift) * this.#scaling), dims: [channels, h, w] };
+    const wrong = latents.findIndex((value) => !Number.isFinite(value));
+    if (wrong >= 0) {
+      throw new Error(
+        `Expected finite numbers for the latents of a picture but received ${latents[wrong]} from ${encoder.path}`,
+      );
+    }
+    const dims = [channels, h, w];
+    return { data: this.#perChannel(latents, dims, (z, scale, shift) => (z - shift) / scale), dims };
+  }
+
+  /** @param dims `[channels, height, width]` */
+  #perChannel(
+    latents: Float32Array,
+    [channels]: readonly number[],
+    change: (z: number, scale: number, shift: number) => number,
+  ): Float32Array {
+    const [scale, shift] = [this.#scale, this.#shift];
+    for (const [key, list] of Object.entries({ latents_std: scale, latents_mean: shift })) {
+      if (list.length === 1 || list.length === channels) continue;
+      throw new Error(
+        `Expected ${channels} numbers for ${key} of the autoencoder, one a channel, but found ${list.length}`,
+      );
+    }
+    const plane = latents.length / channels;
+    return latents.map((z, i) => {
+      const c = Math.floor(i / plane);
+      return change(z, scale[scale.length === 1 ? 0 : c], shift[shift.length === 1 ? 0 : c]);
+    });
   }
 
   /**
@@ -154,7 +200,7 @@ export class Vae {
   }
 
   #describeEncoder(): Graph {
-    const graph = Graph.describe(this.findEncoder(), this.#session);
+    const graph = Graph.describe(this.findEncoder(), { ...this.#session, noiseless: true });
     only(graph, 'sample');
     floating(graph, graph.outputs.has('latent_parameters') ? 'latent_parameters' : 'latent_sample', 'output');
     return graph;
@@ -181,9 +227,10 @@ export interface Trained {
   readonly widths: readonly number[];
 }
 
+/** What `config.json` of an autoencoder says. */
 interface Config extends Trained {
-  readonly scaling: number;
-  readonly shift: number;
+  readonly scale: readonly number[];
+  readonly shift: readonly number[];
   readonly factor: number;
 }
 
@@ -192,7 +239,7 @@ const STANDARD: Trained = { size: 512, widths: [128, 256, 512, 512] };
 
 function readConfig(folder: string, first: boolean): Config {
   const names = ['vae_decoder/config.json', 'vae/config.json'];
-  const found = !first || names.some((name) => existsSync(join(folder, name)));
+  const found = !first || names.some((name) => isThere(folder, name));
   const { json, path } = found ? readJson(folder, names) : { json: {} as Record<string, unknown>, path: '' };
   const scaling = json.scaling_factor ?? SCALING_FACTOR;
   const shift = json.shift_factor ?? 0;
@@ -203,7 +250,27 @@ function readConfig(folder: string, first: boolean): Config {
   const isWidth = (value: unknown) => typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
   const widths = Array.isArray(levels) && levels.length > 0 && levels.every(isWidth) ? levels : STANDARD.widths;
   const side = Array.isArray(json.sample_size) ? json.sample_size[0] : json.sample_size;
-  return { scaling, shift, factor: 2 ** (widths.length - 1), widths, size: isWidth(side) ? side : STANDARD.size };
+  const trained = { factor: 2 ** (widths.length - 1), widths, size: isWidth(side) ? side : STANDARD.size };
+  const [means, deviations] = [perChannel('latents_mean', json, path), perChannel('latents_std', json, path)];
+  // As in diffusers, which takes the one with the other only.
+  if (!means || !deviations) return { scale: [1 / scaling], shift: [shift], ...trained };
+  if (means.length !== deviations.length || !deviations.every((deviation) => deviation > 0)) {
+    throw new Error(`Expected as many numbers above 0 for latents_std as there are for latents_mean in ${path}`);
+  }
+  return { scale: deviations.map((deviation) => deviation / scaling), shift: means, ...trained };
+}
+
+/** A list of a number for each channel; undefined for none. */
+function perChannel(key: string, json: Record<string, unknown>, path: string): readonly number[] | undefined {
+  const value = json[key] ?? undefined;
+  if (value === undefined) return undefined;
+  try {
+    const list = Array.from(numbers(value, key));
+    if (list.length > 0 && list.every(Number.isFinite)) return list;
+  } catch {
+    // The sentence below names the file.
+  }
+  throw new Error(`Expected finite numbers for ${key} in ${path} but found ${show(value)}`);
 }
 
 /** Refuses a graph that wants more than one input. */

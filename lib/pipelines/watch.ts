@@ -1,54 +1,73 @@
 // What onStep is told: the run's progress, and what the network took the result to be.
+import { type Listener, listening } from '../base/listener.js';
 import type { Tensor } from '../base/tensor.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import { timeOfSigma } from '../schedule/sigmas.js';
 import type { Training } from '../schedulers/network.js';
+import type { Shape } from './denoiser.js';
 import { predictX0 } from './guidance.js';
 import { glimpse } from './latents.js';
 import type { CommonOptions, Progress } from './options.js';
 import type { Parts } from './parts.js';
+import { tokensOf } from './shape.js';
 
 type Count = Pick<Progress, 'step' | 'steps' | 'batch' | 'batches'>;
+
+export interface WatchOptions {
+  /** Of the run; what the network was trained on where that is a scheduler's. */
+  readonly schedule: NoiseSchedule | undefined;
+  /** Of classifier-free guidance, where the network's output is unconditional and conditional. */
+  readonly scale: number | undefined;
+  readonly shape: Shape;
+  /** Told how far it is. */
+  readonly count?: (progress: Count) => void;
+}
 
 /** Passes progress on, with what the network took the result to be. */
 export class Watch {
   readonly #vae: Parts['vae'];
-  readonly #onStep: CommonOptions['onStep'];
+  readonly #listener: Listener<Progress> | undefined;
   readonly #count: ((progress: Count) => void) | undefined;
   readonly #place: { batch: number; batches: number };
-  readonly #training: { schedule: NoiseSchedule; modelType: Training['modelType'] };
+  /** undefined for networks that the solver's schedules have no place for. */
+  readonly #training: { schedule: NoiseSchedule; modelType: Training['modelType'] } | undefined;
   readonly #scale: number | undefined;
   #x0: Float32Array | undefined;
 
-  /**
-   * @param onStep told all; what the network took the result to be is worked out for it only
-   * @param scale of classifier-free guidance, where the network's output is unconditional and conditional
-   * @param count told how far it is
-   */
+  /** Listens for all batches of a call. */
+  static listen(onStep: NonNullable<CommonOptions['onStep']>): Listener<Progress> {
+    return listening(onStep);
+  }
+
+  /** @param listener told all; what the network took the result to be is worked out for it only */
   constructor(
-    { vae, training }: Parts,
-    onStep: CommonOptions['onStep'],
+    parts: Parts,
+    listener: Listener<Progress> | undefined,
     place: { batch: number; batches: number },
-    schedule: NoiseSchedule,
-    scale: number | undefined,
-    count?: (progress: Count) => void,
+    { schedule, scale, shape, count }: WatchOptions,
   ) {
-    this.#vae = vae;
+    this.#vae = parts.vae;
     this.#count = count;
-    this.#onStep = onStep;
+    this.#listener = listener;
     this.#place = place;
-    this.#training = { schedule, modelType: training.modelType };
+    const training = trainingOf(parts);
+    const own = schedule ?? training?.scheduleFor?.(tokensOf(parts, shape)) ?? training?.schedule;
+    this.#training = training && own && { schedule: own, modelType: training.modelType };
     this.#scale = scale;
   }
 
   /** Looks at an evaluation. */
   see(x: Tensor, output: Tensor, time: number | undefined): void {
-    if (!this.#onStep) return;
-    this.#x0 = time === undefined ? undefined : predictX0(x, output, this.#training, time, this.#scale);
+    if (!this.#listener) return;
+    const known = time !== undefined && this.#training;
+    this.#x0 = known ? predictX0(x, output, known, time, this.#scale) : undefined;
   }
 
-  /** The schedule's time for what a network is told, where the two go together. */
+  /** The schedule's time for what a network is told, a flow's being sigma, where the two go together. */
   timeOf(t: number): number | undefined {
+    if (!this.#training) return undefined;
     const { schedule } = this.#training;
+    if (schedule.kind === 'flow') return t > 0 && t <= 1 ? timeOfSigma(schedule, t, 'the time') : undefined;
     const [low, high] = [schedule.epsilon, schedule.T];
     const [first, last] = [schedule.modelTime(low), schedule.modelTime(high)];
     const time = low + ((high - low) * (t - first)) / (last - first);
@@ -57,12 +76,20 @@ export class Watch {
 
   tell(progress: Omit<Progress, 'batch' | 'batches' | 'x0' | 'preview'>): void {
     this.#count?.({ ...progress, ...this.#place });
-    if (!this.#onStep) return;
+    if (!this.#listener) return;
     const data = this.#x0;
     const { dims } = progress.x;
     const preview: Progress['preview'] = async ({ decode: decoded = false } = {}) =>
       data ? glimpse(this.#vae, { data, dims }, decoded ? 'decode' : 'project') : [];
     const x0 = data && ({ type: 'float32', data, dims } as Tensor);
-    this.#onStep({ ...progress, ...this.#place, ...(x0 ? { x0 } : {}), preview });
+    this.#listener.tell({ ...progress, ...this.#place, ...(x0 ? { x0 } : {}), preview });
+  }
+}
+
+function trainingOf({ scheduler }: Parts): Training | undefined {
+  try {
+    return scheduler.training;
+  } catch {
+    return undefined;
   }
 }

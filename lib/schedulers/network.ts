@@ -42,7 +42,7 @@ export interface RunGrid {
 /** The solver's options that a configuration gives, by the solver's names. */
 export interface SamplingDefaults {
   algorithmType?: 'dpmsolver++' | 'dpmsolver' | 'sde-dpmsolver++' | 'sde-dpmsolver';
-  thresholding?: { ratio: number; maxValue: number };
+  thresholding?: { ratio: number; maxValue: number; cap: number };
   order?: 1 | 2 | 3;
   skipType?: SkipType;
   solverType?: 'dpmsolver' | 'taylor';
@@ -237,7 +237,12 @@ function known(config: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(config).filter(([key]) => ruleOf(key)));
 }
 
-function muOf(config: Record<string, unknown>, tokens: number): number | undefined {
+/**
+ * The mu of a picture of so many tokens for a configuration with dynamic shifting; undefined without.
+ *
+ * @internal
+ */
+export function muOf(config: Readonly<Record<string, unknown>>, tokens: number): number | undefined {
   if (config.use_dynamic_shifting !== true) return undefined;
   const of = (key: keyof typeof SHIFTS): number => {
     const value = config[key] ?? SHIFTS[key];
@@ -308,7 +313,10 @@ function samplingOf(s: Settings): SamplingDefaults {
     // diffusers lowers the order at the end below 15 steps; where the end is sigma 0, it falls by itself.
     lowerOrderFinal: ends ? Infinity : s.lower_order_final ? 15 : false,
     ...(skipType ? { skipType } : {}),
-    ...(s.thresholding ? { thresholding: { ratio: s.dynamic_thresholding_ratio, maxValue: s.sample_max_value } } : {}),
+    // As the class has it: the quantile, but at least 1 and at most sample_max_value.
+    ...(s.thresholding
+      ? { thresholding: { ratio: s.dynamic_thresholding_ratio, maxValue: 1, cap: s.sample_max_value } }
+      : {}),
   };
 }
 

@@ -88,6 +88,8 @@ export interface CommonSolverOptions {
         ratio?: number;
         /** s is at least this, above 0; 1. */
         maxValue?: number;
+        /** s is at most this, above 0; Infinity. diffusers' schedulers have their `sample_max_value` here. */
+        cap?: number;
       };
   /** The third-order multistep update as published, which is of second order (default), or corrected. */
   thirdOrder?: 'published' | 'exact';
@@ -201,7 +203,7 @@ export interface Solver {
   readonly tau2: 0 | 1;
   readonly modelType: NetworkType;
   readonly guidance: GuidanceOption;
-  readonly thresholding: { readonly ratio: number; readonly maxValue: number } | null;
+  readonly thresholding: { readonly ratio: number; readonly maxValue: number; readonly cap: number } | null;
   readonly exact: boolean;
   readonly correctX0?: (x0: Tensor, t: number) => Tensor;
   readonly correctXt?: (x: Tensor, t: number, step: number) => Tensor;
@@ -325,13 +327,14 @@ function readGuidance(guidance: GuidanceOption): GuidanceOption {
 
 function readThresholding(thresholding: CommonSolverOptions['thresholding']): Solver['thresholding'] {
   if (thresholding === false) return null;
-  if (thresholding === true) return { ratio: 0.995, maxValue: 1 };
-  knownOptions(thresholding, ['ratio', 'maxValue'], 'thresholding');
-  const { ratio = 0.995, maxValue = 1 } = thresholding as { ratio?: number; maxValue?: number };
+  if (thresholding === true) return { ratio: 0.995, maxValue: 1, cap: Infinity };
+  knownOptions(thresholding, ['ratio', 'maxValue', 'cap'], 'thresholding');
+  const { ratio = 0.995, maxValue = 1, cap = Infinity } = thresholding as Partial<NonNullable<Solver['thresholding']>>;
   finiteNumber(ratio, 'thresholding.ratio');
   if (ratio < 0 || ratio > 1) throw outOfRange('a number from 0 to 1', 'thresholding.ratio', ratio);
   positiveNumber(maxValue, 'thresholding.maxValue');
-  return { ratio, maxValue };
+  if (cap !== Infinity) positiveNumber(cap, 'thresholding.cap');
+  return { ratio, maxValue, cap };
 }
 
 function readSkipType(skipType: unknown): SkipType | PublishedType | Float64Array {

@@ -76,7 +76,7 @@ export function predict(solver: Solver, rows: Float64Array, index: number, node:
     rows[at + ROW.ratio] = thresholding.ratio;
     // s = max(quantile, maxValue), as published: in-range data is divided by maxValue.
     rows[at + ROW.floor] = thresholding.maxValue;
-    rows[at + ROW.cap] = Infinity;
+    rows[at + ROW.cap] = thresholding.cap;
   }
 }
 

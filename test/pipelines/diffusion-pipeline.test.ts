@@ -78,13 +78,14 @@ test('guides away from the negative prompt', async () => {
   assertClose(sample.data, expected([1.5, -0.5, 0]), { atol: 2e-5 });
 });
 
-test('calls the network once for scale 1, null and 0', async () => {
+test('calls the network once, with the prompt, for scales of at most 1', async () => {
   const pipe = await load(constant);
   const of = async (guidance: number | null) =>
     (await pipe({ prompt: 'red', negativePrompt: 'green', guidance, seed: 5, steps: 4 })).sample.data;
   assertClose(await of(1), expected(red), { atol: 2e-5 });
   assertBitsEqual(await of(null), await of(1));
-  assertClose(await of(0), expected([0, 0.25, 0]), { atol: 2e-5 });
+  // What the cards of distilled networks say, after diffusers.
+  assertBitsEqual(await of(0), await of(1));
 });
 
 test('adds the gradient of the classifier', async () => {
@@ -314,7 +315,7 @@ test('checks a call without making it, and tells its defaults', async () => {
   };
   assert.is(await pipe.check({ prompt: 'red', steps: 3, onStep }), undefined);
   assert.is(steps, 0);
-  assert.equal(pipe.defaults, { width: 4, height: 4, multiple: 1, guidance: 3 });
+  assert.equal(pipe.defaults, { width: 4, height: 4, multiple: 1, steps: 20, guidance: 3 });
 });
 
 const damages: [string, (folder: string) => void, RegExp][] = [
@@ -351,8 +352,8 @@ const damages: [string, (folder: string) => void, RegExp][] = [
     /unet.config\.json could not be read as/,
   ],
   [
-    'no size',
-    (f) => writeFileSync(join(f, 'unet/config.json'), '{"in_channels":3}'),
+    'no size that there is',
+    (f) => writeFileSync(join(f, 'unet/config.json'), '{"in_channels":3,"sample_size":0}'),
     /^Expected whole numbers for in_ch/,
   ],
   [
@@ -453,7 +454,6 @@ trained('draws other pictures with other guidance, prompts and negative prompts'
       {},
       { guidance: null },
       { guidance: 6 },
-      { guidance: 0 },
       { classifierScale: 2 },
       { prompt: 'a red circle on a green background' },
       { negativePrompt: 'a white ring' },

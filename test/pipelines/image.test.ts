@@ -56,15 +56,16 @@ const scaled = NoiseSchedule.discrete({ betas: betas('scaled_linear', 1000, { st
 const small = picture(4, 4);
 const value = (image: Image, c: number, i: number) => image.data[3 * i + c] / 127.5 - 1;
 
+/** Ends where some noise is left, which tells what a run has started from, and how far it has come. */
+const noisy = () =>
+  changed((folder) => {
+    const path = join(folder, 'scheduler/scheduler_config.json');
+    const config = JSON.parse(readFileSync(path, 'utf8'));
+    writeFileSync(path, JSON.stringify({ ...config, final_sigmas_type: 'sigma_min' }));
+  });
+
 test('starts from a picture, as far on as strength says', async () => {
-  // An end where some noise is left tells how far the sampling has come.
-  const pipe = await load(
-    changed((f) => {
-      const path = join(f, 'scheduler/scheduler_config.json');
-      const json = JSON.parse(readFileSync(path, 'utf8'));
-      writeFileSync(path, JSON.stringify({ ...json, final_sigmas_type: 'sigma_min' }));
-    }),
-  );
+  const pipe = await load(noisy());
   const ask = { prompt: 'red', guidance: 1, image: small, seed: 4, steps: 10 };
   const grid = DPMSolverMultistepScheduler.fromConfig(pipe.schedulerConfig);
   grid.setTimesteps(10);
@@ -301,7 +302,7 @@ test('takes solver options as a scheduler', async () => {
 
 test('edits what the prompts differ in, and keeps the rest', async () => {
   // The constant network predicts a colour everywhere, so only a given mask makes sense.
-  const pipe = await load(constant);
+  const pipe = await load(noisy());
   const mask = corner(4, 4, 2, 4);
   const steps: number[] = [];
   const result = await pipe.edit({
@@ -337,7 +338,7 @@ test('edits what the prompts differ in, and keeps the rest', async () => {
 
 for (const freshNoise of [undefined, 0.36]) {
   test(`starts what an edit makes anew from noise of its own, all of it or a share: ${freshNoise ?? 'all'}`, async () => {
-    const pipe = await load(constant);
+    const pipe = await load(noisy());
     const mask = corner(4, 4, 2, 4);
     const ask = { image: small, source: 'green', target: 'red', mask, guidance: 1, steps: 8, seed: 5, freshNoise };
     const { sample } = await pipe.edit(ask);
@@ -363,6 +364,13 @@ for (const freshNoise of [undefined, 0.36]) {
     }
   });
 }
+
+test('leaves no noise in what it has edited', async () => {
+  const pipe = await load(constant);
+  const mask = corner(4, 4, 2, 4);
+  const { sample } = await pipe.edit({ image: small, source: 'green', target: 'red', mask, guidance: 1, steps: 8 });
+  for (let c = 0; c < 3; c++) assertClose([sample.data[16 * c]], [[0.5, 0, 0][c]], { atol: 1e-6 });
+});
 
 for (const model of ['sd', 'sdxl', 'sd3', 'flux'] as const) {
   test(`edits, fills in and starts from pictures in the layout of ${model}`, async () => {

@@ -58,7 +58,7 @@ test('takes over how its authors sample', () => {
   const own = { algorithm_type: 'sde-dpmsolver++', solver_order: 3, solver_type: 'heun', use_karras_sigmas: true };
   assert.equal(read({ ...own, thresholding: true, sample_max_value: 1.5 }).defaults, {
     ...{ algorithmType: 'sde-dpmsolver++', order: 3, solverType: 'taylor', lowerOrderFinal: 15, skipType: 'karras' },
-    thresholding: { ratio: 0.995, maxValue: 1.5 },
+    thresholding: { ratio: 0.995, maxValue: 1, cap: 1.5 },
   });
   const ends = { euler_at_final: true, final_sigmas_type: 'sigma_min' };
   assert.is(read(ends).defaults.lowerOrderFinal, Infinity);
