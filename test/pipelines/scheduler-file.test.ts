@@ -72,6 +72,9 @@ const NOISE: Record<string, unknown[]> = {
   prediction_type: ['v_prediction', 'sample', 'flow_prediction', 'constructor'],
   variance_type: ['fixed_small', 3],
   clip_sample: [true],
+  thresholding: [true],
+  dynamic_thresholding_ratio: [0.9, 2],
+  sample_max_value: [0.5, 0],
   solver_order: [1, 3, 4],
   algorithm_type: ['dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver', 'deis', 'data_prediction', 'euler'],
   solver_type: ['heun', 'logrho', 'bh2', 'rk4'],
@@ -111,6 +114,8 @@ test('together: zero terminal SNR, final sigmas and clipping with every grid', a
       { final_sigmas_type: 'sigma_min' },
       { final_sigmas_type: 'sigma_min', euler_at_final: true },
       { lambda_min_clipped: -5.1 },
+      { thresholding: true, sample_max_value: 1 },
+      { thresholding: true, algorithm_type: 'dpmsolver', dynamic_thresholding_ratio: 0.8, sample_max_value: 2 },
     ]) {
       await compare({ ...DPM, ...grid, ...more }, 'sd', JSON.stringify({ ...grid, ...more }));
     }
