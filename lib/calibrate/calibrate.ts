@@ -2,7 +2,7 @@
 // solvers.
 import { createHash } from 'node:crypto';
 import { addon, type StateArray } from '../addon/native.js';
-import { readTensor, sameDims } from '../base/tensor.js';
+import { readTensor, sameDims, wrongDims } from '../base/tensor.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { type SolverTable, tableSchedule } from '../solver/table.js';
 import { Axis } from './axis.js';
@@ -194,11 +194,7 @@ class Calibrator {
     const start = stateArray(type, list.length * size);
     list.forEach((s, i) => {
       const view = readTensor(sample(s), `sample(${s})`);
-      if (!sameDims(view.dims, dims)) {
-        throw new RangeError(
-          `Expected dims [${dims.join(', ')}] for sample(${s}) but received [${view.dims.join(', ')}]`,
-        );
-      }
+      if (!sameDims(view.dims, dims)) throw wrongDims(dims, `sample(${s})`, view.dims);
       addon.convert(view.data, start.subarray(i * size, (i + 1) * size));
     });
     return start;

@@ -1,7 +1,7 @@
 // The network as calibration sees it: predictions of x0 for some of the samples, every evaluation counted.
 import { predictionRow, ROW, STATUS, SUM, TRANSFORM } from '../addon/coefficients.js';
 import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../addon/native.js';
-import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView } from '../base/tensor.js';
+import { allocate, makeTensor, readTensor, sameDims, type Tensor, type TensorView, wrongDims } from '../base/tensor.js';
 import type { ScheduleNode } from '../schedule/noise-schedule.js';
 import type { NetworkType } from '../solver/options.js';
 import type { Row } from './student.js';
@@ -133,11 +133,7 @@ export class Network {
     const context = { samples, ...(this.#signal ? { signal: this.#signal } : {}) };
     const output = await this.#model(makeTensor(source, type, input, given), t, context);
     const view = readTensor(output, 'the network output');
-    if (!sameDims(view.dims, given)) {
-      throw new RangeError(
-        `Expected dims [${given.join(', ')}] for the network output but received [${view.dims.join(', ')}]`,
-      );
-    }
+    if (!sameDims(view.dims, given)) throw wrongDims(given, 'the network output', view.dims);
     if (view.type !== this.type && !(view.type === 'float16' && this.type === 'float32')) {
       const allowed = this.type === 'float64' ? "type 'float64'" : "type 'float32' or 'float16'";
       throw new TypeError(`Expected ${allowed} for the network output but received '${view.type}'`);

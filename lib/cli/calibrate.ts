@@ -1,14 +1,24 @@
 // `dpm-solver calibrate`: tables of times and rows for a model, kept in its folder.
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type ArgsDef, defineCommand } from 'citty';
-import { Presets, SingleBar } from 'cli-progress';
 import type { CalibrateProgress, Calibration } from '../calibrate/index.js';
 import { checkWritable, writeFileAtomically } from '../image/file.js';
 import { parseTables, TABLES } from '../pipelines/tables.js';
 import type { SolverTable } from '../solver/table.js';
-import { machineArgs, modelArgs, numberOf, readPlace, wholeOf, withPipeline } from './generate.js';
+import {
+  guidanceArg,
+  machineArgs,
+  modelArgs,
+  negativeArg,
+  numberOf,
+  readPlace,
+  shapesArg,
+  sizeArgs,
+  wholeOf,
+  withBar,
+  withPipeline,
+} from './generate.js';
 import { UsageError, whole } from './usage.js';
 
 /** What the help ends with. */
@@ -37,20 +47,15 @@ const args = {
     description: 'Evaluations that tables are made for',
   },
   prompts: { type: 'string', valueHint: 'FILE', description: 'Prompts, one a line; needed with --model' },
-  guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
-  negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
+  guidance: guidanceArg,
+  negative: negativeArg,
   samples: { type: 'string', default: '32', valueHint: 'N', description: 'Pictures that tables are fitted to' },
   'held-out': { type: 'string', default: '128', valueHint: 'N', description: 'Further pictures that choose' },
   budget: { type: 'string', default: '5000', valueHint: 'N', description: 'Evaluations that fitting may take, each' },
   seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i has the seed N + i' },
-  width: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
-  height: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+  ...sizeArgs,
   ...modelArgs,
-  model: {
-    type: 'string',
-    valueHint: 'DIR',
-    description: 'Model directory (Default: the shapes that come with the package)',
-  },
+  model: shapesArg,
   ...machineArgs,
   resume: { type: 'string', valueHint: 'DIR', description: 'Keeps what has been done, and goes on there' },
   output: {
@@ -69,7 +74,7 @@ export const calibrate = defineCommand({
   async run({ args }) {
     if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
     const steps = args.steps.split(',').map((part) => whole('steps', part, 2) as number);
-    const place = readPlace(args, fileURLToPath(new URL('../../models/shapes', import.meta.url)));
+    const place = readPlace(args, 'shapes');
     const output = args.output ?? join(place.folder, TABLES);
     if (!/\.json$/i.test(output)) {
       throw new UsageError(`Expected a file name ending in .json for --output but received '${output}'`);
@@ -82,7 +87,7 @@ export const calibrate = defineCommand({
     mkdirSync(dirname(output), { recursive: true });
     for (const path of [output, args.report]) if (path !== undefined) checkWritable(path);
     const made = await withPipeline(place, (pipe) =>
-      withBar((onProgress) =>
+      withStages((onProgress) =>
         pipe.calibrate({
           ...{ prompts, steps, onProgress, resume: args.resume, negativePrompt: args.negative },
           ...{
@@ -144,31 +149,16 @@ function linesOf({ report, teacherEvaluations }: Calibration, output: string): s
   ];
 }
 
-/** A bar on a terminal; nothing elsewhere. */
-async function withBar<T>(work: (onProgress?: (progress: CalibrateProgress) => void) => Promise<T>): Promise<T> {
-  if (!process.stderr.isTTY) return work();
-  const bar = new SingleBar(
-    {
-      format: '{bar} {percentage}% {stage}, {left} left',
-      gracefulExit: false,
-      hideCursor: null,
-      linewrap: null,
-      barsize: 30,
-    },
-    Presets.shades_classic,
+/** A bar of what is being done. */
+function withStages<T>(work: (onProgress?: (progress: CalibrateProgress) => void) => Promise<T>): Promise<T> {
+  return withBar('{percentage}% {stage}, {left} left', (show) =>
+    work(
+      show &&
+        (({ stage, steps, done, of, left }) => {
+          show(of, done, { stage: steps === undefined ? stage : `${stage} for ${steps}`, left: timeOf(left) });
+        }),
+    ),
   );
-  let started = false;
-  try {
-    return await work(({ stage, steps, done, of, left }) => {
-      const payload = { stage: steps === undefined ? stage : `${stage} for ${steps}`, left: timeOf(left) };
-      if (!started) bar.start(of, done, payload);
-      started = true;
-      bar.setTotal(of);
-      bar.update(done, payload);
-    });
-  } finally {
-    if (started) bar.stop();
-  }
 }
 
 function timeOf(seconds: number | undefined): string {

@@ -7,10 +7,12 @@ import type { GenerateOptions } from '../pipelines/index.js';
 import {
   checkPng,
   checkSheet,
+  guidanceArg,
   machineArgs,
   memoryArgs,
   methodArgs,
   modelArgs,
+  negativeArg,
   numberOf,
   outputArgs,
   readDestination,
@@ -21,6 +23,7 @@ import {
   readSolver,
   readTableFlag,
   report,
+  sizeArgs,
   solverArgs,
   tableArgs,
   warn,
@@ -32,7 +35,7 @@ import { UsageError } from './usage.js';
 
 const guidanceArgs = {
   steps: { type: 'string', default: '20', valueHint: 'N', description: 'Network evaluations for a picture' },
-  guidance: { type: 'string', valueHint: 'W', description: "Guidance scale (Default: the kind of model's); 1 is none" },
+  guidance: guidanceArg,
   'guidance-rescale': {
     type: 'string',
     valueHint: 'PHI',
@@ -47,7 +50,7 @@ const drawArgs = {
   ...guidanceArgs,
   seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i of the sheet has the seed N + i' },
   count: { type: 'string', default: '1', valueHint: 'N', description: 'Pictures of every prompt' },
-  negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
+  negative: negativeArg,
   ...solverArgs,
   ...methodArgs,
   ...memoryArgs,
@@ -55,11 +58,6 @@ const drawArgs = {
   ...machineArgs,
   batch: { type: 'string', valueHint: 'N', description: 'Pictures made at once, at most' },
   ...outputArgs,
-} as const satisfies ArgsDef;
-
-const sizeArgs = {
-  width: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
-  height: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
 } as const satisfies ArgsDef;
 
 const imageArgs = {
@@ -166,7 +164,7 @@ export const edit = defineCommand({
     target: { type: 'string', valueHint: 'PROMPT', description: 'What it is to show' },
     ...modelArgs,
     ...guidanceArgs,
-    negative: { type: 'string', valueHint: 'PROMPT', description: 'What guidance leads away from' },
+    negative: negativeArg,
     strength: { type: 'string', valueHint: 'S', description: 'How far the picture is inverted (Default: 1)' },
     'fresh-noise': { type: 'string', valueHint: 'S', description: 'Noise drawn anew in the mask (Default: 1, all)' },
     mask: { ...maskArg, description: 'A PNG file: white is made anew (Default: found by contrasting the prompts)' },

@@ -115,6 +115,30 @@ export const memoryArgs = {
   },
 } as const satisfies ArgsDef;
 
+/** Of commands that draw shapes unless told otherwise. */
+export const shapesArg = {
+  type: 'string',
+  valueHint: 'DIR',
+  description: 'Model directory (Default: the shapes that come with the package)',
+} as const;
+
+export const guidanceArg = {
+  type: 'string',
+  valueHint: 'W',
+  description: "Guidance scale (Default: the kind of model's); 1 is none",
+} as const;
+
+export const negativeArg = {
+  type: 'string',
+  valueHint: 'PROMPT',
+  description: 'What guidance leads away from',
+} as const;
+
+export const sizeArgs = {
+  width: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+  height: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
+} as const satisfies ArgsDef;
+
 type Values = Record<string, unknown>;
 
 const text = (values: Values, name: string) => values[name] as string | undefined;
@@ -270,28 +294,43 @@ export async function withPipeline<T>(place: Place, work: (pipe: DiffusionPipeli
   }
 }
 
+/** Shows how far it is, of how much, and what the format has names for. */
+type Show = (of: number, done: number, payload: Readonly<Record<string, unknown>>) => void;
+
 /** A bar on a terminal; nothing elsewhere. */
-export async function withProgress<T>(work: (onStep?: (progress: Progress) => void) => Promise<T>): Promise<T> {
+export async function withBar<T>(format: string, work: (show?: Show) => Promise<T>): Promise<T> {
   if (!process.stderr.isTTY) return work();
   const bar = new SingleBar(
     // A Ctrl-C ends the process at once: no listeners, and a cursor that was never hidden.
-    { format: '{bar} step {step}/{steps}{batch}', gracefulExit: false, hideCursor: null, linewrap: null, barsize: 30 },
+    { format: `{bar} ${format}`, gracefulExit: false, hideCursor: null, linewrap: null, barsize: 30 },
     Presets.shades_classic,
   );
   let started = false;
   try {
-    return await work(({ step, steps, batch, batches }) => {
-      const total = Math.max(steps, step);
-      const payload = { step, steps: total, batch: batches > 1 ? `, batch ${batch + 1}/${batches}` : '' };
-      // Of the adaptive method nobody knows how many steps it will take.
-      if (!started) bar.start(total * batches, 0, payload);
+    return await work((of, done, payload) => {
+      if (!started) bar.start(of, done, payload);
       started = true;
-      bar.setTotal(total * batches);
-      bar.update(total * batch + step, payload);
+      bar.setTotal(of);
+      bar.update(done, payload);
     });
   } finally {
     if (started) bar.stop();
   }
+}
+
+/** A bar of the steps. */
+export function withProgress<T>(work: (onStep?: (progress: Progress) => void) => Promise<T>): Promise<T> {
+  return withBar('step {step}/{steps}{batch}', (show) =>
+    work(
+      show &&
+        (({ step, steps, batch, batches }) => {
+          // Of the adaptive method nobody knows how many steps it will take.
+          const total = Math.max(steps, step);
+          const payload = { step, steps: total, batch: batches > 1 ? `, batch ${batch + 1}/${batches}` : '' };
+          show(total * batches, total * batch + step, payload);
+        }),
+    ),
+  );
 }
 
 /** Tells on stderr what went on differently than asked for. */
@@ -344,8 +383,8 @@ export function report(
     else writeFileAtomically(name, bytes);
     if (!json) return;
     const { width, height } = picture;
-    const made = { ...details, prompts, guidance, nfe, table, tiles, timings };
-    say(JSON.stringify({ output: name, width, height, seeds, ...made }));
+    const all = { ...details, prompts, guidance, nfe, table, tiles, timings };
+    say(JSON.stringify({ output: name, width, height, seeds, ...all }));
   });
   if (json) return;
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;

@@ -1,6 +1,6 @@
 // `dpm-solver serve`: a page to play with a model, and the interface beneath it.
 import { type ArgsDef, defineCommand } from 'citty';
-import { machineArgs, modelArgs, readPlace, wholeOf } from './generate.js';
+import { machineArgs, modelArgs, readPlace, shapesArg, wholeOf } from './generate.js';
 import { UsageError } from './usage.js';
 
 /** What the help ends with. */
@@ -8,11 +8,7 @@ export const examples = ['dpm-solver serve', 'dpm-solver serve --model ./sd-v1-5
 
 const args = {
   ...modelArgs,
-  model: {
-    type: 'string',
-    valueHint: 'DIR',
-    description: 'Model directory (Default: the shapes that come with the package)',
-  },
+  model: shapesArg,
   port: { type: 'string', default: '8321', valueHint: 'N', description: 'Where to listen; 0 for any that is free' },
   host: {
     type: 'string',

@@ -1,5 +1,6 @@
 // A process that runs a network once on a device and once on the CPU. It is a process of its own since drivers write to the
 // terminal as they like, and one that is broken may take its process along.
+import { convert } from '../addon/native.js';
 import { type ElementType, fill, type GraphDevice, type Slot, slot } from '../onnx/graph.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { type Conditioning, Denoiser, type Shape } from './denoiser.js';
@@ -118,14 +119,9 @@ function waves(type: ElementType, dims: readonly number[]): Slot {
 
 function numbers({ type, data }: Slot): Float32Array | Float64Array {
   if (type !== 'float16') return data as Float32Array;
-  return Float64Array.from(data as Uint16Array, fromHalf);
-}
-
-function fromHalf(bits: number): number {
-  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const size =
-    exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? Number.NaN : (1 + fraction / 1024) * 2 ** (exponent - 15);
-  return bits & 0x8000 ? -size : size;
+  const wide = new Float32Array(data.length);
+  convert(data as Uint16Array, wide);
+  return wide;
 }
 
 process.once('message', async (trial: Trial) => {

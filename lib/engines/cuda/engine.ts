@@ -13,6 +13,7 @@ import {
   type Tensor,
   type TensorType,
   type TensorView,
+  wrongDims,
 } from '../../base/tensor.js';
 import { deviceErrorNorm, errorNormSpace, KnownStep } from '../../cuda/step.js';
 import type { Stream } from '../../cuda/stream.js';
@@ -715,10 +716,6 @@ function identityRow(): Float64Array {
   row[ROW.ep] = 1;
   row[ROW.first + SUM.bp] = 1;
   return row;
-}
-
-function wrongDims(expected: readonly number[], name: string, found: readonly number[]): RangeError {
-  return new RangeError(`Expected dims [${expected.join(', ')}] for ${name} but received [${found.join(', ')}]`);
 }
 
 function readStart(
