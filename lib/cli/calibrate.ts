@@ -16,9 +16,9 @@ import {
   shapesArg,
   sizeArgs,
   wholeOf,
-  withBar,
   withPipeline,
 } from './generate.js';
+import { withBar } from './progress.js';
 import { UsageError, whole } from './usage.js';
 
 /** What the help ends with. */
@@ -86,8 +86,10 @@ export const calibrate = defineCommand({
     const before = existsSync(output) ? parseTables(readFileSync(output, 'utf8'), output) : [];
     mkdirSync(dirname(output), { recursive: true });
     for (const path of [output, args.report]) if (path !== undefined) checkWritable(path);
-    const made = await withPipeline(place, (pipe) =>
-      withStages((onProgress) =>
+    const made = await withPipeline(place, args.json ?? false, (pipe, { stop }) => {
+      // The line of loading, which another one follows.
+      stop();
+      return withStages((onProgress) =>
         pipe.calibrate({
           ...{ prompts, steps, onProgress, resume: args.resume, negativePrompt: args.negative },
           ...{
@@ -98,8 +100,8 @@ export const calibrate = defineCommand({
           ...{ width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1), seed: wholeOf(args, 'seed') },
           budget: { evaluations: wholeOf(args, 'budget') },
         }),
-      ),
-    );
+      );
+    });
     writeFileAtomically(output, Buffer.from(`${JSON.stringify(merged(before, made.tables), null, 1)}\n`));
     if (args.report !== undefined) {
       const { calibrationSvg } = await import('../calibrate/index.js');
@@ -151,11 +153,13 @@ function linesOf({ report, teacherEvaluations }: Calibration, output: string): s
 
 /** A bar of what is being done. */
 function withStages<T>(work: (onProgress?: (progress: CalibrateProgress) => void) => Promise<T>): Promise<T> {
-  return withBar('{percentage}% {stage}, {left} left', (show) =>
+  return withBar((show) =>
     work(
       show &&
         (({ stage, steps, done, of, left }) => {
-          show(of, done, { stage: steps === undefined ? stage : `${stage} for ${steps}`, left: timeOf(left) });
+          const percent = Math.floor((100 * done) / of);
+          const what = steps === undefined ? stage : `${stage} for ${steps}`;
+          show(of, done, `${percent}% ${what}, ${timeOf(left)} left`);
         }),
     ),
   );

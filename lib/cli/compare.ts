@@ -20,11 +20,10 @@ import {
   shapesArg,
   sheetArgs,
   sizeArgs,
-  warn,
   wholeOf,
   withPipeline,
-  withProgress,
 } from './generate.js';
+import type { Telling } from './progress.js';
 import { UsageError, whole } from './usage.js';
 
 /** The rows where nobody names some, but for those that the model's network cannot follow. */
@@ -81,7 +80,7 @@ export const compare = defineCommand({
     const { output, json } = destination;
     // Its columns are named, so that it is a sheet whatever the number of pictures.
     checkPng('output', output);
-    await withPipeline(place, async (pipe) => {
+    await withPipeline(place, json, async (pipe, telling) => {
       const { width = pipe.defaults.width, height = pipe.defaults.height } = shared;
       // All of them are there, and can make their steps, before the first picture.
       const rowsOf = named === undefined ? usualRows : namedRows;
@@ -93,6 +92,7 @@ export const compare = defineCommand({
           return entry;
         },
         pipe,
+        telling.warn,
       );
       if (args.table) entries.set('table', {});
       const names = [...entries.keys()];
@@ -106,25 +106,23 @@ export const compare = defineCommand({
       const started = performance.now();
       const runs: { solver: string; table?: string; steps: number; nfe: number; totalMs: number }[] = [];
       const rows: Image[][] = [];
-      await withProgress(async (onStep) => {
-        const batches = names.length * counts.length;
-        for (const [name, entry] of entries) {
-          const row: Image[] = [];
-          for (const steps of counts) {
-            const batch = runs.length;
-            const own = onStep && ((progress: Parameters<typeof onStep>[0]) => onStep({ ...progress, batch, batches }));
-            const made = await pipe({ ...shared, ...fewSteps(entry, steps), steps, onStep: own });
-            row.push(made.images[0]);
-            if (name === 'table' && made.table === undefined) {
-              warn(
-                `The model has no table for ${steps} steps and guidance ${made.guidance}: its own solver drew that picture`,
-              );
-            }
-            runs.push({ solver: name, table: made.table, steps, nfe: made.nfe, totalMs: made.timings.totalMs });
+      for (const [name, entry] of entries) {
+        const row: Image[] = [];
+        for (const steps of counts) {
+          telling.at(runs.length, names.length * counts.length);
+          const { onProgress } = telling;
+          const made = await pipe({ ...shared, ...fewSteps(entry, steps), steps, onProgress });
+          row.push(made.images[0]);
+          if (name === 'table' && made.table === undefined) {
+            telling.warn(
+              `The model has no table for ${steps} steps and guidance ${made.guidance}: its own solver drew that picture`,
+            );
           }
-          rows.push(row);
+          runs.push({ solver: name, table: made.table, steps, nfe: made.nfe, totalMs: made.timings.totalMs });
         }
-      });
+        rows.push(row);
+      }
+      telling.stop();
       const picture = sheet(rows, labels);
       writeFileAtomically(output, encodePng(picture));
       if (json) {
@@ -158,7 +156,12 @@ async function namedRows(names: readonly string[], open: Open): Promise<Map<stri
 }
 
 /** Those that the model's network can follow; its own scheduler beside them, where there are others. */
-async function usualRows(names: readonly string[], open: Open, pipe: DiffusionPipeline): Promise<Map<string, Entry>> {
+async function usualRows(
+  names: readonly string[],
+  open: Open,
+  pipe: DiffusionPipeline,
+  warn: Telling['warn'],
+): Promise<Map<string, Entry>> {
   const rows = new Map<string, Entry>();
   const left: [string, unknown][] = [];
   const { _class_name: own } = pipe.schedulerConfig;

@@ -15,6 +15,7 @@ import {
   negativeArg,
   numberOf,
   outputArgs,
+  type Place,
   readDestination,
   readMemory,
   readPicture,
@@ -26,11 +27,10 @@ import {
   sizeArgs,
   solverArgs,
   tableArgs,
-  warn,
   wholeOf,
   withPipeline,
-  withProgress,
 } from './generate.js';
+import { keeping, keepingArgs } from './latents.js';
 import { UsageError } from './usage.js';
 
 const guidanceArgs = {
@@ -54,6 +54,7 @@ const drawArgs = {
   ...solverArgs,
   ...methodArgs,
   ...memoryArgs,
+  ...keepingArgs,
   ...tableArgs,
   ...machineArgs,
   batch: { type: 'string', valueHint: 'N', description: 'Pictures made at once, at most' },
@@ -71,6 +72,11 @@ const maskArg = {
 } as const;
 
 type Values = Record<string, unknown> & { _: string[] };
+
+/** What a file of latents says of itself. */
+function wordsOf({ folder }: Place, prompts: readonly string[], seed: number | undefined) {
+  return { model: folder, prompts: JSON.stringify(prompts), seed: String(seed) };
+}
 
 async function draw(command: string, values: Values, own: Partial<GenerateOptions>): Promise<void> {
   const prompts = values._;
@@ -105,14 +111,16 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
     width,
     height,
     strength,
-    onWarning: warn,
   };
-  await withPipeline(place, async (pipe) => {
+  await withPipeline(place, destination.json, async (pipe, telling) => {
     const { defaults } = pipe;
     const size = { width: width ?? defaults.width, height: height ?? defaults.height };
     checkSheet(prompts.length, count, destination, (own.image as Image | undefined) ?? size);
     const scheduler = await readScheduler(values, pipe);
-    const generation = await withProgress((onStep) => pipe({ ...options, ...scheduler, onStep }));
+    const generation = await keeping(values, destination, telling, wordsOf(place, prompts, settings.seed), (told) =>
+      pipe({ ...options, ...scheduler, ...told }),
+    );
+    telling.stop();
     const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
     report({ command, values }, generation, rows, destination, {
       ...{ prompts, negativePrompt, scheduler: values.scheduler, ...settings, strength },
@@ -174,6 +182,7 @@ export const edit = defineCommand({
     seed: { type: 'string', default: '0', valueHint: 'N', description: 'Of the noise in the mask, and for finding it' },
     ...solverArgs,
     ...memoryArgs,
+    ...keepingArgs,
     ...machineArgs,
     ...outputArgs,
   },
@@ -215,9 +224,12 @@ export const edit = defineCommand({
     }
     const image = readPicture('image', args.image);
     const mask = args.mask === undefined ? {} : { mask: readPicture('mask', args.mask) };
-    await withPipeline(place, async (pipe) => {
+    await withPipeline(place, destination.json, async (pipe, telling) => {
       checkSheet(1, 1, destination, image);
-      const made = await withProgress((onStep) => pipe.edit({ ...settings, ...mask, image, onWarning: warn, onStep }));
+      const made = await keeping(args, destination, telling, wordsOf(place, [settings.target], settings.seed), (told) =>
+        pipe.edit({ ...settings, ...mask, image, ...told }),
+      );
+      telling.stop();
       if (maskOutput !== undefined) writeFileAtomically(maskOutput, encodePng(made.mask));
       report({ command: 'edit', values: args }, made, [made.images], destination, { image: args.image, ...settings });
     });

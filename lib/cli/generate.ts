@@ -2,7 +2,6 @@
 
 import { readFileSync } from 'node:fs';
 import type { ArgsDef } from 'citty';
-import { Presets, SingleBar } from 'cli-progress';
 import { modelFolder } from '../folder/packed.js';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
 import { enlarge, type Image } from '../image/image.js';
@@ -14,7 +13,6 @@ import type {
   DiffusionPipeline,
   GenerateOptions,
   Generation,
-  Progress,
   SolverChoices,
   Tiles,
   Timings,
@@ -23,6 +21,7 @@ import type {
 import { parseTables } from '../pipelines/tables.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';
 import { evaluationsOf, type SolverTable } from '../solver/table.js';
+import { type Telling, telling } from './progress.js';
 import { samplerName, settingsOf, textsOf } from './settings.js';
 import { choice, number, UsageError, whole } from './usage.js';
 import { version } from './version.js';
@@ -76,6 +75,11 @@ export const machineArgs = {
     type: 'string',
     valueHint: 'NAME',
     description: `Where the networks run: ${devices.join(', ')} (Default: cpu)`,
+  },
+  memory: {
+    type: 'string',
+    valueHint: 'HOW',
+    description: 'Networks in memory: auto, low (one at a time), fast (all) (Default: auto, fast where they fit)',
   },
 } as const satisfies ArgsDef;
 
@@ -214,6 +218,12 @@ export function readDestination(values: Values): Destination {
 /** As printf has it: %d, or %03d for three digits. */
 const PATTERN = /%(?:0(\d))?d/;
 
+/** The name without its picture's ending and number: what else is written goes by it. */
+export function stemOf(output: string): string {
+  if (output === '-') return 'out';
+  return output.replace(PATTERN, '').replace(/[-_. ]*\.png$/i, '') || 'out';
+}
+
 /** The name of file `i` where names are numbered. */
 function numbered(output: string, i: number): string {
   return output.replace(PATTERN, (_, digits?: string) => String(i).padStart(Number(digits ?? 0), '0'));
@@ -232,6 +242,7 @@ export function checkPng(flag: string, path: string): void {
   checkWritable(path);
 }
 
+/** Pixels around the pictures of a sheet. */
 const MARGIN = 8;
 
 /** How much pictures are enlarged on a sheet, where nobody says. */
@@ -265,6 +276,7 @@ export interface Place {
   folder: string;
   device: (typeof devices)[number] | undefined;
   dtype: 'float32' | 'float16' | undefined;
+  memory: 'auto' | 'low' | 'fast' | undefined;
 }
 
 /** The values of {@link modelArgs} and {@link machineArgs}. */
@@ -276,66 +288,52 @@ export function readPlace(values: Values, standard?: string): Place {
     folder: modelFolder(folder),
     device: choice('device', text(values, 'device'), devices),
     dtype: choice('dtype', text(values, 'dtype'), ['float32', 'float16']),
+    memory: choice('memory', text(values, 'memory'), ['auto', 'low', 'fast']),
   };
 }
 
-/** Loads a pipeline for as long as `work` takes. */
-export async function withPipeline<T>(place: Place, work: (pipe: DiffusionPipeline) => Promise<T>): Promise<T> {
+/** Loads a pipeline for as long as `work` takes; `json` says whether a program is told how far it is. */
+export async function withPipeline<T>(
+  { memory, ...place }: Place,
+  json: boolean,
+  work: (pipe: DiffusionPipeline, telling: Telling) => Promise<T>,
+): Promise<T> {
   // Imported here, so that `--help` works where the addon is missing, and the loader's advice comes as a message.
   const { DiffusionPipeline } = await import('../pipelines/index.js');
   // onnxruntime's own log would repeat at length what the error says in a sentence.
   (await loadRuntime()).env.logLevel = 'fatal';
+  const told = telling(json);
+  const { onProgress } = told;
   const { folder, device, dtype } = place;
-  const pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype });
   try {
-    return await work(pipe);
+    const pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory, onProgress });
+    try {
+      if (pipe.memory === 'low' && memory !== 'low') {
+        told.warn('Networks are loaded one after the other, as all at once would not fit into the memory that is left');
+      }
+      return await work(pipe, told);
+    } finally {
+      await pipe.dispose();
+    }
   } finally {
-    await pipe.dispose();
+    told.stop();
   }
 }
 
-/** Shows how far it is, of how much, and what the format has names for. */
-type Show = (of: number, done: number, payload: Readonly<Record<string, unknown>>) => void;
-
-/** A bar on a terminal; nothing elsewhere. */
-export async function withBar<T>(format: string, work: (show?: Show) => Promise<T>): Promise<T> {
-  if (!process.stderr.isTTY) return work();
-  const bar = new SingleBar(
-    // A Ctrl-C ends the process at once: no listeners, and a cursor that was never hidden.
-    { format: `{bar} ${format}`, gracefulExit: false, hideCursor: null, linewrap: null, barsize: 30 },
-    Presets.shades_classic,
-  );
-  let started = false;
-  try {
-    return await work((of, done, payload) => {
-      if (!started) bar.start(of, done, payload);
-      started = true;
-      bar.setTotal(of);
-      bar.update(done, payload);
-    });
-  } finally {
-    if (started) bar.stop();
-  }
+/** Pictures as they are written: rows of them on a sheet, or one after the other. */
+export function laidOut(rows: readonly (readonly (Image | null)[])[], destination: Destination): Image[] {
+  const images = rows.flat().filter((image) => image !== null);
+  const { scale } = destination;
+  if (!onSheet(destination, images.length)) return images.map((image) => enlarge(image, scale ?? 1));
+  return [sheet(rows, { scale: scaleOf(scale, images[0].width), margin: MARGIN })];
 }
 
-/** A bar of the steps. */
-export function withProgress<T>(work: (onStep?: (progress: Progress) => void) => Promise<T>): Promise<T> {
-  return withBar('step {step}/{steps}{batch}', (show) =>
-    work(
-      show &&
-        (({ step, steps, batch, batches }) => {
-          // Of the adaptive method nobody knows how many steps it will take.
-          const total = Math.max(steps, step);
-          const payload = { step, steps: total, batch: batches > 1 ? `, batch ${batch + 1}/${batches}` : '' };
-          show(total * batches, total * batch + step, payload);
-        }),
-    ),
-  );
-}
-
-/** Tells on stderr what went on differently than asked for. */
-export function warn(message: string): void {
-  console.error(`dpm-solver: ${message}`);
+/** Writes the bytes of picture `i`, from 0, and tells the file's name. */
+export function writePicture({ output }: Destination, i: number, bytes: Uint8Array): string {
+  const name = numbered(output, i + 1);
+  if (output === '-') process.stdout.write(bytes);
+  else writeFileAtomically(name, bytes);
+  return name;
 }
 
 /** What was drawn with: a command and the values of its flags. */
@@ -352,39 +350,27 @@ export function report(
   destination: Destination,
   details: Record<string, unknown>,
 ): void {
-  const { images, nfe, seeds, guidance, table, tiles, timings } = generation;
-  const { output, scale, json } = destination;
-  const made = onSheet(destination, images.length)
-    ? [
-        {
-          picture: sheet(rows, { scale: scaleOf(scale, images[0].width), margin: MARGIN }),
-          seeds,
-          prompts: promptsOf(details),
-        },
-      ]
-    : images.map((image, i) => ({
-        picture: enlarge(image, scale ?? 1),
-        seeds: [seeds[i]],
-        prompts: promptsOf(details).slice(...ofRow(rows, image)),
-      }));
+  const { images, nfe, seeds, guidance, table, memory, tiles, timings } = generation;
+  const { output, json } = destination;
+  const all = promptsOf(details);
+  const together = onSheet(destination, images.length);
+  const prompts = together ? [all] : images.map((image) => all.slice(...ofRow(rows, image)));
   // What is piped on is the picture alone.
   const say = output === '-' ? console.error : console.log;
-  made.forEach(({ picture, seeds, prompts }, i) => {
-    const name = numbered(output, i + 1);
+  laidOut(rows, destination).forEach((picture, i) => {
+    const own = { prompts: prompts[i], seeds: together ? seeds : [seeds[i]] };
     const texts = textsOf(settingsOf(told.command, told.values), {
-      ...{ version, prompts, seeds, guidance, width: images[0].width, height: images[0].height },
+      ...{ version, ...own, guidance, width: images[0].width, height: images[0].height },
       model: (told.values.model as string | undefined) ?? 'shapes',
       steps: details.steps as number | undefined,
       negativePrompt: details.negativePrompt as string | undefined,
       sampler: samplerName(details),
     });
-    const bytes = withText(encodePng(picture), texts);
-    if (output === '-') process.stdout.write(bytes);
-    else writeFileAtomically(name, bytes);
+    const name = writePicture(destination, i, withText(encodePng(picture), texts));
     if (!json) return;
     const { width, height } = picture;
-    const all = { ...details, prompts, guidance, nfe, table, tiles, timings };
-    say(JSON.stringify({ output: name, width, height, seeds, ...all }));
+    const more = { ...details, ...own, guidance, nfe, table, memory, tiles, timings };
+    say(JSON.stringify({ output: name, width, height, ...more }));
   });
   if (json) return;
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;

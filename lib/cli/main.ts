@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `compare`, `calibrate`, `serve` and
+// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `serve` and
 // `info`.
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../base/text.js';
 import { calibrate, examples as calibrateExamples } from './calibrate.js';
 import { compare } from './compare.js';
+import { decode, examples as decodeExamples } from './decode.js';
 import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';
 import { sample, examples as sampleExamples } from './sample.js';
@@ -21,6 +22,7 @@ const commands: Record<string, CommandDef<any>> = {
   img2img,
   inpaint,
   edit,
+  decode,
   compare,
   calibrate,
   serve,
@@ -32,6 +34,7 @@ const examples = new Map<CommandDef, readonly string[]>([
   [sample as CommandDef, sampleExamples],
   [serve as CommandDef, serveExamples],
   [calibrate as CommandDef, calibrateExamples],
+  [decode as CommandDef, decodeExamples],
   [
     txt2img as CommandDef,
     ['dpm-solver txt2img "an astronaut on a horse" --model ./sd-v1-5 --steps 20 -o astronaut.png'],

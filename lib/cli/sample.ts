@@ -17,7 +17,6 @@ import {
   solverArgs,
   tableArgs,
   withPipeline,
-  withProgress,
 } from './generate.js';
 import { number, whole } from './usage.js';
 
@@ -75,10 +74,11 @@ export const sample = defineCommand({
     };
     const place = readPlace(args, 'shapes');
     const destination = readDestination(args);
-    await withPipeline(place, async (pipe) => {
+    await withPipeline(place, destination.json, async (pipe, { onProgress, warn, stop }) => {
       checkSheet(prompts.length, count, destination, pipe.defaults);
       const scheduler = await readScheduler(args, pipe);
-      const generation = await withProgress((onStep) => pipe({ ...options, ...scheduler, onStep }));
+      const generation = await pipe({ ...options, ...scheduler, onProgress, onWarning: warn });
+      stop();
       const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
       const { prompt: _prompt, negativePrompt, ...settings } = options;
       report({ command: 'sample', values: args }, generation, rows, destination, {

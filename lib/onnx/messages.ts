@@ -1,7 +1,9 @@
 // What onnxruntime says, in one sentence that names the file.
 import { list } from '../base/check.js';
-import { firstLine } from '../base/text.js';
+import { availableMemory } from '../base/memory.js';
+import { bytes, firstLine } from '../base/text.js';
 import { isLfsPointer } from '../folder/files.js';
+import { isOutOfMemory } from './memory.js';
 
 /** onnxruntime repeats the path and what it was about to do, or where in its sources it was and what it had tested. */
 function reason(message: string): string {
@@ -37,6 +39,8 @@ const PROVIDERS: Readonly<Record<string, string | undefined>> = { webgpu: 'WebGP
  * @param where such as `' for cuda'`: the reason may be a provider's, and then not the file's
  */
 export function loadError(path: string, where: string, cause: unknown): Error {
+  if (isOutOfMemory(cause))
+    return memoryError(`to load ${path}`, 'free some, or take a smaller or quantized network', cause);
   if (isLfsPointer(path)) {
     return new Error(`${path} is a git-lfs pointer, not the graph itself: fetch it with git lfs pull`, { cause });
   }
@@ -47,5 +51,14 @@ export function loadError(path: string, where: string, cause: unknown): Error {
 
 /** Why a run failed. */
 export function runError(path: string, cause: unknown): Error {
+  if (isOutOfMemory(cause))
+    return memoryError(`to run ${path}`, 'smaller pictures, or fewer at once, take less', cause);
   return new Error(`onnxruntime failed to run ${path}: ${firstLine((cause as Error).message)}`, { cause });
+}
+
+/** What was to be had, what there was, and what to do. */
+function memoryError(what: string, advice: string, cause: unknown): Error {
+  const asked = /(?:of size|requested) (\d+)/i.exec((cause as Error).message)?.[1];
+  const more = asked === undefined ? 'more memory' : `another ${bytes(Number(asked))} of memory`;
+  return new Error(`Expected ${more} ${what} but ${bytes(availableMemory().bytes)} are left: ${advice}`, { cause });
 }

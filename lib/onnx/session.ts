@@ -37,6 +37,8 @@ export interface SessionOptions {
   threads?: number;
   /** Load the graph without the normal noise that it draws, so that equal inputs have equal outputs; false. */
   noiseless?: boolean;
+  /** Whether the first call plans the memory of later ones; true. */
+  memoryPattern?: boolean;
 }
 
 /** A graph that has been loaded. */
@@ -86,7 +88,7 @@ export async function whyNoThread({ device, executionProviders }: SessionOptions
 }
 
 async function openThread(source: GraphSource, options: SessionOptions): Promise<Session> {
-  const { device = 'cpu', threads } = options;
+  const { device = 'cpu', threads, memoryPattern } = options;
   const { path } = source;
   const embedding = device === 'webgpu' && !source.bytes ? timeEmbedding(path) : undefined;
   const bytes = source.bytes ?? embedding?.bytes;
@@ -96,6 +98,7 @@ async function openThread(source: GraphSource, options: SessionOptions): Promise
     // 0 is onnxruntime's choice, as for session.run.
     ...(threads ? { threads } : {}),
     ...(bytes ? { path } : {}),
+    ...(memoryPattern === undefined ? {} : { memoryPattern }),
   });
   return {
     outputs: new Map(
@@ -116,15 +119,17 @@ function timeEmbedding(path: string): { names: string[]; bytes?: Uint8Array } | 
 
 async function openPlain(source: GraphSource, options: SessionOptions, reason: string): Promise<Session> {
   const { path, bytes } = source;
-  const { device = 'cpu', executionProviders = [device], threads } = options;
+  const { device = 'cpu', executionProviders = [device], threads, memoryPattern = true } = options;
   const { InferenceSession, Tensor } = await loadRuntime();
   let session: InferenceSession;
   try {
     session = await InferenceSession.create((bytes ?? path) as string, {
       executionProviders: [...executionProviders] as InferenceSession.ExecutionProviderConfig[],
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
-      // Warnings (initializers that are also inputs and the like) say nothing to who runs someone's export.
-      logSeverityLevel: 3,
+      enableMemPattern: memoryPattern,
+      // Warnings (initializers that are also inputs and the like) say nothing to who runs someone's export, and what an error
+      // is told with comes back as its message.
+      logSeverityLevel: 4,
       // Weights in files of their own lie beside the graph, wherever its bytes come from.
       ...(bytes
         ? { extra: { session: { model_external_initializers_file_folder_path: dirname(resolve(path)) } } }

@@ -10,6 +10,7 @@ import {
   calibrate as calibrateNetwork,
 } from '../calibrate/index.js';
 import type { Evaluate } from './denoiser.js';
+import { inTurn } from './memory.js';
 import { networkOf } from './network.js';
 import type { Parts } from './parts.js';
 import { scheduleOf } from './plan.js';
@@ -65,11 +66,14 @@ export async function calibrate(parts: Parts, options: PipelineCalibrateOptions)
     Math.ceil(wholeNumber(value ?? limits.size[name], name, 1) / unit) * unit;
   const size = { width: side(width, 'width'), height: side(height, 'height') };
   const shape = shapeOf(parts, size);
-  const encoded = await conditioner.encode(
-    guidance.unconditional ? [] : prompts,
-    guidance.unconditional || guidance.pair !== undefined ? [negativePrompt] : [],
-    size,
-    { overlong: 'cut', signal: options.signal },
+  const turn = { memory: parts.memory, onProgress: undefined };
+  const encoded = await inTurn(conditioner.graphs, turn, () =>
+    conditioner.encode(
+      guidance.unconditional ? [] : prompts,
+      guidance.unconditional || guidance.pair !== undefined ? [negativePrompt] : [],
+      size,
+      { overlong: 'cut', signal: options.signal },
+    ),
   );
 
   const prepared = new Map<string, Evaluate>();
@@ -81,13 +85,15 @@ export async function calibrate(parts: Parts, options: PipelineCalibrateOptions)
       const conditional = guidance.unconditional ? [] : samples.map((s) => encoded.for(prompts[s % prompts.length]));
       const unconditional =
         guidance.unconditional || guidance.pair !== undefined ? samples.map(() => encoded.against(negativePrompt)) : [];
-      network = networkOf(parts, conditional, unconditional, { guidance, rescale: 0, shape, fold: true }).evaluate;
+      network = networkOf(parts, conditional, unconditional, {
+        ...{ guidance, rescale: 0, shape, fold: true, split: false },
+      }).evaluate;
       prepared.set(key, network);
     }
     return network;
   };
   const model: CalibratedModel = (x, t, { samples }) => evaluate(samples)(asTheNetworkTakesIt(x, denoiser.type), t);
-  return calibrateNetwork(model, scheduleOf(parts, shape), {
+  const wishes: CalibrateOptions = {
     ...rest,
     seed,
     modelType: training.modelType,
@@ -99,7 +105,8 @@ export async function calibrate(parts: Parts, options: PipelineCalibrateOptions)
     // What pixels become anyway.
     ...(vae ? {} : { range: [-1, 1] }),
     name: 'calibrated',
-  });
+  };
+  return inTurn([denoiser.graph], turn, () => calibrateNetwork(model, scheduleOf(parts, shape), wishes));
 }
 
 function asTheNetworkTakesIt(x: Tensor, type: Parts['denoiser']['type']): Tensor {

@@ -2,6 +2,7 @@
 import { knownOptions, optionalFunction, optionalSignal, wrongType } from '../base/check.js';
 import { type Image, toImages } from '../image/image.js';
 import { Coder, type Latents } from './coder.js';
+import { inTurn } from './memory.js';
 import type { Parts } from './parts.js';
 import type { OnProgress } from './stages.js';
 import { readTiling, type Tiles, type VaeTiling } from './tiling.js';
@@ -20,7 +21,7 @@ export interface DecodeOptions {
 
 /** Decodes latents. */
 export async function decodeLatents(
-  { vae, limits }: Parts,
+  { vae, limits, memory }: Parts,
   latents: unknown,
   options: DecodeOptions,
 ): Promise<{ images: Image[]; tiles?: Tiles }> {
@@ -33,7 +34,7 @@ export async function decodeLatents(
   signal?.throwIfAborted();
   if (!vae) return { images: toImages(data, dims) };
   const coder = new Coder(vae, { tiling, signal, warn, onProgress });
-  const images = await coder.decode({ data, dims });
+  const images = await inTurn([vae.decoder], { memory, onProgress }, () => coder.decode({ data, dims }));
   return { images, ...(coder.tiles ? { tiles: coder.tiles } : {}) };
 }
 

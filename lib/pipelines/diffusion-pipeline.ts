@@ -142,6 +142,11 @@ export class DiffusionPipeline extends Callable {
     return this.#parts.scheduler.distilled;
   }
 
+  /** How the networks share the memory: what `'auto'` chose, where that was asked for. */
+  get memory(): 'low' | 'fast' {
+    return this.#parts.memory;
+  }
+
   /**
    * What scheduler_config.json holds, with what it leaves to other files and to its class: a scheduler object for this
    * model is made from it.

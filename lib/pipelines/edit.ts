@@ -13,6 +13,7 @@ import { deviceOf } from './device.js';
 import { drive } from './drive.js';
 import { decode, elements, encodeImages, typed } from './latents.js';
 import { dilate, grow, keep, type Mask, maskImage, pasteBack, renoise, shrink } from './mask.js';
+import { inTurn } from './memory.js';
 import { networkOf, timeScaleOf } from './network.js';
 import type { Edit, EditOptions } from './options.js';
 import type { Parts } from './parts.js';
@@ -28,7 +29,7 @@ import { Watch } from './watch.js';
  * @param started when the call began, by `performance.now()`
  */
 export async function edit(parts: Parts, options: EditOptions, started: number): Promise<Edit> {
-  const { conditioner, limits, vae } = parts;
+  const { conditioner, limits, vae, memory, denoiser } = parts;
   const request = readEditRequest(options, limits);
   const { image, source, target, negative, guidance, rescale, size, encoding, choices } = request;
   const { signal, onStep, onProgress } = options;
@@ -45,11 +46,6 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const tEnd = schedule.epsilon;
   const tStart = tEnd + request.strength * (schedule.T - tEnd);
   const plain = { ...solverOptionsOf(parts, choices), guidance: { type: 'uncond' } as const };
-  const inverter = new DPMSolver(async (x, t) => invertNetwork(x, t), schedule, {
-    ...plain,
-    ...odeOf(plain.algorithmType),
-    thresholding: false,
-  });
   const there: SampleOptions = {
     ...run,
     tStart: tEnd,
@@ -60,68 +56,79 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     onStep: () => stage.advance(),
   };
 
+  const listener = onStep && Watch.listen(onStep);
+  let stage: Stage;
   const clock = new Clock(started);
   const wishes = { tiling: request.tiling, signal, warn: options.onWarning, onProgress };
   const between = { coder: vae ? new Coder(vae, wishes) : undefined, clock, onProgress };
-  const encoded = await clock.inEncoder(() =>
-    conditioner.encode([source, target], [negative], size, { ...encoding, signal }, onProgress),
+  const turn = { memory, onProgress };
+  const encoded = await inTurn(conditioner.graphs, turn, () =>
+    clock.inEncoder(() => conditioner.encode([source, target], [negative], size, { ...encoding, signal }, onProgress)),
   );
   const [from, to, away] = [encoded.for(source), encoded.for(target), encoded.against(negative)];
-  const x0 = (await encodeImages([{ image }], between)).get(image)!;
+  const known = await inTurn(vae ? [vae.encoder] : [], turn, () => encodeImages([{ image }], between));
+  const x0 = known.get(image)!;
 
-  const looks = request.mask ? 0 : request.maskStrengths.length * request.maskSamples;
-  const stage = new Stage('step', looks + 2 * steps, onProgress);
-  const draws = generator(request.seed);
-  const noise = draws.randn([1, ...shape]).data as Float32Array;
-  const contrast = request.mask
-    ? undefined
-    : await contrastOf(parts, request, { ...{ draws, schedule, x0, shape, clock, signal, stage }, pair: [from, to] });
-  const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
-
-  const single = { guidance: { ...guidance, pair: undefined }, rescale: 0, shape, fold: true };
-  const invertNetwork = clock.timed(networkOf(parts, [from], [away], single).evaluate);
   const dims = [1, ...shape];
-  const inversion = await inverter.invert({ type: 'float32', data: x0, dims } as Tensor, there);
-  const states = (inversion.intermediates as Tensor[]).map(({ data }) => data as Float32Array);
-  const times = inversion.times.toReversed();
-  const begin = states[steps].slice();
-  renoise(begin, x0, noise, schedule.node(times[0]), small, request.freshNoise);
+  const { sample, small, nfe } = await inTurn([denoiser.graph], turn, async () => {
+    const looks = request.mask ? 0 : request.maskStrengths.length * request.maskSamples;
+    stage = new Stage('step', looks + 2 * steps, onProgress);
+    const draws = generator(request.seed);
+    const noise = draws.randn([1, ...shape]).data as Float32Array;
+    const contrast = request.mask
+      ? undefined
+      : await contrastOf(parts, request, { ...{ draws, schedule, x0, shape, clock, signal, stage }, pair: [from, to] });
+    const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
 
-  const listener = onStep && Watch.listen(onStep);
-  const network = networkOf(parts, [to], [away], { guidance, rescale, shape, fold: true });
-  const solver = new DPMSolver(null, schedule, {
-    ...plain,
-    guidance: guidanceOf(guidance, rescale),
-    correctXt: (x, _t, step) => {
-      const data = new Float32Array(x.data as Float32Array);
-      keep(data, states[steps - step], small);
-      return { type: 'float32', data, dims };
-    },
+    const single = { guidance: { ...guidance, pair: undefined }, rescale: 0, shape, fold: true, split: false };
+    const invertNetwork = clock.timed(networkOf(parts, [from], [away], single).evaluate);
+    const inverter = new DPMSolver(invertNetwork, schedule, {
+      ...plain,
+      ...odeOf(plain.algorithmType),
+      thresholding: false,
+    });
+    const inversion = await inverter.invert({ type: 'float32', data: x0, dims } as Tensor, there);
+    const states = (inversion.intermediates as Tensor[]).map(({ data }) => data as Float32Array);
+    const times = inversion.times.toReversed();
+    const begin = states[steps].slice();
+    renoise(begin, x0, noise, schedule.node(times[0]), small, request.freshNoise);
+
+    const network = networkOf(parts, [to], [away], { guidance, rescale, shape, fold: true, split: request.split });
+    const solver = new DPMSolver(null, schedule, {
+      ...plain,
+      guidance: guidanceOf(guidance, rescale),
+      correctXt: (x, _t, step) => {
+        const data = new Float32Array(x.data as Float32Array);
+        keep(data, states[steps - step], small);
+        return { type: 'float32', data, dims };
+      },
+    });
+    const watch = new Watch(
+      parts,
+      listener,
+      { batch: 0, batches: 1 },
+      {
+        ...{ schedule, scale: network.scale, shape },
+        count: () => stage.advance(),
+      },
+    );
+    const sampling = solver.start(
+      { type: 'float32', data: begin, dims },
+      {
+        ...run,
+        ...gridDown(parts, schedule, times, plain.algorithmType),
+        seed: [request.seed],
+        signal,
+        onStep: (progress) => watch.tell(progress),
+      },
+    );
+    await drive(sampling, { network: network.evaluate, clock, signal, watch });
+    const sample = sampling.result.data as Float32Array;
+    keep(sample, x0, small);
+    return { sample, small, nfe: (contrast?.nfe ?? 0) + inversion.nfe + sampling.nfe };
   });
-  const watch = new Watch(
-    parts,
-    listener,
-    { batch: 0, batches: 1 },
-    {
-      ...{ schedule, scale: network.scale, shape },
-      count: () => stage.advance(),
-    },
-  );
-  const sampling = solver.start(
-    { type: 'float32', data: begin, dims },
-    {
-      ...run,
-      ...gridDown(parts, schedule, times, plain.algorithmType),
-      seed: [request.seed],
-      signal,
-      onStep: (progress) => watch.tell(progress),
-    },
-  );
-  await drive(sampling, { network: network.evaluate, clock, signal, watch });
-  const sample = sampling.result.data as Float32Array;
-  keep(sample, x0, small);
 
-  const images = await decode(between, { data: sample, dims });
+  const images = await inTurn(vae ? [vae.decoder] : [], turn, () => decode(between, { data: sample, dims }));
   await listener?.done();
   const mask = request.mask ?? grow(small, limits.factor);
   pasteBack(images[0], image, mask);
@@ -129,9 +136,10 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     images,
     mask: maskImage(mask),
     sample: { type: 'float32', data: sample, dims },
-    nfe: (contrast?.nfe ?? 0) + inversion.nfe + sampling.nfe,
+    nfe,
     seeds: [request.seed],
     guidance: guidance.scale,
+    memory,
     ...(between.coder?.tiles ? { tiles: between.coder.tiles } : {}),
     device: deviceOf(parts.session),
     timings: clock.timings(vae !== null),

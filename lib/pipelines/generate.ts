@@ -12,6 +12,7 @@ import { deviceOf } from './device.js';
 import { drive, type Work } from './drive.js';
 import { decode, elements, encodeImages, inpaintingInputs, joined, startNoise } from './latents.js';
 import { keep, keepNoisy, type Mask, pasteBack, shrink } from './mask.js';
+import { inTurn, needsOf, openBytes, warningOf } from './memory.js';
 import { networkOf } from './network.js';
 import type { GenerateOptions, Generation, Progress } from './options.js';
 import type { Parts } from './parts.js';
@@ -38,10 +39,16 @@ export async function generate(
     ? new Coder(parts.vae, { tiling: request.tiling, signal, warn: onWarning, onProgress })
     : undefined;
   const between = { coder, clock, onProgress };
-  const encoded = await clock.inEncoder(() => encodePrompts(parts, plan, signal, onProgress));
-  const latents = await encodeImages(pictures, between);
+  const { memory, vae, denoiser } = parts;
+  const turn = { memory, onProgress };
+  warnOfMemory(parts, plan, onWarning);
+  const encoded = await inTurn(parts.conditioner.graphs, turn, () =>
+    clock.inEncoder(() => encodePrompts(parts, plan, signal, onProgress)),
+  );
+  const encoders = vae && pictures.some(({ image }) => image) ? [vae.encoder] : [];
+  const latents = await inTurn(encoders, turn, () => encodeImages(pictures, between));
   const small = mask && shrink(mask, parts.limits.factor);
-  const extras = await inpaintingInputs(parts, pictures, mask, small, between);
+  const extras = await inTurn(encoders, turn, () => inpaintingInputs(parts, pictures, mask, small, between));
   const ofSolver = 'run' in by;
 
   const n = elements(shape);
@@ -49,55 +56,58 @@ export async function generate(
   const batches = Math.ceil(pictures.length / batchSize);
   const listener = onStep && Watch.listen(onStep);
   let nfe = 0;
-  const stage = new Stage('step', plan.steps * batches, onProgress);
-  for (let batch = 0; batch < batches; batch++) {
-    const begin = batch * batchSize;
-    const part = pictures.slice(begin, begin + batchSize);
-    const network = networkOf(
-      parts,
-      guidance.unconditional ? [] : part.map(({ prompt }) => encoded.for(prompt)),
-      guidance.unconditional || guidance.pair !== undefined
-        ? part.map(({ negative }) => encoded.against(negative))
-        : [],
-      {
-        ...{ guidance, rescale, shape, fold: ofSolver },
-        extra: extras && part.map((one) => extras.get(one.image as Image)!),
-      },
-    );
-    const start: Start = {
-      noise: startNoise(part, shape),
-      known: span.known
-        ? joined(part.map(({ image, latents: own }) => own ?? latents.get(image as Image)!))
-        : undefined,
-      noisy: span.start !== undefined,
-      // All that a mask covers is made anew at full strength, so nothing of it is in the start state.
-      fresh: small !== undefined && span.strength === 1,
-      mask: small,
-    };
-    const watch = new Watch(
-      parts,
-      listener,
-      { batch, batches },
-      {
-        ...{ schedule: ofSolver ? by.schedule : undefined, scale: network.scale, shape },
-        count: (told) => countStep(stage, told),
-      },
-    );
-    const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), shape);
-    const work = { network: network.evaluate, gradient, clock, signal, watch };
-    const seeds = part.map(({ seed }) => seed);
-    const dims = [part.length, ...shape];
-    const made = await (ofSolver
-      ? sampleBatch(by, seeds, dims, start, work)
-      : driveScheduler({ ...start, plan: by, type: parts.denoiser.type, dims, seeds, eta: request.eta ?? 0 }, work));
-    nfe = Math.max(nfe, made.nfe);
-    if (small && start.known) keep(made.sample, start.known, small);
-    sample.set(made.sample, begin * n);
-  }
+  await inTurn([denoiser.graph], turn, async () => {
+    const stage = new Stage('step', plan.steps * batches, onProgress);
+    for (let batch = 0; batch < batches; batch++) {
+      const begin = batch * batchSize;
+      const part = pictures.slice(begin, begin + batchSize);
+      const network = networkOf(
+        parts,
+        guidance.unconditional ? [] : part.map(({ prompt }) => encoded.for(prompt)),
+        guidance.unconditional || guidance.pair !== undefined
+          ? part.map(({ negative }) => encoded.against(negative))
+          : [],
+        {
+          ...{ guidance, rescale, shape, split: request.split, fold: ofSolver },
+          extra: extras && part.map((one) => extras.get(one.image as Image)!),
+        },
+      );
+      const start: Start = {
+        noise: startNoise(part, shape),
+        known: span.known
+          ? joined(part.map(({ image, latents: own }) => own ?? latents.get(image as Image)!))
+          : undefined,
+        noisy: span.start !== undefined,
+        // All that a mask covers is made anew at full strength, so nothing of it is in the start state.
+        fresh: small !== undefined && span.strength === 1,
+        mask: small,
+      };
+      const watch = new Watch(
+        parts,
+        listener,
+        { batch, batches },
+        {
+          ...{ schedule: ofSolver ? by.schedule : undefined, scale: network.scale, shape },
+          count: (told) => countStep(stage, told),
+        },
+      );
+      const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), shape);
+      const work = { network: network.evaluate, gradient, clock, signal, watch };
+      const seeds = part.map(({ seed }) => seed);
+      const dims = [part.length, ...shape];
+      const made = await (ofSolver
+        ? sampleBatch(by, seeds, dims, start, work)
+        : driveScheduler({ ...start, plan: by, type: denoiser.type, dims, seeds, eta: request.eta ?? 0 }, work));
+      nfe = Math.max(nfe, made.nfe);
+      if (small && start.known) keep(made.sample, start.known, small);
+      sample.set(made.sample, begin * n);
+    }
+  });
 
   const dims = [pictures.length, ...shape];
   const whole = span.end === undefined || span.end === 1;
-  const images = whole ? await decode(between, { data: sample, dims }) : [];
+  const decoders = vae && whole ? [vae.decoder] : [];
+  const images = whole ? await inTurn(decoders, turn, () => decode(between, { data: sample, dims })) : [];
   if (mask) for (const [i, image] of images.entries()) pasteBack(image, pictures[i].image as Image, mask);
   await listener?.done();
   return {
@@ -107,10 +117,20 @@ export async function generate(
     ...(plan.table ? { table: plan.table.name } : {}),
     seeds: pictures.map(({ seed }) => seed),
     guidance: guidance.scale,
+    memory,
     ...(coder?.tiles ? { tiles: coder.tiles } : {}),
     device: deviceOf(parts.session),
-    timings: clock.timings(parts.vae !== null),
+    timings: clock.timings(vae !== null),
   };
+}
+
+/** Says before anything is run that it will not fit. */
+function warnOfMemory(parts: Parts, { request }: Plan, warn: GenerateOptions['onWarning']): void {
+  const { size, batchSize, pictures, guidance, split, tiling } = request;
+  const batch = Math.min(batchSize, pictures.length);
+  const needs = needsOf(parts, size, guidance.pair === undefined || split ? batch : 2 * batch, tiling);
+  const message = warn && warningOf(needs, parts.memory, openBytes(parts));
+  if (message !== undefined) warn?.(message);
 }
 
 /** A step of a batch, of those of all batches: schedulers of others may make more or fewer than they were asked for. */

@@ -82,6 +82,11 @@ export interface CommonOptions extends SolverChoices {
    * 2023, arXiv 2305.08891); 0.
    */
   guidanceRescale?: number;
+  /**
+   * Whether the two predictions of classifier-free guidance are made by two network calls, one after the other, in place of
+   * one of twice the samples: less memory for a little time. false.
+   */
+  splitGuidance?: boolean;
   /** What becomes of a prompt that is too long; `'refuse'`. */
   overlong?: 'refuse' | 'cut';
   /** Told about what went on differently than asked for (a prompt that was cut). */
@@ -251,6 +256,8 @@ export interface Generation {
   seeds: number[];
   /** The classifier-free guidance scale in effect. */
   guidance: number;
+  /** How the networks shared the memory: all at once, or each while its turn lasted. */
+  memory: 'low' | 'fast';
   /** How the pictures were decoded by tiles; absent where they were decoded whole. */
   tiles?: Tiles;
   /** Where the networks ran; `'providers'` where executionProviders were given. */

@@ -1,7 +1,7 @@
 // The parts of a pipeline, loaded from the directories that exported diffusion pipelines come in.
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { knownOptions, oneOf, show, wholeNumber, wrongType } from '../base/check.js';
+import { knownOptions, oneOf, optionalFunction, show, wholeNumber, wrongType } from '../base/check.js';
 import { readJson } from '../folder/files.js';
 import { modelFolder } from '../folder/packed.js';
 import { originOf } from '../folder/scheduler-keys.js';
@@ -11,8 +11,10 @@ import type { SolverTable } from '../solver/table.js';
 import { Conditioner } from './conditioner.js';
 import { Denoiser } from './denoiser.js';
 import { chooseDevice, giveUp } from './device.js';
+import { chooseMemory, loadGraphs, type Memory } from './memory.js';
 import { findNetwork } from './network-facts.js';
 import type { Limits } from './request.js';
+import type { OnProgress } from './stages.js';
 import { readTables } from './tables.js';
 import { Vae } from './vae.js';
 
@@ -31,6 +33,14 @@ export interface PipelineOptions {
   device?: 'auto' | GraphDevice;
   /** Threads of one network operator; onnxruntime's choice where absent or 0. */
   networkThreads?: number;
+  /**
+   * `'fast'`: all networks are loaded at once and kept. `'low'`: each is loaded when its turn comes and freed after, so that a
+   * call takes what its largest part takes, and loads anew. `'auto'`, the default: `'fast'` where all of it fits into the
+   * memory that the machine, the container or `ulimit` leaves.
+   */
+  memory?: 'auto' | 'low' | 'fast';
+  /** Told of the bytes that are loaded: stage `'load'`. */
+  onProgress?: OnProgress;
 }
 
 /** Networks and what is known of them; nothing here changes from call to call. */
@@ -50,6 +60,7 @@ export interface Parts {
   /** The folder's own, made by calibration. */
   readonly tables: readonly SolverTable[];
   readonly session: SessionOptions;
+  readonly memory: Memory;
 }
 
 /** Guidance scales that the kinds of networks are used with. */
@@ -64,7 +75,8 @@ const STEPS = { distilled: 4, others: 20 };
 export async function loadParts(model: string, options: PipelineOptions): Promise<Parts> {
   if (typeof model !== 'string') throw wrongType('the path of a folder', 'the model', model);
   const folder = modelFolder(model);
-  const { graphs, device, dtype, given } = readOptions(options);
+  const { graphs, device, dtype, given, memory } = readOptions(options);
+  const { onProgress } = options;
   const index = readJson(folder, ['model_index.json']).json;
   const has = (part: string) => isNamed(index[part]) || existsSync(join(folder, part));
   const { inPixels, classifierFolder } = ownOf(folder, index);
@@ -89,6 +101,8 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
         classifierFolder,
         tables,
         inPixels,
+        memory,
+        onProgress,
       },
       { ...given, device: on },
     );
@@ -114,10 +128,12 @@ interface Found {
   readonly inPixels: boolean;
   readonly classifierFolder: string | undefined;
   readonly tables: readonly SolverTable[];
+  readonly memory: NonNullable<PipelineOptions['memory']>;
+  readonly onProgress: OnProgress | undefined;
 }
 
 async function openParts(folder: string, found: Found, session: SessionOptions): Promise<Parts> {
-  const { index, graphs, network, encoders, latent, inPixels, classifierFolder, tables } = found;
+  const { index, graphs, network, encoders, latent, inPixels, classifierFolder, tables, memory, onProgress } = found;
   const opened: { release(): Promise<void> }[] = [];
   try {
     const pipeline = typeof index._class_name === 'string' ? index._class_name : undefined;
@@ -132,10 +148,26 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
     if (vae) opened.push(vae);
     const limits = limitsOf(denoiser, vae, scheduler, inPixels);
     const { config } = scheduler;
+    // What a card has is not the host's to count.
+    const onHost = session.executionProviders === undefined && session.device === 'cpu';
+    const chosen =
+      memory !== 'auto' ? memory : onHost ? chooseMemory({ denoiser, conditioner, vae, limits }) : ('fast' as const);
     // Everything has been looked at before gigabytes are loaded.
-    for (const graph of [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])]) await graph.load();
+    const all = [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])];
+    if (chosen === 'fast') await loadGraphs(all, onProgress);
     return {
-      ...{ denoiser, conditioner, vae, scheduler, folder, classifierFolder, limits, tables, session },
+      ...{
+        denoiser,
+        conditioner,
+        vae,
+        scheduler,
+        folder,
+        classifierFolder,
+        limits,
+        tables,
+        session,
+        memory: chosen,
+      },
       get training() {
         return scheduler.training;
       },
@@ -206,9 +238,13 @@ function readOptions(options: PipelineOptions): {
   graphs: readonly string[];
   device: 'auto' | GraphDevice;
   dtype: 'float32' | 'float16';
+  memory: NonNullable<PipelineOptions['memory']>;
   given: SessionOptions;
 } {
-  knownOptions(options, ['executionProviders', 'dtype', 'device', 'networkThreads'], 'fromPretrained');
+  const known = ['executionProviders', 'dtype', 'device', 'networkThreads', 'memory', 'onProgress'];
+  knownOptions(options, known, 'fromPretrained');
+  optionalFunction(options.onProgress, 'onProgress');
+  const memory = oneOf(options.memory ?? 'auto', 'memory', ['auto', 'low', 'fast']);
   const dtype = oneOf(options.dtype ?? 'float32', 'dtype', ['float32', 'float16']);
   const { executionProviders, networkThreads } = options;
   if (executionProviders !== undefined && !Array.isArray(executionProviders)) {
@@ -217,6 +253,7 @@ function readOptions(options: PipelineOptions): {
   if (networkThreads !== undefined) wholeNumber(networkThreads, 'networkThreads', 0);
   const device = oneOf<'auto' | GraphDevice>(options.device ?? 'cpu', 'device', ['auto', ...GRAPH_DEVICES]);
   return {
+    memory,
     graphs: dtype === 'float16' ? ['model_fp16.onnx', 'model.onnx'] : ['model.onnx'],
     // Whoever names providers has chosen.
     device: executionProviders === undefined ? device : 'cpu',

@@ -34,6 +34,7 @@ const commonKeys = [
   'onStep',
   'onProgress',
   'vaeTiling',
+  'splitGuidance',
   'signal',
   ...solverKeys,
 ];
@@ -114,6 +115,8 @@ export interface Request {
   pictures: Picture[];
   guidance: Guidance;
   rescale: number;
+  /** Are the two predictions of guidance two calls? */
+  split: boolean;
   size: Size;
   steps: number;
   /** Which part of the steps is made. */
@@ -191,6 +194,7 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
     pictures,
     guidance,
     rescale: readRescale(options.guidanceRescale),
+    split: oneOf(options.splitGuidance ?? false, 'splitGuidance', [true, false]),
     size,
     steps,
     span,
@@ -215,6 +219,7 @@ export interface EditRequest {
   steps: number;
   guidance: Guidance;
   rescale: number;
+  split: boolean;
   strength: number;
   mask?: Mask;
   maskStrengths: readonly number[];
@@ -264,6 +269,7 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
     steps: wholeNumber(options.steps ?? limits.defaultSteps, 'steps', 1, MOST_STEPS),
     guidance: readGuidance(options, limits),
     rescale: readRescale(options.guidanceRescale),
+    split: oneOf(options.splitGuidance ?? false, 'splitGuidance', [true, false]),
     strength: readStrength(options.strength ?? 1),
     freshNoise: readShare(options.freshNoise ?? 1, 'freshNoise'),
     mask: options.mask === undefined ? undefined : checkMask(options.mask, image),

@@ -27,10 +27,10 @@ function sentence(error: unknown): string {
 async function open(place: Place): Promise<void> {
   try {
     folder = place.folder;
-    const { device, dtype } = place;
+    const { device, dtype, memory } = place;
     // onnxruntime's own log would repeat at length what the error says in a sentence.
     (await loadRuntime()).env.logLevel = 'fatal';
-    pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype });
+    pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory });
     const model: Model = { name: basename(resolve(folder)), ...pipe.defaults, words: readWords() };
     send({ type: 'opened', model });
   } catch (error) {

@@ -20,6 +20,7 @@ export interface Place {
   folder: string;
   device?: 'auto' | GraphDevice;
   dtype?: 'float32' | 'float16';
+  memory?: 'auto' | 'low' | 'fast';
 }
 
 /** To the process that draws. */

@@ -35,10 +35,10 @@ export interface Serving {
  * @throws Error in one sentence for a model that cannot be loaded, or a port that cannot be had
  */
 export async function startServer(options: ServeOptions): Promise<Serving> {
-  const { folder, device, dtype, port = 8321, host = '127.0.0.1', hosts = [] } = options;
+  const { folder, device, dtype, memory, port = 8321, host = '127.0.0.1', hosts = [] } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  const engine = new Engine({ folder, device, dtype });
+  const engine = new Engine({ folder, device, dtype, memory });
   const queue = new Queue(engine, limits);
   const names = hosts.map((name) => name.toLowerCase());
   const connections = new Connections(limits.connections, limits.unread);

@@ -22,6 +22,11 @@ const start = (args: readonly string[], env: Record<string, string> = {}) => sta
 const run = (...args: string[]) => start(args).ended;
 const quick = ['--model', constant, '--steps', '2', '--count', '2'];
 
+/** What a command with --json says on stderr besides its events. */
+function said({ stderr }: { stderr: string }): string {
+  return stderr.replace(/^\{"event":.*\}\n/gm, '');
+}
+
 test('draws a sheet with a row for each prompt', async () => {
   const { code, stdout, stderr } = await run('sample', 'red', 'green', ...quick, '-o', 'sheet.png', '--scale', '3');
   assert.is(code, 0, stderr);
@@ -46,10 +51,10 @@ test('takes a scheduler class by its name, and knows which one is meant', async 
   assert.is(wrong.code, 2);
   const expected =
     "a class of dpm-solver/schedulers but received 'EulerDiscrete'; did you mean EulerDiscreteScheduler?";
-  assert.is(wrong.stderr, `dpm-solver: Expected ${expected}\n`);
+  assert.is(said(wrong), `dpm-solver: Expected ${expected}\n`);
   const both = await run(...args, 'DDIMScheduler', '--order', '2');
   assert.is(both.code, 2);
-  assert.match(both.stderr, /^dpm-solver: Expected no option order beside a scheduler object, /);
+  assert.match(said(both), /^dpm-solver: Expected no option order beside a scheduler object, /);
 });
 
 test('makes one step, of the first order where none was asked for', async () => {
@@ -61,7 +66,7 @@ test('makes one step, of the first order where none was asked for', async () => 
   assert.is(JSON.parse(json.stdout).nfe, 1);
   const asked = await run(...args, '--order', '2');
   assert.is(asked.code, 2);
-  assert.match(asked.stderr, /^dpm-solver: Expected at least 2, the order .* for steps but received 1\n$/);
+  assert.match(said(asked), /^dpm-solver: Expected at least 2, the order .* for steps but received 1\n$/);
 });
 
 test('tells machines what it did', async () => {
@@ -75,7 +80,7 @@ test('tells machines what it did', async () => {
     {
       ...{ output: 'json.png', width: 56, height: 32, prompts: ['red'], seeds: [-3, -2], steps: 2, guidance: 1.5 },
       ...{ seed: -3, count: 2, algorithmType: 'sde-dpmsolver++' },
-      ...{ nfe: 2, timings: undefined },
+      ...{ nfe: 2, memory: 'fast', timings: undefined },
     },
   );
   assert.ok(result.timings.networkMs > 0 && result.timings.stepMs > 0);
@@ -292,7 +297,9 @@ for (const [what, model, scheduler, rows, left] of rowsOf) {
     assert.is(code, 0, stderr);
     assert.equal(JSON.parse(stdout).solvers, rows);
     assert.equal(
-      [...stderr.matchAll(/^dpm-solver: (\S+) is left out: Expected .*$/gm)].map(([, name]) => name),
+      [...stderr.matchAll(/^\{"event":"warning","message":"(\S+) is left out: Expected .*"\}$/gm)].map(
+        ([, name]) => name,
+      ),
       left,
     );
   });
@@ -305,7 +312,7 @@ test('compares classes beside solvers, and refuses what was asked for and cannot
   assert.equal(JSON.parse(made.stdout).solvers, ['ddim', 'HeunDiscreteScheduler']);
   const refused = await run(...args, 'ddim,FlowMatchEulerDiscreteScheduler');
   assert.is(refused.code, 2);
-  assert.match(refused.stderr, /^dpm-solver: Expected the configuration of a scheduler that FlowMatchEuler/);
+  assert.match(said(refused), /^dpm-solver: Expected the configuration of a scheduler that FlowMatchEuler/);
   const unknown = await run(...args, 'EulerDiscretScheduler');
   assert.match(
     unknown.stderr,

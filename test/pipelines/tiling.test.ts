@@ -279,6 +279,60 @@ test('tiles of half the side follow on those that did not fit', () => {
   assert.ok(sides[0] <= 64 && sides.at(-1)! <= 16);
 });
 
+test("'auto' tries again by smaller tiles after an allocation that failed, and says so", async () => {
+  const calls: number[] = [];
+  const tooLarge = 8;
+  /** Memory for tiles of 8 latents, of which the estimate knows nothing. */
+  const vae = {
+    ...{ factor: 8, trained: { size: 512, widths: [1] } },
+    decoder: { input: () => ({ shape: [1, 4, 'h', 'w'] }), loaded: true },
+    decode: async (_: Float32Array, [, h, w]: number[]) => {
+      calls.push(Math.max(h, w));
+      if (Math.max(h, w) > tooLarge) throw new Error('Failed to allocate memory for requested buffer of size 1');
+      return { data: new Float32Array(3 * 64 * h * w).fill(1), dims: [3, 8 * h, 8 * w] };
+    },
+  } as unknown as Vae;
+  const latents = { data: new Float32Array(2 * 4 * 20 * 20), dims: [2, 4, 20, 20] };
+  const warnings: string[] = [];
+  const told: string[] = [];
+  const wishes = {
+    warn: (message: string) => warnings.push(message),
+    onProgress: ({ done, of }: StageProgress) => told.push(`${done}/${of}`),
+  };
+  const failed = new Coder(vae, { tiling: auto, ...wishes });
+  // Below 16 latents a tile is mostly border: that is where it gives up.
+  const error = await failed.decode(latents).catch((e) => e);
+  assert.instance(error, DecodeError);
+  assert.match(error.message, /Failed to allocate/);
+  assert.ok(calls.at(-1)! <= 16 && calls.length <= 4);
+
+  calls.length = warnings.length = told.length = 0;
+  const roomy = {
+    ...vae,
+    decode: async (data: Float32Array, dims: number[]) => {
+      if (Math.max(dims[1], dims[2]) > 16) throw new Error('std::bad_alloc');
+      return vae
+        .decode(
+          data,
+          dims.map((d, i) => (i === 0 ? d : Math.min(d, 8))),
+        )
+        .then(() => ({
+          data: new Float32Array(3 * 64 * dims[1] * dims[2]).fill(1),
+          dims: [3, 8 * dims[1], 8 * dims[2]],
+        }));
+    },
+  } as unknown as Vae;
+  const coder = new Coder(roomy, { tiling: auto, ...wishes });
+  const images = await coder.decode(latents);
+  assert.equal([images.length, images[0].width, images[1].data.every((v) => v === 255)], [2, 160, true]);
+  assert.equal(coder.tiles, { rows: 2, columns: 2, width: 96, height: 96, why: 'memory' });
+  assert.equal(warnings, ['Pictures are decoded by 4 tiles of 96 x 96: memory was short']);
+  assert.equal(told, ['0/2', ...Array.from({ length: 8 }, (_, i) => `${i + 1}/8`)]);
+  // Another error, or tiles that were asked for, are not tried again.
+  const other = new Coder(roomy, { tiling: readTiling(false, { factor: 8, latent: true }) });
+  assert.instance(await other.decode(latents).catch((e) => e), DecodeError);
+});
+
 test('an error in the decoder carries the latents', async () => {
   const pipe = await pipeline('kl');
   const dims = [1, 4, 8, 8];

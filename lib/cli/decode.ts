@@ -1,0 +1,65 @@
+// `dpm-solver decode`: pictures of latents that were kept.
+import { type ArgsDef, defineCommand } from 'citty';
+import { encodePng } from '../image/file.js';
+import {
+  laidOut,
+  machineArgs,
+  memoryArgs,
+  modelArgs,
+  outputArgs,
+  readDestination,
+  readMemory,
+  readPlace,
+  withPipeline,
+  writePicture,
+} from './generate.js';
+import { readLatents } from './latents.js';
+import { UsageError } from './usage.js';
+
+/** What the help ends with. */
+export const examples = ['dpm-solver decode out.latents.safetensors --model ./sd-v1-5 --vae-tiling 256 -o out.png'];
+
+const { memory: _one, ...place } = machineArgs;
+const { like: _none, ...output } = outputArgs;
+
+const args = {
+  file: { type: 'positional', required: false, description: 'Latents, a file of safetensors' },
+  ...modelArgs,
+  ...memoryArgs,
+  ...place,
+  ...output,
+} as const satisfies ArgsDef;
+
+export const decode = defineCommand({
+  meta: { name: 'decode', description: 'Make pictures of latents that were kept' },
+  args,
+  async run({ args }) {
+    if (args._.length !== 1) {
+      throw new UsageError(`Expected one file of latents but received ${args._.length === 0 ? 'none' : args._.length}`);
+    }
+    const where = readPlace(args);
+    const destination = readDestination(args);
+    const { json } = destination;
+    const options = readMemory(args);
+    const latents = readLatents(args._[0]);
+    const started = performance.now();
+    // Of networks one is needed.
+    await withPipeline({ ...where, memory: 'low' }, json, async (pipe, { onProgress, warn, stop }) => {
+      const images = await pipe.decode(latents, { ...options, onProgress, onWarning: warn });
+      stop();
+      const say = destination.output === '-' ? console.error : console.log;
+      laidOut(
+        images.map((image) => [image]),
+        destination,
+      ).forEach((picture, i) => {
+        const name = writePicture(destination, i, encodePng(picture));
+        const { width, height } = picture;
+        if (json) say(JSON.stringify({ output: name, width, height, latents: args._[0], ...options }));
+      });
+      if (json) return;
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      const name = destination.output === '-' ? 'standard output' : destination.output;
+      say(`${name}: ${images.length} picture${images.length === 1 ? '' : 's'}; ${seconds} s in all`);
+    });
+  },
+});
