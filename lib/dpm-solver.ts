@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // The face of the solver: options in, an engine chosen, a run out.
 import { ROW, SUM } from './addon/coefficients.js';
 import { combine } from './addon/combine.js';
@@ -26,8 +27,11 @@ import {
 } from './solver/options.js';
 import { FixedRun, type InternalRun, type Run } from './solver/run.js';
 
-/** What belongs to a network and its solver; what is unknown or out of range is a TypeError or a RangeError. */
-export interface SolverOptions extends CommonSolverOptions {
+/**
+ * What belongs to a network and its solver, of tensors of class T; what is unknown or out of range is a TypeError or a
+ * RangeError.
+ */
+export interface SolverOptions<T extends Tensor = Tensor> extends CommonSolverOptions<T> {
   /**
    * Where state and history live and the step runs. `'auto'` (default): on the CPU, unless xT or the network is on a
    * card.
@@ -65,8 +69,8 @@ export interface DeviceSolverOptions
   correctXt?: (x: DeviceTensor, t: number, step: number) => DeviceTensor;
 }
 
-/** What belongs to one run. */
-export interface SampleOptions extends CommonSampleOptions {
+/** What belongs to one run, which begins with a tensor of class X. */
+export interface SampleOptions<X = Tensor> extends CommonSampleOptions<X> {
   /**
    * With a network on a card: all that the run queues becomes one CUDA graph, which later runs of the same shape launch
    * anew, whatever their times; false. The first time the network is called once more, for it to make what it needs;
@@ -75,38 +79,41 @@ export interface SampleOptions extends CommonSampleOptions {
   graph?: boolean;
 }
 
+/** Where a network is: `modelDevice` of the options. */
+export type ModelDevice = 'cpu' | 'cuda';
+/** The network of a solver, where it is there. One signature and not an overload each: what is said of a mistake is one thing. */
+export type ModelOn<M extends ModelDevice, T extends Tensor = Tensor> = M extends 'cuda' ? DeviceModel : Model<T>;
+/** The options of a solver whose network is there. */
+export type SolverOptionsOn<M extends ModelDevice, T extends Tensor = Tensor> = {
+  /** Where the network is; `'cpu'`. */
+  modelDevice?: M;
+} & (M extends 'cuda' ? DeviceSolverOptions : SolverOptions<T>);
+
 /**
  * DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095) for one network and noise schedule.
  * Immutable; every call builds a run of its own.
+ *
+ * T is the class of the network's tensors, which its parameter says: `(x: ort.Tensor, t) => ...` takes noise that is an
+ * `ort.Tensor`. A network whose parameter says nothing takes any tensor.
  */
-export class DPMSolver {
+export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'> {
   readonly #model: Model | DeviceModel | null;
   readonly #solver: CardSolver;
   readonly #device: Device;
   #cards: CardRuns | null = null;
 
   /**
-   * @param model the network, or null where only {@link start} is used
+   * @param model the network, or null where only {@link start} is used; with `modelDevice: 'cuda'` a
+   *   {@link DeviceModel}
    * @throws TypeError or RangeError for options that are unknown, of another type or out of range
    */
-  constructor(model: Model | null, schedule: NoiseSchedule, options?: SolverOptions);
-  /**
-   * With a network on a card.
-   *
-   * @param model the network, or null where only {@link start} is used
-   */
-  constructor(model: DeviceModel | null, schedule: NoiseSchedule, options: DeviceSolverOptions);
-  constructor(
-    model: Model | DeviceModel | null,
-    schedule: NoiseSchedule,
-    options: SolverOptions | DeviceSolverOptions = {},
-  ) {
+  constructor(model: ModelOn<M, T> | null, schedule: NoiseSchedule, options: SolverOptionsOn<M, T> = {} as never) {
     if (model !== null && typeof model !== 'function') {
       const session = typeof (model as { run?: unknown } | undefined)?.run === 'function';
       throw wrongType(`a function${session ? ' that runs it' : ''} or null`, 'model', model);
     }
     if (!(schedule instanceof NoiseSchedule)) throw wrongType('a NoiseSchedule', 'schedule', schedule);
-    this.#model = model;
+    this.#model = model as Model | DeviceModel | null;
     knownOptions(options, CONSTRUCTOR_KEYS, 'the solver', { name: 'sample() or start()', known: RUN_KEYS });
     const { device, ...place } = readPlace(options);
     this.#device = device;
@@ -118,29 +125,23 @@ export class DPMSolver {
   /**
    * Samples from noise to data.
    *
-   * @param xT noise, [B, ...], scaled as the schedule has it at tStart; not written to. One on a card must not be
-   *   disposed before the promise is kept
+   * @param xT noise, [B, ...], scaled as the schedule has it at tStart; not written to. With one on a card the sample is
+   *   there, too, and xT must not be disposed before the promise is kept
    * @returns rejects with what the model throws, with the signal's reason, with an Error for an output that is not
    *   finite, and with what {@link start} throws
    */
-  async sample<T extends Tensor>(xT: T, options?: SampleOptions): Promise<Sampling<T>>;
-  /** The same from noise on a card; the sample is there too. */
-  async sample(xT: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
-  async sample(xT: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
+  async sample<X extends T | DeviceTensor>(xT: X, options: SampleOptions<NoInfer<X>> = {}): Promise<Sampling<X>> {
     return this.#run(xT, options, false);
   }
 
   /**
    * Goes from data to noise along the same ODE.
    *
-   * @param x0 data, [B, ...]; not written to
+   * @param x0 data, [B, ...], on a card or not; not written to
    * @param options tStart defaults to the schedule's epsilon, tEnd, which is above it, to T; no `denoiseToZero`, no SDE
    * @returns rejects as {@link sample} does
    */
-  async invert<T extends Tensor>(x0: T, options?: SampleOptions): Promise<Sampling<T>>;
-  /** The same from data on a card. */
-  async invert(x0: DeviceTensor, options?: SampleOptions): Promise<Sampling<DeviceTensor>>;
-  async invert(x0: Tensor | DeviceTensor, options: SampleOptions = {}): Promise<unknown> {
+  async invert<X extends T | DeviceTensor>(x0: X, options: SampleOptions<NoInfer<X>> = {}): Promise<Sampling<X>> {
     return this.#run(x0, options, true);
   }
 
@@ -152,10 +153,11 @@ export class DPMSolver {
    * @returns a run that stands before its first evaluation; signal is not looked at
    * @throws TypeError or RangeError for options that are unknown, out of range or do not go together
    */
-  start<T extends Tensor>(xT: T, options?: SampleOptions): Run<T, Tensor>;
-  /** The same on a card. */
-  start(xT: DeviceTensor, options?: SampleOptions): Run<DeviceTensor>;
-  start(xT: Tensor | DeviceTensor, options: SampleOptions = {}): unknown {
+  start<X extends T | DeviceTensor>(xT: X, options: SampleOptions<NoInfer<X>> = {}): Run<X, OutputFor<X>> {
+    return this.#start(xT, options as SampleOptions) as unknown as Run<X, OutputFor<X>>;
+  }
+
+  #start(xT: Tensor | DeviceTensor, options: SampleOptions): InternalRun {
     const { sampler, graph } = this.#read(options, false);
     if (!this.#takesCard(xT)) return this.#build(xT as Tensor, sampler);
     if (graph) throw new RangeError('Expected false for graph with start() but received true');
@@ -189,7 +191,7 @@ export class DPMSolver {
    * @returns a tensor of x0's class, type and dims
    * @throws TypeError, RangeError for tensors that do not fit or a time outside of the schedule
    */
-  addNoise<T extends Tensor>(x0: T, t: number, noise?: Tensor): T {
+  addNoise<X extends Tensor>(x0: X, t: number, noise?: Tensor): X {
     const x = readTensor(x0, 'x0');
     const { alpha, sigma } = this.#solver.schedule.node(t);
     const row = new Float64Array(ROW.length);
@@ -199,12 +201,12 @@ export class DPMSolver {
     if (noise === undefined) {
       const seed = Math.floor(Math.random() * 2 ** 32);
       const type = x.type === 'float64' ? 'float64' : 'float32';
-      return combine(x, randn([...x.dims], { seed, type }), row, threads) as T;
+      return combine(x, randn([...x.dims], { seed, type }), row, threads) as X;
     }
     const view = readTensor(noise, 'noise');
     if (!sameDims(view.dims, x.dims)) throw wrongDims(x.dims, 'noise', view.dims);
     if (view.type !== x.type) throw wrongType(`type '${x.type}'`, 'noise', view.type);
-    return combine(x, view, row, threads) as T;
+    return combine(x, view, row, threads) as X;
   }
 
   #read(options: SampleOptions, inverse: boolean): { sampler: Sampler; graph: boolean } {
@@ -233,7 +235,9 @@ export class DPMSolver {
       : FixedRun.build(this.#solver, sampler, xT, hostEngine);
   }
 
-  async #run(xT: Tensor | DeviceTensor, options: SampleOptions, inverse: boolean): Promise<Sampling> {
+  async #run<X>(x: X, given: SampleOptions<X>, inverse: boolean): Promise<Sampling<X>> {
+    const xT = x as Tensor | DeviceTensor;
+    const options = given as SampleOptions;
     const { sampler, graph } = this.#read(options, inverse);
     const { guidance } = this.#solver;
     const gradientOf = guidance.type === 'classifier' && guidance.scale !== 0 ? guidance.gradient : undefined;
@@ -244,13 +248,20 @@ export class DPMSolver {
         "Expected a function for guidance.gradient with guidance 'classifier' but received undefined",
       );
     }
-    if (!run) return this.#onCards().sample(this.#model, sampler, { graph, signal: sampler.signal }, xT);
+    if (!run) {
+      return this.#onCards().sample(this.#model, sampler, { graph, signal: sampler.signal }, xT) as Promise<
+        Sampling<X>
+      >;
+    }
     const model = this.#model as Model;
     const { signal } = options;
     const gradient = gradientOf && (() => gradientOf(run.x, run.t));
-    return drive(run, signal, () => model(run.x, run.t, signal), gradient);
+    return drive(run, signal, () => model(run.x, run.t, signal), gradient) as Promise<Sampling<X>>;
   }
 }
+
+/** What `advance` of a run takes, by what it began with. */
+export type OutputFor<X> = X extends DeviceTensor ? DeviceTensor : Tensor;
 
 type Device = 'auto' | 'cpu' | 'cuda';
 
@@ -262,7 +273,7 @@ const CARD_DTYPES = [...HOST_DTYPES, 'bfloat16'] as const;
 
 /** Where the run and its network are to be. */
 function readPlace(
-  options: SolverOptions | DeviceSolverOptions,
+  options: Pick<SolverOptions | DeviceSolverOptions, 'device' | 'modelDevice' | 'stream'>,
 ): Pick<CardSolver, 'onCard' | 'stream'> & { device: Device } {
   const { stream } = options;
   const device = oneOf<Device>(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda']);

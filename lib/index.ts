@@ -1,7 +1,16 @@
 // The public module `dpm-solver`.
-export { type Generator, generator, type NoiseTensor, type NoiseType, randn } from './addon/noise.js';
+export { type Generator, generator, type NoiseData, type NoiseTensor, type NoiseType, randn } from './addon/noise.js';
 export type { Tensor, TensorType } from './base/tensor.js';
-export { type DeviceSolverOptions, DPMSolver, type SampleOptions, type SolverOptions } from './dpm-solver.js';
+export {
+  type DeviceSolverOptions,
+  DPMSolver,
+  type ModelDevice,
+  type ModelOn,
+  type OutputFor,
+  type SampleOptions,
+  type SolverOptions,
+  type SolverOptionsOn,
+} from './dpm-solver.js';
 export type { DeviceContext, DeviceModel } from './engines/cuda/options.js';
 export { type Device, devices } from './engines/devices.js';
 export { type BetaSchedule, betas, betasForZeroTerminalSnr } from './schedule/betas.js';

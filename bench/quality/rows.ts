@@ -3,7 +3,7 @@ import { DPMSolver, type NoiseSchedule, type SampleOptions, type SolverOptions, 
 import {
   DEISMultistepScheduler,
   PNDMScheduler,
-  type Scheduler,
+  type SchedulerClass,
   UniPCMultistepScheduler,
 } from '../../lib/schedulers/index.js';
 
@@ -124,8 +124,12 @@ function schedulerLoop(
 ): Loop {
   const { beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type } = config;
   const all = { beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type, ...keys };
-  const classes = { PNDM: PNDMScheduler, DEIS: DEISMultistepScheduler, UniPC: UniPCMultistepScheduler };
-  const scheduler: Scheduler = new classes[kind](all);
+  const classes: Record<typeof kind, SchedulerClass> = {
+    PNDM: PNDMScheduler,
+    DEIS: DEISMultistepScheduler,
+    UniPC: UniPCMultistepScheduler,
+  };
+  const scheduler = new classes[kind](all);
   scheduler.setTimesteps(kind === 'PNDM' ? steps - 1 : steps);
   const times = Array.from(scheduler.timesteps);
   if (times.length !== steps) throw new Error(`${kind} makes ${times.length} evaluations instead of ${steps}`);

@@ -3,13 +3,24 @@
 import { addon } from './native.js';
 
 /** What the generators return: a plain object, row-major. */
-export interface NoiseTensor {
+export interface NoiseTensor<K extends NoiseType = NoiseType> {
   /** What `data` holds. */
-  type: NoiseType;
+  type: K;
   /** Standard normal values, row-major. */
-  data: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+  data: NoiseData[K];
   /** As asked for. */
   dims: number[];
+}
+
+/**
+ * The arrays of a {@link NoiseTensor}, whose memory is not shared. TypeScript before 5.7 has no name for that, so it is
+ * taken from what makes such arrays.
+ */
+export interface NoiseData {
+  /** Single precision. */
+  float32: ReturnType<typeof Float32Array.of>;
+  /** Double precision. */
+  float64: ReturnType<typeof Float64Array.of>;
 }
 
 /** The types that noise is drawn in; each has a stream of its own, as in torch. */
@@ -25,7 +36,7 @@ export interface Generator {
    * @param dims positive integers; `[]` is one value without dimensions
    * @throws TypeError, RangeError when dims or type are not what is expected
    */
-  randn(dims: number[], options?: { type?: NoiseType }): NoiseTensor;
+  randn<K extends NoiseType = 'float32'>(dims: readonly number[], options?: { type?: K }): NoiseTensor<K>;
 }
 
 type Floats = Float32Array | Float64Array;
@@ -64,9 +75,9 @@ const MAX_ELEMENTS = 2 ** 31;
 export function generator(seed: number): Generator {
   const state = torchState(seed);
   return {
-    randn(dims, options) {
-      const type = checkType(options);
-      const data = allocate(elements(dims), type);
+    randn<K extends NoiseType>(dims: readonly number[], options?: { type?: K }): NoiseTensor<K> {
+      const type = checkType(options) as K;
+      const data = allocate(elements(dims), type) as NoiseData[K];
       native.torchRandn(state, data);
       return { type, data, dims: [...dims] };
     },
@@ -79,7 +90,10 @@ export function generator(seed: number): Generator {
  * @param dims positive integers, 2^31 elements at most
  * @throws TypeError, RangeError as {@link generator} and {@link Generator.randn} do
  */
-export function randn(dims: number[], options: { seed: number; type?: NoiseType }): NoiseTensor {
+export function randn<K extends NoiseType = 'float32'>(
+  dims: readonly number[],
+  options: { seed: number; type?: K },
+): NoiseTensor<K> {
   if (options === null || typeof options !== 'object') {
     throw new TypeError(`Expected an object with a seed for options but received ${describe(options)}`);
   }
@@ -233,7 +247,7 @@ function sampleLength(length: number, batch: number, seeds: number | undefined):
   return length / batch;
 }
 
-function allocate(length: number, type: NoiseType): Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer> {
+function allocate(length: number, type: NoiseType): NoiseData[NoiseType] {
   return type === 'float64' ? new Float64Array(length) : new Float32Array(length);
 }
 

@@ -1,4 +1,5 @@
 // The options of a calibration, and what is wrong with them.
+import '../base/globals.js';
 import {
   finiteNumber,
   knownOptions,

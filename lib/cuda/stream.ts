@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // Streams, events and graphs of a card.
 import { wholeNumber, wrongType } from '../base/check.js';
 import { requireCuda } from './info.js';

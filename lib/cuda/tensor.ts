@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // Tensors in a card's memory.
 import { oneOf, wrongType } from '../base/check.js';
 import { native } from './native.js';

@@ -3,22 +3,37 @@
 import { finiteNumber, numbers, oneOf, outOfRange, positiveNumber, wholeNumber, wrongType } from '../base/check.js';
 import { BETA_SCHEDULES, type BetaSchedule } from '../schedule/betas.js';
 
-/** The keys that the schedulers here read, as diffusers writes them. */
+/** The keys that the schedulers here read, as diffusers writes them; which of them a class has says its configuration. */
 export interface Settings {
+  /** Training steps: labels go from 0 to one less; 2 to 1e6. */
   num_train_timesteps: number;
+  /** Of the first training step, between 0 and 1. */
   beta_start: number;
+  /** Of the last training step, between 0 and 1. */
   beta_end: number;
+  /** How betas go from the first to the last. */
   beta_schedule: BetaSchedule;
+  /** The betas themselves, above 0 and at most 1, in place of the three keys before; null where they hold. */
   trained_betas: ArrayLike<number> | null;
+  /** Move the betas so that nothing of the data is left at the last training step (Lin et al. 2023, arXiv 2305.08891). */
   rescale_betas_zero_snr: boolean;
+  /** What the network predicts: epsilon, x0 (`sample`), v, or the flow epsilon - x0. */
   prediction_type: 'epsilon' | 'sample' | 'v_prediction' | 'flow_prediction';
+  /** Of a network's variance, or of DDPM's noise; `learned` and `learned_range` mean twice the channels. */
   variance_type: string | null;
+  /** Clip x0 to a quantile of its sample (Saharia et al. 2022, arXiv 2205.11487); for networks in pixels. */
   thresholding: boolean;
+  /** Which quantile of |x0|, 0 to 1. */
   dynamic_thresholding_ratio: number;
+  /** With thresholding: what the quantile is at most, above 0. */
   sample_max_value: number;
+  /** Clip x0 to `clip_sample_range`; for networks in pixels. */
   clip_sample: boolean;
+  /** Largest |x0|, above 0. */
   clip_sample_range: number;
+  /** Order of the solver, 1 to 3; 2 is for guided sampling. */
   solver_order: 1 | 2 | 3;
+  /** Data (`++`) or noise prediction, as ODE or as SDE (`sde-`); DEIS and SA-Solver have words of their own. */
   algorithm_type:
     | 'dpmsolver'
     | 'dpmsolver++'
@@ -27,45 +42,85 @@ export interface Settings {
     | 'deis'
     | 'data_prediction'
     | 'noise_prediction';
+  /** Second-order rule: midpoint or heun for DPM-Solver; UniPC's B(h) is `bh1` or `bh2`, DEIS' polynomial `logrho`. */
   solver_type: 'midpoint' | 'heun' | 'logrho' | 'bh1' | 'bh2';
+  /** Lower orders at the end of runs below 15 steps. */
   lower_order_final: boolean;
+  /** The last step is one of order 1, however long the run is. */
   euler_at_final: boolean;
+  /** Where the last step ends: at the data (`zero`), or at the first training step's noise. */
   final_sigmas_type: 'zero' | 'sigma_min';
+  /** Noise levels of Karras et al. 2022 (arXiv 2206.00364), rho 7. */
   use_karras_sigmas: boolean;
+  /** Noise levels that are even in log sigma. */
   use_exponential_sigmas: boolean;
+  /** Noise levels by the quantiles of a beta distribution (Lee et al. 2024, arXiv 2407.12173). */
   use_beta_sigmas: boolean;
+  /** Times that are even in lambda, as Lu et al. have them for DPM-Solver. */
   use_lu_lambdas: boolean;
+  /** The network was trained with flow matching. */
   use_flow_sigmas: boolean;
+  /** With `use_flow_sigmas`: s of sigma = s t / (1 + (s - 1) t), above 0. */
   flow_shift: number;
+  /** The shift depends on the size of the picture: `setTimesteps` is told mu. */
   use_dynamic_shifting: boolean;
+  /** Is mu the log of the shift, or the shift itself? */
   time_shift_type: 'exponential' | 'linear';
+  /** Stretch the flow so that its last sigma is this, between 0 and 1; null leaves it. */
   shift_terminal: number | null;
+  /** Which training labels the steps stand at (Lin et al. 2023, table 2). */
   timestep_spacing: 'linspace' | 'leading' | 'trailing';
+  /** Added to the labels of `leading` spacing; at least 0. */
   steps_offset: number;
+  /** Leave out training steps whose lambda is below this; -Infinity leaves out none, -5.1 is for cosine betas. */
   lambda_min_clipped: number;
+  /** Data prediction (true) or noise prediction. */
   predict_x0: boolean;
+  /** Indices of the steps after which UniPC does not correct. */
   disable_corrector: ArrayLike<number>;
+  /** Does the last step end at the data, or at the first training step? */
   set_alpha_to_one: boolean;
+  /** Begin with linear multistep in place of the pseudo Runge-Kutta steps. */
   skip_prk_steps: boolean;
+  /** Smallest noise level, above 0; null: the schedule's. */
   sigma_min: number | null;
+  /** Largest noise level, above 0; null: the schedule's. */
   sigma_max: number | null;
+  /** Standard deviation of the data, of EDM's preconditioning; above 0. */
   sigma_data: number;
+  /** How the noise levels lie. */
   sigma_schedule: 'karras' | 'exponential';
+  /** Of the karras schedule, above 0. */
   rho: number;
+  /** Is the network told a training label, or log sigma / 4? */
   timestep_type: 'discrete' | 'continuous';
+  /** Between training steps: in sigma, or in log sigma. */
   interpolation_type: 'linear' | 'log_linear';
+  /** s of sigma = s t / (1 + (s - 1) t), above 0. */
   shift: number;
+  /** Time goes the other way: 1 - sigma. */
   invert_sigmas: boolean;
+  /** Draw new noise at every step. */
   stochastic_sampling: boolean;
+  /** Sizes of the latents by steps; null alone is taken. */
   scale_factors: ArrayLike<number> | null;
+  /** Steps that the network was distilled with; at least 1. */
   original_inference_steps: number;
+  /** Factor of the label in the boundary conditions of a consistency model, above 0. */
   timestep_scaling: number;
+  /** 1 to 4. */
   predictor_order: 1 | 2 | 3 | 4;
+  /** 1 to 4. */
   corrector_order: 1 | 2 | 3 | 4;
+  /** How stochastic a step is, by its label; null: 1 from label 200 to 800 and 0 elsewhere. */
   tau_func: ((t: number) => number) | null;
+  /** The signal-to-noise ratio of training is divided by it; above 0. */
   snr_shift_scale: number;
+  /** How much noise a step adds, 0 to 1. */
   eta: number;
+  /** Standard deviation of that noise; at least 0. */
   s_noise: number;
+  /** Clip x0 to [-1, 1]. */
   clip_denoised: boolean;
 }
 

@@ -1,4 +1,5 @@
 // One ONNX graph: its session, what it declares, and runs that read and write the caller's own buffers.
+import '../base/globals.js';
 import { readFileSync } from 'node:fs';
 import { list } from '../base/check.js';
 import { bytesOf, checkWeights, type GraphFile, readGraph, type ValueInfo } from '../folder/graph-file.js';

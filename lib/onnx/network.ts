@@ -1,4 +1,6 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // A network on a thread of its own: JavaScript goes on while it runs.
+import '../base/globals.js';
 import { dirname, resolve } from 'node:path';
 import { knownOptions, list, oneOf, optionalSignal, show, wholeNumber, wrongType } from '../base/check.js';
 import { type Handle, native, type RawDeclared, type RawOperand, type RawSettings } from './addon.js';

@@ -1,4 +1,5 @@
 // What a pipeline is called with, and what it gives.
+import '../base/globals.js';
 import type { Tensor } from '../base/tensor.js';
 import type { SampleOptions, SolverOptions } from '../dpm-solver.js';
 import type { Image } from '../image/image.js';

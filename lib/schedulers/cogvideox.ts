@@ -1,8 +1,9 @@
 // The schedulers of CogVideoX (Yang et al. 2024, arXiv 2408.06072) as diffusers' classes: DDIM and SDE-DPM-Solver++ on noise
 // levels whose signal-to-noise ratio is divided by snr_shift_scale.
+import type { CogVideoXConfig } from './configs.js';
 import { ddimRow, END, type Node, predictionRow, updateRow } from '../addon/coefficients.js';
 import { betas } from '../schedule/betas.js';
-import type { ClassRules } from '../folder/scheduler-config.js';
+import type { ClassRules, SchedulerConfig } from '../folder/scheduler-config.js';
 import type { Settings } from '../folder/scheduler-keys.js';
 import { SCALED_TRAINING } from './defaults.js';
 import { LabelScheduler, type LabelSchedule } from './label-scheduler.js';
@@ -23,7 +24,7 @@ const DEFAULTS: Partial<Settings> = {
   snr_shift_scale: 3,
 };
 
-abstract class CogVideoXScheduler extends LabelScheduler {
+abstract class CogVideoXScheduler<C extends object = SchedulerConfig> extends LabelScheduler<C> {
   private levels64: Training | undefined;
 
   protected override get training(): Training {
@@ -62,7 +63,7 @@ function plainAlphas(s: Settings): Float64Array {
 }
 
 /** DDIM on CogVideoX' noise levels. */
-export class CogVideoXDDIMScheduler extends CogVideoXScheduler {
+export class CogVideoXDDIMScheduler extends CogVideoXScheduler<CogVideoXConfig> {
   protected override readonly historyLength = 0;
 
   static override readonly rules: ClassRules = {
@@ -82,7 +83,7 @@ export class CogVideoXDDIMScheduler extends CogVideoXScheduler {
 }
 
 /** SDE-DPM-Solver++(2M) on CogVideoX' noise levels; the last step is one of order 1. */
-export class CogVideoXDPMScheduler extends CogVideoXScheduler {
+export class CogVideoXDPMScheduler extends CogVideoXScheduler<CogVideoXConfig> {
   protected override readonly historyLength = 1;
 
   static override readonly rules: ClassRules = {

@@ -1,8 +1,9 @@
 // The schedulers of networks that were distilled to a few steps: LCM (Luo et al. 2023, arXiv 2310.04378) and TCD (Zheng et
 // al. 2024, arXiv 2402.19159), as diffusers' classes.
+import type { DistilledConfig } from './configs.js';
 import { ddimRow, type Node, predictionRow, ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
 import { finiteNumber, outOfRange } from '../base/check.js';
-import { type ClassRules, clash } from '../folder/scheduler-config.js';
+import { type ClassRules, clash, type SchedulerConfig } from '../folder/scheduler-config.js';
 import type { Settings } from '../folder/scheduler-keys.js';
 import { CLIPPING, SCALED_TRAINING } from './defaults.js';
 import { LabelScheduler, type LabelSchedule } from './label-scheduler.js';
@@ -24,7 +25,7 @@ const DEFAULTS: Partial<Settings> = {
   rescale_betas_zero_snr: false,
 };
 
-abstract class DistilledScheduler extends LabelScheduler {
+abstract class DistilledScheduler<C extends object = SchedulerConfig> extends LabelScheduler<C> {
   protected override readonly historyLength = 0;
 
   /**
@@ -73,7 +74,7 @@ function strided(n: number, original: number, strength: number | null): number[]
  * LCM (Luo et al. 2023, arXiv 2310.04378): every step goes to x0, c_out x0 + c_skip x, and adds the noise of the next
  * timestep; the last one does not.
  */
-export class LCMScheduler extends DistilledScheduler {
+export class LCMScheduler extends DistilledScheduler<DistilledConfig> {
   static override readonly rules: ClassRules = {
     name: 'LCMScheduler',
     flow: false,
@@ -113,7 +114,7 @@ export class LCMScheduler extends DistilledScheduler {
  * TCD (Zheng et al. 2024, arXiv 2402.19159): a step of DDIM to s = (1 - eta) t', and from there to the next timestep t' by
  * noise; `eta` in the options of `step` is 0.3 unless told.
  */
-export class TCDScheduler extends DistilledScheduler {
+export class TCDScheduler extends DistilledScheduler<DistilledConfig> {
   static override readonly rules: ClassRules = {
     name: 'TCDScheduler',
     flow: false,

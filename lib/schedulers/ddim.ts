@@ -1,5 +1,6 @@
 // DDIM (Song et al. 2021, arXiv 2010.02502) and PNDM (Liu et al. 2022, arXiv 2202.09778) as diffusers' classes: from one
 // training step to another.
+import type { DDIMConfig, DDIMInverseConfig, PNDMConfig } from './configs.js';
 import { ddimRow, type Node, pndmRow, ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
 import { finiteNumber, outOfRange } from '../base/check.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
@@ -14,7 +15,7 @@ import { MODEL, threshold } from './sigma-scheduler.js';
  * DDIM (Song et al. 2021, arXiv 2010.02502, eqs. 12 and 16): first order, with `eta` in the options of `step` for its
  * stochastic form.
  */
-export class DDIMScheduler extends LabelScheduler {
+export class DDIMScheduler extends LabelScheduler<DDIMConfig> {
   protected override readonly historyLength = 0;
 
   static override readonly rules: ClassRules = {
@@ -67,7 +68,7 @@ export class DDIMScheduler extends LabelScheduler {
  * DDIM towards noise (Song et al. 2021, section 4.3): from a picture to the noise that makes it. Its timesteps go up, and
  * as in diffusers the network is told the timestep where a step ends.
  */
-export class DDIMInverseScheduler extends LabelScheduler {
+export class DDIMInverseScheduler extends LabelScheduler<DDIMInverseConfig> {
   protected override readonly historyLength = 0;
 
   static override readonly rules: ClassRules = {
@@ -144,7 +145,7 @@ export const ADAMS = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 2
  * PNDM (Liu et al. 2022, arXiv 2202.09778, eq. 9): linear multistep on the noise, started by three Runge-Kutta steps or,
  * with skip_prk_steps (Stable Diffusion), by one step that is made twice: one timestep of the schedule repeats.
  */
-export class PNDMScheduler extends LabelScheduler {
+export class PNDMScheduler extends LabelScheduler<PNDMConfig> {
   static override readonly rules: ClassRules = {
     name: 'PNDMScheduler',
     flow: false,

@@ -1,4 +1,5 @@
 // DDPM (Ho et al. 2020, arXiv 2006.11239) as diffusers' class.
+import type { DDPMConfig } from './configs.js';
 import type { StateArray } from '../base/tensor.js';
 import { predictionRow, ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
 import type { ClassRules } from '../folder/scheduler-config.js';
@@ -15,7 +16,7 @@ const LEAST = 1e-20;
  * Ancestral sampling (Ho et al. 2020, eqs. 6 and 7) between any two training steps, with the variances of Nichol & Dhariwal
  * 2021 (arXiv 2102.09672, eq. 15): fixed, or what the second half of the network's channels says.
  */
-export class DDPMScheduler extends LabelScheduler {
+export class DDPMScheduler extends LabelScheduler<DDPMConfig> {
   protected override readonly historyLength = 0;
 
   static override readonly rules: ClassRules = {

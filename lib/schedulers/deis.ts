@@ -1,4 +1,5 @@
 // DEIS (Zhang & Chen 2023, arXiv 2204.13902) as diffusers' class.
+import type { DEISMultistepConfig } from './configs.js';
 import type { ClassRules } from '../folder/scheduler-config.js';
 import { CLIPPING, GRIDS, SHIFTING, SPACING, TRAINING } from './defaults.js';
 import { MultistepScheduler } from './dpm-solver.js';
@@ -8,7 +9,7 @@ import type { GridRules } from './grids.js';
  * DEIS in log-rho (Zhang & Chen 2023, arXiv 2204.13902), multistep: polynomials in log(sigma / alpha) through the noise
  * predictions, integrated exactly. That is DPM-Solver's multistep form with all its derivatives.
  */
-export class DEISMultistepScheduler extends MultistepScheduler {
+export class DEISMultistepScheduler extends MultistepScheduler<DEISMultistepConfig> {
   static override readonly rules: ClassRules = {
     name: 'DEISMultistepScheduler',
     flow: true,

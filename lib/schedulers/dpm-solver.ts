@@ -1,6 +1,11 @@
 // DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095) as diffusers' classes.
+import type {
+  DPMSolverMultistepConfig,
+  DPMSolverMultistepInverseConfig,
+  DPMSolverSinglestepConfig,
+} from './configs.js';
 import { END, type Form, type Node, ROW, STATUS, SUM, updateRow } from '../addon/coefficients.js';
-import { type ClassRules, clash } from '../folder/scheduler-config.js';
+import { type ClassRules, clash, type SchedulerConfig } from '../folder/scheduler-config.js';
 import type { Settings } from '../folder/scheduler-keys.js';
 import { CLIPPING, GRIDS, SHIFTING, SOLVER, SPACING, TRAINING } from './defaults.js';
 import {
@@ -25,7 +30,7 @@ export const DPM_SYNONYMS: ClassRules['synonyms'] = {
   solver_type: { logrho: 'midpoint', bh1: 'midpoint', bh2: 'midpoint' },
 };
 
-abstract class DpmScheduler extends SigmaScheduler {
+abstract class DpmScheduler<C extends object = SchedulerConfig> extends SigmaScheduler<C> {
   protected get form(): Form {
     return this.settings.algorithm_type.endsWith('++') ? 'data' : 'noise';
   }
@@ -66,7 +71,7 @@ abstract class DpmScheduler extends SigmaScheduler {
   }
 }
 
-export abstract class MultistepScheduler extends DpmScheduler {
+export abstract class MultistepScheduler<C extends object = SchedulerConfig> extends DpmScheduler<C> {
   /** Is the last step one of order 1, however long the run is? */
   protected get endsInEuler(): boolean {
     return false;
@@ -108,7 +113,7 @@ function fallingOrder(s: Settings, count: number, left: number, steps: number, e
  * Takes the keys of diffusers' class of this name with its defaults. Where that class ends in NaN or an error (repeated
  * sigmas, repeated timesteps, third-order SDEs), this one does not; docs/schedulers.md has the list.
  */
-export class DPMSolverMultistepScheduler extends MultistepScheduler {
+export class DPMSolverMultistepScheduler extends MultistepScheduler<DPMSolverMultistepConfig> {
   static override readonly rules: ClassRules = {
     name: 'DPMSolverMultistepScheduler',
     flow: true,
@@ -143,7 +148,7 @@ export class DPMSolverMultistepScheduler extends MultistepScheduler {
  * DPM-Solver(++) towards noise: from a picture to the noise that makes it, for editing. Its timesteps go up; the ODE
  * algorithms only.
  */
-export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
+export class DPMSolverMultistepInverseScheduler extends MultistepScheduler<DPMSolverMultistepInverseConfig> {
   static override readonly rules: ClassRules = {
     name: 'DPMSolverMultistepInverseScheduler',
     flow: true,
@@ -227,7 +232,7 @@ export class DPMSolverMultistepInverseScheduler extends MultistepScheduler {
  * DPM-Solver(++) in singlestep form (Lu et al. 2022, arXiv 2206.00927 and 2211.01095): steps of two or three
  * evaluations, each of which starts from the state at the step's beginning. One call of `step` per evaluation.
  */
-export class DPMSolverSinglestepScheduler extends DpmScheduler {
+export class DPMSolverSinglestepScheduler extends DpmScheduler<DPMSolverSinglestepConfig> {
   private stages: { steps: number; orders: readonly number[] } = { steps: 0, orders: [] };
 
   static override readonly rules: ClassRules = {

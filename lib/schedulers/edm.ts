@@ -1,5 +1,11 @@
 // The schedulers of networks with the preconditioning of EDM (Karras et al. 2022, arXiv 2206.00364, table 1) as diffusers'
 // classes: x = x0 + sigma epsilon, and the network is given x / sqrt(sigma^2 + sigma_data^2).
+import type {
+  CMStochasticIterativeConfig,
+  CosineDPMSolverMultistepConfig,
+  EDMDPMSolverMultistepConfig,
+  EDMEulerConfig,
+} from './configs.js';
 import {
   edmPredictionRow,
   type Form,
@@ -14,7 +20,7 @@ import {
 import { outOfRange } from '../base/check.js';
 import type { Tensor } from '../base/tensor.js';
 import { churnOf } from './churn.js';
-import { type ClassRules, clash } from '../folder/scheduler-config.js';
+import { type ClassRules, clash, type SchedulerConfig } from '../folder/scheduler-config.js';
 import { CLIPPING } from './defaults.js';
 import { DPM_SYNONYMS, MultistepScheduler } from './dpm-solver.js';
 import { type GridRules, linspace } from './grids.js';
@@ -24,7 +30,7 @@ import type { StepOptions } from './scheduler.js';
 import { endOf, threshold, varianceExplodingNode } from './sigma-scheduler.js';
 import { linspace32 } from './training.js';
 
-abstract class EdmScheduler extends MultistepScheduler {
+abstract class EdmScheduler<C extends object = SchedulerConfig> extends MultistepScheduler<C> {
   override get initNoiseSigma(): number {
     return Math.sqrt(this.settings.sigma_max! ** 2 + 1);
   }
@@ -105,7 +111,7 @@ abstract class EdmScheduler extends MultistepScheduler {
  * DPM-Solver++ for networks with the preconditioning of EDM (Karras et al. 2022, arXiv 2206.00364): alpha = 1, and
  * timesteps are log(sigma) / 4, fractions.
  */
-export class EDMDPMSolverMultistepScheduler extends EdmScheduler {
+export class EDMDPMSolverMultistepScheduler extends EdmScheduler<EDMDPMSolverMultistepConfig> {
   static override readonly rules: ClassRules = {
     name: 'EDMDPMSolverMultistepScheduler',
     flow: false,
@@ -132,7 +138,7 @@ export class EDMDPMSolverMultistepScheduler extends EdmScheduler {
 }
 
 /** Euler's method for such networks, with the noise of `sChurn` in the options of `step`. */
-export class EDMEulerScheduler extends EdmScheduler {
+export class EDMEulerScheduler extends EdmScheduler<EDMEulerConfig> {
   protected override readonly churns = true;
 
   static override readonly rules: ClassRules = {
@@ -187,7 +193,7 @@ export class EDMEulerScheduler extends EdmScheduler {
  * 2 atan(sigma) / pi. diffusers draws its noise from a Brownian tree; here every step has a draw of its own, of the same
  * distribution.
  */
-export class CosineDPMSolverMultistepScheduler extends EdmScheduler {
+export class CosineDPMSolverMultistepScheduler extends EdmScheduler<CosineDPMSolverMultistepConfig> {
   static override readonly rules: ClassRules = {
     name: 'CosineDPMSolverMultistepScheduler',
     flow: false,
@@ -221,7 +227,7 @@ export class CosineDPMSolverMultistepScheduler extends EdmScheduler {
  * sigma. `timesteps` are places among the sigmas of training, counted from the noise, as in diffusers: [22, 0] of 40 is two
  * steps, which begin at sigma_max.
  */
-export class CMStochasticIterativeScheduler extends EdmScheduler {
+export class CMStochasticIterativeScheduler extends EdmScheduler<CMStochasticIterativeConfig> {
   static override readonly rules: ClassRules = {
     name: 'CMStochasticIterativeScheduler',
     flow: false,

@@ -1,9 +1,16 @@
 // The schedulers of networks trained with flow matching, x = (1 - sigma) x0 + sigma epsilon, as diffusers' classes:
 // the network predicts u = epsilon - x0 = d x / d sigma, and is told 1000 sigma.
+import type {
+  FlowMatchEulerDiscreteConfig,
+  FlowMatchHeunDiscreteConfig,
+  FlowMatchLCMConfig,
+  LTXEulerAncestralRFConfig,
+  MiniMaxH3Config,
+} from './configs.js';
 import { type Node, predictionRow, ROW, STATUS, SUM } from '../addon/coefficients.js';
 import { outOfRange } from '../base/check.js';
 import { churnOf } from './churn.js';
-import { type ClassRules, clash } from '../folder/scheduler-config.js';
+import { type ClassRules, clash, type SchedulerConfig } from '../folder/scheduler-config.js';
 import { linspace, shifted, spacedSigmas, stretched } from './grids.js';
 import type { Plan, Progress, Schedule } from './progress.js';
 import type { Request } from './request.js';
@@ -25,7 +32,7 @@ const PLACED = {
   time_shift_type: 'exponential',
 } as const;
 
-abstract class FlowMatchScheduler extends Scheduler {
+abstract class FlowMatchScheduler<C extends object = SchedulerConfig> extends Scheduler<C> {
   protected override readonly historyLength: number = 0;
 
   /** Sigmas of training, from noise to data, in float32: shifted, unless the shift depends on the picture. */
@@ -145,7 +152,7 @@ abstract class FlowMatchScheduler extends Scheduler {
  * Euler's method on a flow (Esser et al. 2024, arXiv 2403.03206), with its shifts: `shift`, or, with
  * `use_dynamic_shifting`, that of `mu`; `shift_terminal`; `stochastic_sampling` for networks that were distilled for it.
  */
-export class FlowMatchEulerDiscreteScheduler extends FlowMatchScheduler {
+export class FlowMatchEulerDiscreteScheduler extends FlowMatchScheduler<FlowMatchEulerDiscreteConfig> {
   static override readonly rules: ClassRules = {
     name: 'FlowMatchEulerDiscreteScheduler',
     flow: true,
@@ -164,7 +171,7 @@ export class FlowMatchEulerDiscreteScheduler extends FlowMatchScheduler {
 }
 
 /** The steps of a network that was distilled into a consistency model of a flow: to x0, and noise again. */
-export class FlowMatchLCMScheduler extends FlowMatchScheduler {
+export class FlowMatchLCMScheduler extends FlowMatchScheduler<FlowMatchLCMConfig> {
   static override readonly rules: ClassRules = {
     name: 'FlowMatchLCMScheduler',
     flow: true,
@@ -185,7 +192,7 @@ export class FlowMatchLCMScheduler extends FlowMatchScheduler {
 }
 
 /** Heun's method on a flow: second order, two evaluations a step but for the last one. */
-export class FlowMatchHeunDiscreteScheduler extends FlowMatchScheduler {
+export class FlowMatchHeunDiscreteScheduler extends FlowMatchScheduler<FlowMatchHeunDiscreteConfig> {
   override readonly order = 2;
   protected override readonly historyLength = 1;
   protected override readonly churns = true;
@@ -238,7 +245,7 @@ export class FlowMatchHeunDiscreteScheduler extends FlowMatchScheduler {
  * step leads below the next sigma, to sigma' (1 + eta (sigma' / sigma - 1)), and noise back up to it. Sigmas that are given
  * are taken as they are, without a shift.
  */
-export class LTXEulerAncestralRFScheduler extends FlowMatchScheduler {
+export class LTXEulerAncestralRFScheduler extends FlowMatchScheduler<LTXEulerAncestralRFConfig> {
   static override readonly rules: ClassRules = {
     name: 'LTXEulerAncestralRFScheduler',
     flow: true,
@@ -277,7 +284,7 @@ export class LTXEulerAncestralRFScheduler extends FlowMatchScheduler {
  * Euler's method on the flow of MiniMax-H3, whose network is told 1 - sigma and predicts x0 - epsilon. Its steps count the
  * sigmas, the last of which is 0: there is one evaluation less.
  */
-export class MiniMaxH3Scheduler extends FlowMatchScheduler {
+export class MiniMaxH3Scheduler extends FlowMatchScheduler<MiniMaxH3Config> {
   static override readonly rules: ClassRules = {
     name: 'MiniMaxH3Scheduler',
     flow: true,

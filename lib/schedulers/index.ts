@@ -1,5 +1,33 @@
 // The public module `dpm-solver/schedulers`: the classes that diffusers' pipelines know.
 export type { Tensor, TensorType } from '../base/tensor.js';
+export type {
+  CMStochasticIterativeConfig,
+  CogVideoXConfig,
+  CosineDPMSolverMultistepConfig,
+  DDIMConfig,
+  DDIMInverseConfig,
+  DDPMConfig,
+  DEISMultistepConfig,
+  DPMSolverMultistepConfig,
+  DPMSolverMultistepInverseConfig,
+  DPMSolverSinglestepConfig,
+  DistilledConfig,
+  EDMDPMSolverMultistepConfig,
+  EDMEulerConfig,
+  EulerAncestralDiscreteConfig,
+  EulerDiscreteConfig,
+  FlowMatchEulerDiscreteConfig,
+  FlowMatchHeunDiscreteConfig,
+  FlowMatchLCMConfig,
+  HeunDiscreteConfig,
+  IPNDMConfig,
+  KDiffusionConfig,
+  LTXEulerAncestralRFConfig,
+  MiniMaxH3Config,
+  PNDMConfig,
+  SASolverConfig,
+  UniPCMultistepConfig,
+} from './configs.js';
 export { CogVideoXDDIMScheduler, CogVideoXDPMScheduler } from './cogvideox.js';
 export type { SchedulerConfig } from '../folder/scheduler-config.js';
 export { LCMScheduler, TCDScheduler } from './consistency.js';
@@ -36,5 +64,5 @@ export {
 } from './k-diffusion.js';
 export { SASolverScheduler } from './sa-solver.js';
 export type { TimestepOptions } from './request.js';
-export { Scheduler, type SchedulerClass, type Sequence, type StepOptions } from './scheduler.js';
+export { type ConfigOf, Scheduler, type SchedulerClass, type Sequence, type StepOptions } from './scheduler.js';
 export { UniPCMultistepScheduler } from './unipc.js';

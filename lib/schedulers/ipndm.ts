@@ -1,4 +1,5 @@
 // Improved PNDM (Zhang & Chen 2023, arXiv 2204.13902, section 3; crowsonkb's v-diffusion) as diffusers' class.
+import type { IPNDMConfig } from './configs.js';
 import { END, type Node, pndmRow, predictionRow, ROW, STATUS, type Status, SUM } from '../addon/coefficients.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
 import { ADAMS } from './ddim.js';
@@ -13,7 +14,7 @@ const f32 = Math.fround;
  * Linear multistep of order 4 on the noise of a network that predicts v, with sigma = sin(pi s / 2)^2 for s from 1 to 0;
  * its timesteps are fractions, the angle of (alpha, sigma) in right angles.
  */
-export class IPNDMScheduler extends Scheduler {
+export class IPNDMScheduler extends Scheduler<IPNDMConfig> {
   protected override readonly historyLength = 3;
 
   static override readonly rules: ClassRules = {

@@ -1,5 +1,11 @@
 // The samplers of k-diffusion (Karras et al. 2022, arXiv 2206.00364) as diffusers' classes: the sample is
 // x = x0 + sigma epsilon with sigma = sigma / alpha of training, and the network is given x / sqrt(sigma^2 + 1).
+import type {
+  EulerAncestralDiscreteConfig,
+  EulerDiscreteConfig,
+  HeunDiscreteConfig,
+  KDiffusionConfig,
+} from './configs.js';
 import {
   type Form,
   keepNoise,
@@ -16,7 +22,7 @@ import {
 import type { Tensor } from '../base/tensor.js';
 import { outOfRange } from '../base/check.js';
 import { churnOf } from './churn.js';
-import { type ClassRules, clash } from '../folder/scheduler-config.js';
+import { type ClassRules, clash, type SchedulerConfig } from '../folder/scheduler-config.js';
 import { SPACING, STABLE_TRAINING, TRAINING } from './defaults.js';
 import { countDown, type GridRules, labelOf, linspace, roundHalfEven, sigmaAt, spacedSigmas } from './grids.js';
 import type { Plan, Progress, Schedule } from './progress.js';
@@ -33,7 +39,7 @@ interface Levels {
 /** Keys that place the sigmas. */
 const PLACED = { use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false } as const;
 
-abstract class KScheduler extends SigmaScheduler {
+abstract class KScheduler<C extends object = SchedulerConfig> extends SigmaScheduler<C> {
   protected override readonly form: Form = 'data';
 
   protected override get gridRules(): GridRules {
@@ -178,7 +184,7 @@ abstract class KScheduler extends SigmaScheduler {
  * of `step`. With `timestep_type: 'continuous'` and v_prediction (Stable Video Diffusion) the network is told
  * log(sigma) / 4.
  */
-export class EulerDiscreteScheduler extends KScheduler {
+export class EulerDiscreteScheduler extends KScheduler<EulerDiscreteConfig> {
   protected override readonly churns = true;
 
   static override readonly rules: ClassRules = {
@@ -256,7 +262,7 @@ export class EulerDiscreteScheduler extends KScheduler {
  * Euler's method with ancestral noise: the whole of the noise of a DDPM step of that length. In x = x0 + sigma epsilon it is
  * SDE-DPM-Solver++ of order 1.
  */
-export class EulerAncestralDiscreteScheduler extends KScheduler {
+export class EulerAncestralDiscreteScheduler extends KScheduler<EulerAncestralDiscreteConfig> {
   static override readonly rules: ClassRules = {
     name: 'EulerAncestralDiscreteScheduler',
     flow: false,
@@ -271,7 +277,7 @@ export class EulerAncestralDiscreteScheduler extends KScheduler {
 }
 
 /** Linear multistep in sigma, up to order 4 (k-diffusion's LMS). */
-export class LMSDiscreteScheduler extends KScheduler {
+export class LMSDiscreteScheduler extends KScheduler<KDiffusionConfig> {
   static override readonly rules: ClassRules = {
     name: 'LMSDiscreteScheduler',
     flow: false,
@@ -294,7 +300,7 @@ export class LMSDiscreteScheduler extends KScheduler {
   }
 }
 
-abstract class TwoStageScheduler extends KScheduler {
+abstract class TwoStageScheduler<C extends object = SchedulerConfig> extends KScheduler<C> {
   override readonly order = 2;
 
   /** The first evaluation of a step: to `target`, and the sample is kept where another evaluation follows. */
@@ -313,7 +319,7 @@ abstract class TwoStageScheduler extends KScheduler {
 }
 
 /** Heun's method (Karras et al. 2022, algorithm 1): second order, two evaluations a step but for the last one. */
-export class HeunDiscreteScheduler extends TwoStageScheduler {
+export class HeunDiscreteScheduler extends TwoStageScheduler<HeunDiscreteConfig> {
   static override readonly rules: ClassRules = {
     name: 'HeunDiscreteScheduler',
     flow: false,
@@ -358,7 +364,7 @@ export class HeunDiscreteScheduler extends TwoStageScheduler {
   }
 }
 
-abstract class MidpointScheduler extends TwoStageScheduler {
+abstract class MidpointScheduler<C extends object = SchedulerConfig> extends TwoStageScheduler<C> {
   /** Where a step's second evaluation stands, from `from` towards `to`; 0 where there is none. */
   protected abstract middle(from: number, to: number): number;
 
@@ -391,7 +397,7 @@ abstract class MidpointScheduler extends TwoStageScheduler {
 }
 
 /** DPM-Solver-2 in sigma as k-diffusion has it: the midpoint rule, in the middle of log sigma. */
-export class KDPM2DiscreteScheduler extends MidpointScheduler {
+export class KDPM2DiscreteScheduler extends MidpointScheduler<KDiffusionConfig> {
   static override readonly rules: ClassRules = {
     name: 'KDPM2DiscreteScheduler',
     flow: false,
@@ -409,7 +415,7 @@ export class KDPM2DiscreteScheduler extends MidpointScheduler {
 }
 
 /** The same with ancestral noise: the midpoint rule leads below the next sigma, and noise back to it. */
-export class KDPM2AncestralDiscreteScheduler extends MidpointScheduler {
+export class KDPM2AncestralDiscreteScheduler extends MidpointScheduler<KDiffusionConfig> {
   static override readonly rules: ClassRules = {
     name: 'KDPM2AncestralDiscreteScheduler',
     flow: false,

@@ -1,7 +1,7 @@
 // What the schedulers that go from one training step to another share: their tables by label, and the spacing of labels.
 import { END, type Node, STATUS, type Status } from '../addon/coefficients.js';
 import { outOfRange } from '../base/check.js';
-import { clash } from '../folder/scheduler-config.js';
+import { clash, type SchedulerConfig } from '../folder/scheduler-config.js';
 import { countDown, linspace, roundHalfEven } from './grids.js';
 import type { Schedule } from './progress.js';
 import { type Request, wholeTimesteps } from './request.js';
@@ -13,7 +13,7 @@ export interface LabelSchedule extends Schedule {
   readonly targets: readonly number[];
 }
 
-export abstract class LabelScheduler extends Scheduler {
+export abstract class LabelScheduler<C extends object = SchedulerConfig> extends Scheduler<C> {
   private tables: Training | undefined;
 
   protected get training(): Training {

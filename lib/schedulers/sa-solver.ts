@@ -1,4 +1,5 @@
 // SA-Solver (Xue et al. 2023, arXiv 2309.05019) as diffusers' class.
+import type { SASolverConfig } from './configs.js';
 import { type Form, STATUS, saSolverRow } from '../addon/coefficients.js';
 import { outOfRange } from '../base/check.js';
 import { type ClassRules, clash } from '../folder/scheduler-config.js';
@@ -13,7 +14,7 @@ type Order = 1 | 2 | 3 | 4;
  * SA-Solver: stochastic Adams methods, a predictor and a corrector of orders 1 to 4 from the same evaluations, with as much
  * noise as `tau_func` says at each timestep: a function of the label, or, as in diffusers, 1 from 200 to 800 and else 0.
  */
-export class SASolverScheduler extends SigmaScheduler {
+export class SASolverScheduler extends SigmaScheduler<SASolverConfig> {
   static override readonly rules: ClassRules = {
     name: 'SASolverScheduler',
     flow: true,

@@ -58,8 +58,15 @@ export interface StepOptions {
   sNoise?: number;
 }
 
-/** The constructor of a scheduler. */
-export type SchedulerClass = new (json?: SchedulerConfig | string, overrides?: SchedulerConfig) => Scheduler;
+/** The constructor of a scheduler whose configuration has the keys of C. */
+export type SchedulerClass<C extends object = SchedulerConfig> = new (json?: C | string, overrides?: C) => Scheduler;
+/** The keys of a class's configuration. */
+export type ConfigOf<C extends SchedulerClass<never>> = C extends new (
+  json?: never,
+  overrides?: infer O,
+) => unknown
+  ? NonNullable<O>
+  : never;
 
 /**
  * A scheduler as diffusers pipelines drive it:
@@ -73,9 +80,9 @@ export type SchedulerClass = new (json?: SchedulerConfig | string, overrides?: S
  * Tensors are anything shaped { data, dims, type? }; what comes back has the class of what came in, in memory of its
  * own, and nothing that is passed in is written.
  */
-export abstract class Scheduler {
+export abstract class Scheduler<C extends object = SchedulerConfig> {
   /** The configuration with this class's defaults filled in, by diffusers' keys. Unknown keys are in it too. */
-  readonly config: SchedulerConfig;
+  readonly config: Readonly<Required<C>> & SchedulerConfig;
   /** Evaluations per step, as diffusers' pipelines ask for it: 2 for those that have two stages, 1 for all others. */
   readonly order: number = 1;
   protected readonly settings: Settings;
@@ -105,22 +112,25 @@ export abstract class Scheduler {
    * @throws TypeError, RangeError for values that are wrong or do not go together; TypeError for a configuration of
    *   another kind of network. Unknown keys are kept, with a warning
    */
-  static fromConfig<C extends SchedulerClass>(
+  static fromConfig<C extends SchedulerClass<never>>(
     this: C,
     json: SchedulerConfig | string,
-    overrides?: SchedulerConfig,
+    overrides?: ConfigOf<C>,
   ): InstanceType<C> {
-    return new this(json, overrides) as InstanceType<C>;
+    return new this(json as never, overrides as never) as InstanceType<C>;
   }
 
-  /** As {@link Scheduler.fromConfig}; without arguments, with the defaults of diffusers. */
-  constructor(json: SchedulerConfig | string = {}, overrides?: SchedulerConfig) {
+  /**
+   * As {@link Scheduler.fromConfig}, with the keys of this class by name; without arguments, with the defaults of
+   * diffusers.
+   */
+  constructor(json: C | string = {} as C, overrides?: C) {
     const { rules } = new.target;
     const { settings, config } = resolveConfig(rules, json, overrides);
     this.name = rules.name;
     this.rules = rules;
     this.settings = settings;
-    this.config = config;
+    this.config = config as Readonly<Required<C>> & SchedulerConfig;
   }
 
   /** The schedule of the run, or, before setTimesteps, that of training. */

@@ -14,7 +14,7 @@ import {
   TRANSFORM,
 } from '../addon/coefficients.js';
 import { outOfRange } from '../base/check.js';
-import { clash } from '../folder/scheduler-config.js';
+import { clash, type SchedulerConfig } from '../folder/scheduler-config.js';
 import type { Settings } from '../folder/scheduler-keys.js';
 import {
   convertedGrid,
@@ -83,7 +83,7 @@ export function threshold(row: Float64Array, s: Settings): void {
   row[ROW.cap] = s.sample_max_value;
 }
 
-export abstract class SigmaScheduler extends Scheduler {
+export abstract class SigmaScheduler<C extends object = SchedulerConfig> extends Scheduler<C> {
   private tables: Training | undefined;
 
   protected abstract readonly gridRules: GridRules;

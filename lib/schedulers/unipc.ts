@@ -1,4 +1,5 @@
 // UniPC (Zhao et al. 2023, arXiv 2302.04867) as diffusers' class.
+import type { UniPCMultistepConfig } from './configs.js';
 import { type Form, STATUS, uniPCRow } from '../addon/coefficients.js';
 import type { ClassRules } from '../folder/scheduler-config.js';
 import { CLIPPING, GRIDS, SHIFTING, SPACING, TRAINING } from './defaults.js';
@@ -12,7 +13,7 @@ import { SigmaScheduler } from './sigma-scheduler.js';
  * A predictor of order p and a corrector that makes it p + 1 from the same evaluations: the prediction at the new state
  * corrects the step that led there, and the next step starts from the corrected state.
  */
-export class UniPCMultistepScheduler extends SigmaScheduler {
+export class UniPCMultistepScheduler extends SigmaScheduler<UniPCMultistepConfig> {
   static override readonly rules: ClassRules = {
     name: 'UniPCMultistepScheduler',
     flow: true,

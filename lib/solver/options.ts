@@ -1,4 +1,5 @@
 // The options of a solver and of a run, and what is wrong with them.
+import '../base/globals.js';
 import {
   finiteNumber,
   knownOptions,
@@ -30,7 +31,7 @@ import { evaluationsOf, type FittedTable, readTable, type SolverTable, tableTime
  * prediction in a tensor of the same dims, of the state's type or in float16 for a float32 state. It must not write to x,
  * which may be the state itself; what it returns may be x, or one tensor again and again.
  */
-export type Model = (x: Tensor, t: number, signal?: AbortSignal) => Tensor | Promise<Tensor>;
+export type Model<T extends Tensor = Tensor> = (x: T, t: number, signal?: AbortSignal) => Tensor | Promise<Tensor>;
 
 export const ALGORITHMS = ['dpmsolver++', 'dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver'] as const;
 /** Data prediction (`++`, arXiv 2211.01095) or noise prediction (arXiv 2206.00927), as ODE or as SDE (`sde-`). */
@@ -49,7 +50,7 @@ export type SolverMethod = (typeof METHODS)[number];
  * How a condition comes in: not by the solver, by two predictions (Ho & Salimans 2022, arXiv 2207.12598), or by the
  * gradient of a classifier (Dhariwal & Nichol 2021, arXiv 2105.05233).
  */
-export type GuidanceOption =
+export type GuidanceOption<T extends Tensor = Tensor> =
   | {
       /** The network's prediction as it is. */
       type: 'uncond';
@@ -66,17 +67,17 @@ export type GuidanceOption =
       /** s; finite. */
       scale: number;
       /** Of log p(condition | x) in x; t is modelTime. Not needed for `start`, whose `advance` takes it. */
-      gradient?: (x: Tensor, t: number) => Tensor | Promise<Tensor>;
+      gradient?: (x: T, t: number) => Tensor | Promise<Tensor>;
     };
 
 /** What belongs to a network and its solver, wherever they run. */
-export interface CommonSolverOptions {
+export interface CommonSolverOptions<T extends Tensor = Tensor> {
   /** `'dpmsolver++'`: data prediction (default); `'dpmsolver'`: noise prediction; `sde-`: their stochastic forms. */
   algorithmType?: AlgorithmType;
   /** What the network predicts; `'noise'`. */
   modelType?: NetworkType;
   /** `{ type: 'uncond' }`. */
-  guidance?: GuidanceOption;
+  guidance?: GuidanceOption<T>;
   /**
    * Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487): x0 is clipped to [-s, s] and divided by s, where s is a
    * quantile of |x0| in the sample. Data-prediction algorithms only; false.
@@ -97,12 +98,12 @@ export interface CommonSolverOptions {
    * Changes x0 after thresholding, at every evaluation; synchronous; data-prediction algorithms only. t is the
    * schedule's time. x0 is float32, or float64 where the state is, in xT's class, and may be changed in place.
    */
-  correctX0?: (x0: Tensor, t: number) => Tensor;
+  correctX0?: (x0: T, t: number) => Tensor;
   /**
    * Changes the state after each completed step, counted from 1; t is the schedule's time there. x is float32, or
    * float64 where the state is, in xT's class, and may be changed in place. What it throws ends the run.
    */
-  correctXt?: (x: Tensor, t: number, step: number) => Tensor;
+  correctXt?: (x: T, t: number, step: number) => Tensor;
   /** What the network is given, where that is not xT's type. */
   modelDtype?: TensorType;
   /** Stop with an error where xT, the network's output or a corrector's result is not finite; true. */
@@ -112,7 +113,7 @@ export interface CommonSolverOptions {
 }
 
 /** What belongs to one run, wherever that is. */
-export interface CommonSampleOptions {
+export interface CommonSampleOptions<X = Tensor> {
   /**
    * Network evaluations, 1 to 100,000; 20. `'singlestep_fixed'` makes floor(steps / order) order of them, adaptive runs
    * as many as they need.
@@ -167,7 +168,7 @@ export interface CommonSampleOptions {
   /** Return the states between; false. */
   intermediates?: boolean;
   /** After each step. `x` is a view that the next step overwrites; `steps` is 0 for adaptive runs. */
-  onStep?: (progress: Progress) => void;
+  onStep?: (progress: Progress<X>) => void;
   /**
    * Times and rows made for this network (`dpm-solver/calibrate`, or imported), in place of a grid and of the solver's
    * own rows; with `steps` and `skipType` absent or agreeing. Multistep only, not for inversions, and what the rows
@@ -179,7 +180,7 @@ export interface CommonSampleOptions {
 }
 
 /** What `onStep` of a run is told. */
-export interface Progress {
+export interface Progress<X = Tensor> {
   /** Completed steps. */
   step: number;
   /** How many there will be; 0 for adaptive runs, where nobody knows. */
@@ -188,8 +189,8 @@ export interface Progress {
   nfe: number;
   /** The schedule's time that the state has reached. */
   t: number;
-  /** The state, [B, ...]: a view that the next step overwrites, and that is not to be written to. */
-  x: Tensor;
+  /** The state, [B, ...]: a view that the next step overwrites, and that is not to be written to. Of xT's class. */
+  x: X;
 }
 
 /** What a network may be given: which of them, says the engine. @internal */

@@ -174,7 +174,7 @@ test('what cannot be converted is refused', () => {
   const distilled = { _class_name: 'CMStochasticIterativeScheduler' };
   assertThrows(() => EDMDPMSolverMultistepScheduler.fromConfig(distilled), TypeError, /its network was distilled/);
   assertThrows(() => schedulers.CMStochasticIterativeScheduler.fromConfig(edm), TypeError, /for consistency models/);
-  assertThrows(() => UniPCMultistepScheduler.fromConfig(VP, { solver_p: {} }), TypeError, /null for solver_p/);
+  assertThrows(() => UniPCMultistepScheduler.fromConfig({ ...VP, solver_p: {} }), TypeError, /null for solver_p/);
 });
 
 /** All classes of diffusers 0.40 and 0.42, and some of before, that docs/schedulers.md lists as refused. */

@@ -194,7 +194,7 @@ for (const [name, options, sample, type] of cases) {
     assertBitsEqual(there.sample.data as Float32Array, bits, 'a network on the card');
     assert.equal([there.nfe, there.times, there.seed], [expected.nfe, expected.times, expected.seed]);
     const device = await toCard(xT);
-    const all = await make({ ...onCard, stream }).sample(device, settings);
+    const all = await make({ ...onCard, stream }).sample(device, settings as SampleOptions<CardTensor>);
     assert.instance(all.sample, DeviceTensor);
     assert.equal([all.sample.type, all.sample.dims], [device.type, DIMS]);
     assertBitsEqual((await toHost(all.sample)) as Float32Array, bits, 'everything on the card');
@@ -217,7 +217,7 @@ function make(
   options: Omit<SolverOptions, 'modelDevice' | 'device' | 'correctX0' | 'correctXt'> & { modelDevice: 'cuda' },
   model = deviceNetwork(),
 ) {
-  return new DPMSolver(model, schedule, options);
+  return new DPMSolver<Tensor, 'cuda'>(model, schedule, options);
 }
 
 test('a gradient for classifier guidance is queued as the network is', async () => {
