@@ -5,6 +5,7 @@ import { type Image, toImages } from '../image/image.js';
 import type { Graph } from '../onnx/graph.js';
 import { isOutOfMemory } from '../onnx/memory.js';
 import type { Size } from './conditioner.js';
+import type { Previewer } from './preview.js';
 import { type OnProgress, Stage } from './stages.js';
 import { byTiles, tilesOf } from './tiles.js';
 import {
@@ -53,6 +54,8 @@ export interface Wishes {
   readonly signal?: AbortSignal;
   readonly warn?: (message: string) => void;
   readonly onProgress?: OnProgress;
+  /** Told of every picture. */
+  readonly previewer?: Previewer | null;
 }
 
 export class Coder {
@@ -73,7 +76,7 @@ export class Coder {
    * @throws DecodeError, with the latents; the signal's reason
    */
   async decode({ data, dims }: Pick<Latents, 'data' | 'dims'>): Promise<Image[]> {
-    const { signal, onProgress } = this.#wishes;
+    const { signal, onProgress, previewer } = this.#wishes;
     const [count, channels, height, width] = dims;
     const whole = this.#whole('decode', height, width);
     const stage = new Stage('decode', count * this.#pieces('decode', whole), onProgress);
@@ -83,6 +86,7 @@ export class Coder {
       for (let i = 0; i < count; i++) {
         const latents = { data: data.slice(i * n, (i + 1) * n), dims: [channels, height, width] };
         const pixels = await this.#run('decode', whole, latents, stage, count - i);
+        previewer?.learn(latents.data, latents.dims, pixels.data);
         images.push(...toImages(pixels.data, [1, ...pixels.dims]));
       }
     } catch (error) {

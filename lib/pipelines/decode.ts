@@ -21,7 +21,7 @@ export interface DecodeOptions {
 
 /** Decodes latents. */
 export async function decodeLatents(
-  { vae, limits, memory }: Parts,
+  { vae, limits, memory, previewer }: Parts,
   latents: unknown,
   options: DecodeOptions,
 ): Promise<{ images: Image[]; tiles?: Tiles }> {
@@ -33,7 +33,7 @@ export async function decodeLatents(
   const { data, dims } = readLatents(latents, limits.channels);
   signal?.throwIfAborted();
   if (!vae) return { images: toImages(data, dims) };
-  const coder = new Coder(vae, { tiling, signal, warn, onProgress });
+  const coder = new Coder(vae, { tiling, signal, warn, onProgress, previewer });
   const images = await inTurn([vae.decoder], { memory, onProgress }, () => coder.decode({ data, dims }));
   return { images, ...(coder.tiles ? { tiles: coder.tiles } : {}) };
 }

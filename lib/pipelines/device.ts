@@ -1,10 +1,9 @@
 // Which device `'auto'` takes: one that has been seen to run the folder's own network rightly and faster than the CPU.
 import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { realpathSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { Cache } from '../base/cache.js';
 import { firstLine } from '../base/text.js';
 import { findFile } from '../folder/files.js';
 import { networkDevices } from '../onnx/devices.js';
@@ -19,7 +18,8 @@ const LIMIT_MS = 180_000;
 const DAY_MS = 86_400_000;
 /** What has worked goes on working; what has not may have been mended. */
 const KEPT_MS = { worked: 30 * DAY_MS, failed: DAY_MS } as const;
-const MOST_KEPT = 200;
+
+const kept = new Cache<Proof>('devices');
 
 /**
  * The device for `device: 'auto'`. Each device that onnxruntime has is tried once, in a process of its own, and what came out
@@ -72,7 +72,7 @@ export async function giveUp(trial: Trial, { message }: Error): Promise<void> {
   const reason = firstLine(message);
   const key = await keyOf(trial);
   proofs.set(key, Promise.resolve({ reason }));
-  keep(key, { reason });
+  kept.keep(key, { reason });
   warnOnce(`The networks run on the CPU. ${trial.device}: ${reason}`);
 }
 
@@ -88,13 +88,12 @@ async function proofOf(trial: Trial): Promise<Proof> {
   const key = await keyOf(trial);
   const known = proofs.get(key);
   if (known) return known;
-  const kept = readKept()[key];
-  const proof =
-    kept && Date.now() - kept.when < KEPT_MS['reason' in kept.proof ? 'failed' : 'worked'] ? kept.proof : undefined;
+  const before = kept.read(key);
+  const proof = before && isFresh(before.when, before.value) ? before.value : undefined;
   const found = proof
     ? Promise.resolve(proof)
     : tryIt(trial).then((made) => {
-        keep(key, made);
+        kept.keep(key, made);
         return made;
       });
   proofs.set(key, found);
@@ -139,47 +138,9 @@ function tryIt(trial: Trial): Promise<Proof> {
   });
 }
 
-interface Kept {
-  readonly when: number;
-  readonly proof: Proof;
-}
-
-/** Where what was found out is kept. */
-function cacheFile(): string {
-  const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
-  const folder =
-    XDG_CACHE_HOME ||
-    (process.platform === 'darwin'
-      ? join(homedir(), 'Library/Caches')
-      : process.platform === 'win32'
-        ? LOCALAPPDATA || join(homedir(), 'AppData/Local')
-        : join(homedir(), '.cache'));
-  return join(folder, 'dpm-solver', 'devices.json');
-}
-
-function readKept(): Record<string, Kept | undefined> {
-  try {
-    const kept = JSON.parse(readFileSync(cacheFile(), 'utf8'));
-    return typeof kept === 'object' && kept !== null ? kept : {};
-  } catch {
-    // None yet, or none that can be read: it is found out again.
-    return {};
-  }
-}
-
-function keep(key: string, proof: Proof): void {
-  try {
-    const file = cacheFile();
-    const entries = Object.entries({ ...readKept(), [key]: { when: Date.now(), proof } } as Record<string, Kept>);
-    entries.sort(([, a], [, b]) => b.when - a.when);
-    mkdirSync(join(file, '..'), { recursive: true });
-    // Another process may be reading it.
-    const own = `${file}.${process.pid}`;
-    writeFileSync(own, JSON.stringify(Object.fromEntries(entries.slice(0, MOST_KEPT))));
-    renameSync(own, file);
-  } catch {
-    // A folder that cannot be written to costs a trial the next time, and nothing else.
-  }
+function isFresh(when: number, proof: unknown): proof is Proof {
+  if (typeof proof !== 'object' || proof === null) return false;
+  return Date.now() - when < KEPT_MS['reason' in proof ? 'failed' : 'worked'];
 }
 
 const told = new Set<string>();

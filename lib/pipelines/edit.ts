@@ -59,7 +59,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const listener = onStep && Watch.listen(onStep);
   let stage: Stage;
   const clock = new Clock(started);
-  const wishes = { tiling: request.tiling, signal, warn: options.onWarning, onProgress };
+  const wishes = { tiling: request.tiling, signal, warn: options.onWarning, onProgress, previewer: parts.previewer };
   const between = { coder: vae ? new Coder(vae, wishes) : undefined, clock, onProgress };
   const turn = { memory, onProgress };
   const encoded = await inTurn(conditioner.graphs, turn, () =>

@@ -36,7 +36,10 @@ export async function generate(
   const { pictures, guidance, rescale, batchSize, mask, span } = request;
   const clock = new Clock(started);
   const coder = parts.vae
-    ? new Coder(parts.vae, { tiling: request.tiling, signal, warn: onWarning, onProgress })
+    ? new Coder(parts.vae, {
+        ...{ tiling: request.tiling, signal, warn: onWarning, onProgress },
+        previewer: parts.previewer,
+      })
     : undefined;
   const between = { coder, clock, onProgress };
   const { memory, vae, denoiser } = parts;

@@ -10,29 +10,6 @@ import type { Mask } from './mask.js';
 import type { Parts } from './parts.js';
 import type { Picture } from './request.js';
 import { type OnProgress, Stage } from './stages.js';
-import type { Vae } from './vae.js';
-
-/** States as pictures for a preview: decoded whole, or by the linear map. */
-export async function glimpse(
-  vae: Vae | null,
-  { data, dims }: { data: Float32Array; dims: readonly number[] },
-  how: 'decode' | 'project',
-): Promise<Image[]> {
-  if (!vae) return toImages(data, dims);
-  const [batch, ...shape] = dims;
-  const n = elements(shape);
-  const images: Image[] = [];
-  for (let b = 0; b < batch; b++) {
-    const latents = data.slice(b * n, (b + 1) * n);
-    if (how === 'project') {
-      images.push(...toImages(await vae.project(latents, shape), [1, 3, shape[1], shape[2]]));
-    } else {
-      const pixels = await vae.decode(latents, shape);
-      images.push(...toImages(pixels.data, [1, ...pixels.dims]));
-    }
-  }
-  return images;
-}
 
 /** What stands between pictures and states in a call. */
 export interface Between {

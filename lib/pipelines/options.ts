@@ -230,8 +230,9 @@ export interface Progress {
   /** What the network took the result to be at the last evaluation, `x`'s dims; absent where that cannot be said. */
   x0?: Tensor;
   /**
-   * `x0` as pictures. Of latents a linear map of their channels to colours, a pixel a latent, which costs next to
-   * nothing; with `decode`, what the decoder makes of them. Empty without `x0`.
+   * `x0` as pictures. Of latents what a small decoder makes of them, where there is one, or a linear map of their channels to
+   * colours, a pixel a latent, which costs next to nothing; with `decode`, what the decoder makes of them. Empty without `x0`,
+   * and of an autoencoder that nothing is known of until its first picture has been decoded.
    */
   preview: (options?: { decode?: boolean }) => Promise<Image[]>;
 }

@@ -13,7 +13,9 @@ import { Denoiser } from './denoiser.js';
 import { chooseDevice, giveUp } from './device.js';
 import { chooseMemory, loadGraphs, type Memory } from './memory.js';
 import { findNetwork } from './network-facts.js';
+import { Previewer } from './preview.js';
 import type { Limits } from './request.js';
+import { SmallDecoder } from './small-decoder.js';
 import type { OnProgress } from './stages.js';
 import { readTables } from './tables.js';
 import { Vae } from './vae.js';
@@ -39,6 +41,11 @@ export interface PipelineOptions {
    * memory that the machine, the container or `ulimit` leaves.
    */
   memory?: 'auto' | 'low' | 'fast';
+  /**
+   * A small decoder for previews, as TAESD is one: an ONNX graph from latents to pictures, or its folder. By itself one is taken
+   * from the model's folder (`taesd/` or `vae_preview/`); diffusers' AutoencoderTiny has its `config.json` beside it.
+   */
+  previewDecoder?: string;
   /** Told of the bytes that are loaded: stage `'load'`. */
   onProgress?: OnProgress;
 }
@@ -49,6 +56,9 @@ export interface Parts {
   readonly conditioner: Conditioner;
   /** null: the network works in pixels. */
   readonly vae: Vae | null;
+  /** Of latents; null for pixels. */
+  readonly previewer: Previewer | null;
+  readonly small: SmallDecoder | undefined;
   readonly scheduler: FolderScheduler;
   /** For DPM-Solver; throws the scheduler's refusal where it cannot follow the network. */
   readonly training: Training;
@@ -76,7 +86,7 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
   if (typeof model !== 'string') throw wrongType('the path of a folder', 'the model', model);
   const folder = modelFolder(model);
   const { graphs, device, dtype, given, memory } = readOptions(options);
-  const { onProgress } = options;
+  const { onProgress, previewDecoder } = options;
   const index = readJson(folder, ['model_index.json']).json;
   const has = (part: string) => isNamed(index[part]) || existsSync(join(folder, part));
   const { inPixels, classifierFolder } = ownOf(folder, index);
@@ -103,6 +113,7 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
         inPixels,
         memory,
         onProgress,
+        previewDecoder,
       },
       { ...given, device: on },
     );
@@ -130,10 +141,23 @@ interface Found {
   readonly tables: readonly SolverTable[];
   readonly memory: NonNullable<PipelineOptions['memory']>;
   readonly onProgress: OnProgress | undefined;
+  readonly previewDecoder: string | undefined;
 }
 
 async function openParts(folder: string, found: Found, session: SessionOptions): Promise<Parts> {
-  const { index, graphs, network, encoders, latent, inPixels, classifierFolder, tables, memory, onProgress } = found;
+  const {
+    index,
+    graphs,
+    network,
+    encoders,
+    latent,
+    inPixels,
+    classifierFolder,
+    tables,
+    memory,
+    onProgress,
+    previewDecoder,
+  } = found;
   const opened: { release(): Promise<void> }[] = [];
   try {
     const pipeline = typeof index._class_name === 'string' ? index._class_name : undefined;
@@ -146,6 +170,9 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
     opened.push(conditioner);
     const vae = latent ? await Vae.open(folder, graphs, session, denoiser.kind === 'plain') : null;
     if (vae) opened.push(vae);
+    const small = vae ? SmallDecoder.open(folder, previewDecoder, session) : undefined;
+    if (small) opened.push(small);
+    const previewer = vae && new Previewer(vae, small);
     const limits = limitsOf(denoiser, vae, scheduler, inPixels);
     const { config } = scheduler;
     // What a card has is not the host's to count.
@@ -160,6 +187,8 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
         denoiser,
         conditioner,
         vae,
+        previewer,
+        small,
         scheduler,
         folder,
         classifierFolder,
@@ -241,9 +270,12 @@ function readOptions(options: PipelineOptions): {
   memory: NonNullable<PipelineOptions['memory']>;
   given: SessionOptions;
 } {
-  const known = ['executionProviders', 'dtype', 'device', 'networkThreads', 'memory', 'onProgress'];
+  const known = ['executionProviders', 'dtype', 'device', 'networkThreads', 'memory', 'previewDecoder', 'onProgress'];
   knownOptions(options, known, 'fromPretrained');
   optionalFunction(options.onProgress, 'onProgress');
+  if (options.previewDecoder !== undefined && typeof options.previewDecoder !== 'string') {
+    throw wrongType('the path of a graph or a folder', 'previewDecoder', options.previewDecoder);
+  }
   const memory = oneOf(options.memory ?? 'auto', 'memory', ['auto', 'low', 'fast']);
   const dtype = oneOf(options.dtype ?? 'float32', 'dtype', ['float32', 'float16']);
   const { executionProviders, networkThreads } = options;
@@ -281,6 +313,6 @@ function limitsOf(denoiser: Denoiser, vae: Vae | null, scheduler: FolderSchedule
 }
 
 /** Frees the networks, after the runs that are under way. */
-export async function releaseParts({ denoiser, conditioner, vae }: Parts): Promise<void> {
-  await Promise.all([denoiser.release(), conditioner.release(), vae?.release()]);
+export async function releaseParts({ denoiser, conditioner, vae, small }: Parts): Promise<void> {
+  await Promise.all([denoiser.release(), conditioner.release(), vae?.release(), small?.release()]);
 }

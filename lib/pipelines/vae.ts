@@ -13,6 +13,8 @@ export class Vae {
   readonly factor: number;
   /** What `config.json` says of its training. */
   readonly trained: Trained;
+  /** How its latents are scaled: what a common one is known by. */
+  readonly identity: Identity;
   readonly #folder: string;
   readonly #names: readonly string[];
   readonly #session: SessionOptions;
@@ -21,7 +23,6 @@ export class Vae {
   readonly #scale: readonly number[];
   readonly #shift: readonly number[];
   #encoder: Graph | undefined;
-  #projection: Promise<Float32Array> | undefined;
 
   private constructor(
     folder: string,
@@ -38,6 +39,7 @@ export class Vae {
     this.#shift = config.shift;
     this.factor = config.factor;
     this.trained = config;
+    this.identity = config.identity;
   }
 
   /** The decoder's graph, so that a missing file is told before any network is loaded. */
@@ -146,50 +148,6 @@ export class Vae {
   }
 
   /**
-   * Colours of latents by a linear map, for previews: what the decoder makes of plain latents, channel by channel.
-   *
-   * @returns pixels `[3, height, width]`, one a latent
-   */
-  async project(latents: Float32Array, [channels, height, width]: readonly number[]): Promise<Float32Array> {
-    this.#projection ??= this.#probe(channels).catch((error) => {
-      this.#projection = undefined;
-      throw error;
-    });
-    const colors = await this.#projection;
-    const plane = height * width;
-    const pixels = new Float32Array(3 * plane);
-    for (let color = 0; color < 3; color++) {
-      const out = pixels.subarray(color * plane, (color + 1) * plane).fill(colors[color]);
-      for (let c = 0; c < channels; c++) {
-        const weight = colors[3 * (c + 1) + color];
-        for (let i = 0; i < plane; i++) out[i] += weight * latents[c * plane + i];
-      }
-    }
-    return pixels;
-  }
-
-  /** Red, green and blue of latents of zeros, and what one more in each channel adds. */
-  async #probe(channels: number): Promise<Float32Array> {
-    const [height, width] = this.decoder
-      .input('latent_sample')
-      .shape.slice(2)
-      .map((d) => (typeof d === 'number' ? d : 8));
-    const plane = height * width;
-    const colors = new Float32Array(3 * (channels + 1));
-    for (let c = 0; c <= channels; c++) {
-      const latents = new Float32Array(channels * plane);
-      if (c > 0) latents.fill(1, (c - 1) * plane, c * plane);
-      const { data } = await this.decode(latents, [channels, height, width]);
-      const size = data.length / 3;
-      for (let color = 0; color < 3; color++) {
-        const mean = data.subarray(color * size, (color + 1) * size).reduce((a, b) => a + b, 0) / size;
-        colors[3 * c + color] = c === 0 ? mean : mean - colors[color];
-      }
-    }
-    return colors;
-  }
-
-  /**
    * The encoder, whose graph is loaded when it is first run.
    *
    * @throws Error that names the file, when it is missing or not what it should be
@@ -227,8 +185,17 @@ export interface Trained {
   readonly widths: readonly number[];
 }
 
+/** How latents are scaled. */
+export interface Identity {
+  readonly scaling: number;
+  readonly shift: number;
+  /** Has each channel a mean and a deviation of its own? */
+  readonly means: boolean;
+}
+
 /** What `config.json` of an autoencoder says. */
 interface Config extends Trained {
+  readonly identity: Identity;
   readonly scale: readonly number[];
   readonly shift: readonly number[];
   readonly factor: number;
@@ -250,14 +217,18 @@ function readConfig(folder: string, first: boolean): Config {
   const isWidth = (value: unknown) => typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
   const widths = Array.isArray(levels) && levels.length > 0 && levels.every(isWidth) ? levels : STANDARD.widths;
   const side = Array.isArray(json.sample_size) ? json.sample_size[0] : json.sample_size;
+  const identity = { scaling, shift, means: false };
   const trained = { factor: 2 ** (widths.length - 1), widths, size: isWidth(side) ? side : STANDARD.size };
   const [means, deviations] = [perChannel('latents_mean', json, path), perChannel('latents_std', json, path)];
   // As in diffusers, which takes the one with the other only.
-  if (!means || !deviations) return { scale: [1 / scaling], shift: [shift], ...trained };
+  if (!means || !deviations) return { scale: [1 / scaling], shift: [shift], identity, ...trained };
   if (means.length !== deviations.length || !deviations.every((deviation) => deviation > 0)) {
     throw new Error(`Expected as many numbers above 0 for latents_std as there are for latents_mean in ${path}`);
   }
-  return { scale: deviations.map((deviation) => deviation / scaling), shift: means, ...trained };
+  return {
+    ...{ scale: deviations.map((deviation) => deviation / scaling), shift: means, ...trained },
+    identity: { ...identity, means: true },
+  };
 }
 
 /** A list of a number for each channel; undefined for none. */
@@ -288,14 +259,16 @@ function floating(graph: Graph, name: string, kind: 'input' | 'output'): void {
   }
 }
 
-function typed(graph: Graph, name: string, data: Float32Array, dims: readonly number[]): Slot {
+/** A feed of one sample, in the graph's type. */
+export function typed(graph: Graph, name: string, data: Float32Array, dims: readonly number[]): Slot {
   const type = graph.input(name).type as ElementType;
   const result = slot(type, [1, ...dims]);
   convert(data, result.data as Float32Array);
   return result;
 }
 
-function wide({ data, type }: Slot): Float32Array {
+/** A result in float32. */
+export function wide({ data, type }: Slot): Float32Array {
   if (type === 'float32') return data as Float32Array;
   const result = new Float32Array(data.length);
   convert(data as Float32Array, result);

@@ -1,12 +1,12 @@
 // What onStep is told: the run's progress, and what the network took the result to be.
 import { type Listener, listening } from '../base/listener.js';
 import type { Tensor } from '../base/tensor.js';
+import { toImages } from '../image/image.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { timeOfSigma } from '../schedule/sigmas.js';
 import type { Training } from '../schedulers/network.js';
 import type { Shape } from './denoiser.js';
 import { predictX0 } from './guidance.js';
-import { glimpse } from './latents.js';
 import type { CommonOptions, Progress } from './options.js';
 import type { Parts } from './parts.js';
 import { tokensOf } from './shape.js';
@@ -25,7 +25,7 @@ export interface WatchOptions {
 
 /** Passes progress on, with what the network took the result to be. */
 export class Watch {
-  readonly #vae: Parts['vae'];
+  readonly #previewer: Parts['previewer'];
   readonly #listener: Listener<Progress> | undefined;
   readonly #count: ((progress: Count) => void) | undefined;
   readonly #place: { batch: number; batches: number };
@@ -46,7 +46,7 @@ export class Watch {
     place: { batch: number; batches: number },
     { schedule, scale, shape, count }: WatchOptions,
   ) {
-    this.#vae = parts.vae;
+    this.#previewer = parts.previewer;
     this.#count = count;
     this.#listener = listener;
     this.#place = place;
@@ -79,8 +79,12 @@ export class Watch {
     if (!this.#listener) return;
     const data = this.#x0;
     const { dims } = progress.x;
-    const preview: Progress['preview'] = async ({ decode: decoded = false } = {}) =>
-      data ? glimpse(this.#vae, { data, dims }, decoded ? 'decode' : 'project') : [];
+    const preview: Progress['preview'] = async ({ decode: decoded = false } = {}) => {
+      const previewer = this.#previewer;
+      if (!data) return [];
+      if (!previewer) return toImages(data, dims);
+      return decoded ? previewer.decoded({ data, dims }) : previewer.images({ data, dims });
+    };
     const x0 = data && ({ type: 'float32', data, dims } as Tensor);
     this.#listener.tell({ ...progress, ...this.#place, ...(x0 ? { x0 } : {}), preview });
   }

@@ -63,13 +63,13 @@ const draw = (folder: string, device: string, steps: number, env: Record<string,
   // What once worked does not any more.
   const kept = JSON.parse(readFileSync(file, 'utf8'));
   const [key] = Object.keys(kept);
-  if (!('reason' in kept[key].proof)) return;
-  kept[key].proof = good;
+  if (!('reason' in kept[key].value)) return;
+  kept[key].value = good;
   writeFileSync(file, JSON.stringify(kept));
   const gone = await draw(shapes, 'auto', 1);
   assert.equal([gone.code, JSON.parse(gone.output)], [0, JSON.parse(first.output)], gone.errors);
   assert.is(warnings(gone.errors)?.length, 1, gone.errors);
-  assert.ok('reason' in JSON.parse(readFileSync(file, 'utf8'))[key].proof);
+  assert.ok('reason' in JSON.parse(readFileSync(file, 'utf8'))[key].value);
   writeFileSync(file, 'no JSON');
   assert.is((await draw(shapes, 'auto', 1)).code, 0, 'a cache that cannot be read');
 });
