@@ -17,6 +17,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const NOT_RUN: Record<string, string> = {
   'docs/cuda.md#2': 'needs a card: test/engines/cuda/solver.test.ts runs the same calls on an emulated one',
   'docs/cuda.md#3': 'needs a card: test/cuda/device.test.ts runs the same calls on an emulated one',
+  'docs/serve.md#2': 'needs a server on its port: test/serve/openai.test.ts draws by the same calls',
+  'docs/serve.md#3': 'needs a server on its port: test/serve/openai.test.ts draws by the same calls',
 };
 
 /** Blocks of neither code nor commands, by language. */
@@ -69,7 +71,7 @@ docs('what is not run is there, and is little', () => {
       codeBlocks.some((block) => id(block) === name),
       name,
     );
-  assert.is(Object.keys(NOT_RUN).length, 2);
+  assert.is(Object.keys(NOT_RUN).length, 4);
 });
 
 built('code blocks compile, strictly', () => {

@@ -21,10 +21,21 @@ const args = {
     valueHint: 'NAMES',
     description: 'Names that the server is called by, besides localhost and addresses: a,b',
   },
-  queue: { type: 'string', default: '8', valueHint: 'N', description: 'Runs that may wait' },
+  queue: { type: 'string', default: '32', valueHint: 'N', description: 'Runs that may wait' },
+  'api-key': {
+    type: 'string',
+    valueHint: 'KEYS',
+    description: 'A key that clients have to show, or several: a,b (Default: DPM_SOLVER_API_KEY, or none)',
+  },
   'time-limit': { type: 'string', default: '300', valueHint: 'SECONDS', description: 'What one run may take' },
   ...machineArgs,
 } as const satisfies ArgsDef;
+
+const namesOf = (value: string | undefined): string[] =>
+  (value ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
 
 export const serve = defineCommand({
   meta: { name: 'serve', description: 'Serve a page to play with a model' },
@@ -36,14 +47,16 @@ export const serve = defineCommand({
     const place = readPlace(args, 'shapes');
     // Node takes the empty address for all that the machine has.
     if (args.host.trim() === '') throw new UsageError('The flag --host needs a value');
-    const hosts = (args['allow-host'] ?? '')
-      .split(',')
-      .map((name) => name.trim())
-      .filter((name) => name !== '');
+    const hosts = namesOf(args['allow-host']);
+    const given = args['api-key'] ?? process.env.DPM_SOLVER_API_KEY;
+    const keys = namesOf(given);
+    // An empty one would let everybody in.
+    if (given !== undefined && keys.length === 0)
+      throw new UsageError('Expected a key for --api-key but received none');
     const limits = { waiting: wholeOf(args, 'queue', 0), seconds: wholeOf(args, 'time-limit', 1) };
     // Imported here, so that the other commands start as fast as they did.
     const { startServer } = await import('../serve/server.js');
-    const { url, model, close } = await startServer({ ...place, port, host: args.host, hosts, limits });
+    const { url, model, close } = await startServer({ ...place, port, host: args.host, hosts, keys, limits });
     console.log(`${url} draws with ${model.name}; Ctrl-C ends it`);
     let closing = false;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

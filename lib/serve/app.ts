@@ -1,42 +1,42 @@
 // What the server answers: the page, and the interface beneath it.
-import type { IncomingMessage } from 'node:http';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { HttpBindings } from '@hono/node-server';
-import { type Context, Hono } from 'hono';
+import { Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
-import { type Engine, Unavailable } from './engine.js';
+import { a1111Routes } from './a1111.js';
+import { answer, type App, encode, type Env, notAllowed, refuse, unavailable } from './answers.js';
+import { follow, type Keep, PULSE } from './follow.js';
 import type { Limits } from './limits.js';
-import { Outbox } from './outbox.js';
+import type { Served } from './models.js';
+import { openaiRoutes } from './openai.js';
 import { readPage } from './page.js';
-import { Full, type Queue, Refused, type RunEvent } from './queue.js';
+import type { Queue } from './queue.js';
 import { describe } from './schema.js';
 import { readSettings, settingsSchema } from './settings.js';
+import { UploadBudget } from './upload-budget.js';
 
 export interface AppOptions {
-  engine: Engine;
+  /** The first draws what asks for none of them by name. */
+  models: readonly Served[];
   queue: Queue;
   limits: Limits;
   /** Names, besides localhost and addresses, that the server may be called by. */
   hosts: readonly string[];
+  /** One of them has to be shown; nobody has to show any where there are none. */
+  keys: readonly string[];
   version: string;
-  /**
-   * Keeps the connection of a request, however many others there are, until what it returns is called; `waiting` counts
-   * the characters that are to be written after that.
-   */
-  keep: (request: IncomingMessage, waiting: () => number) => () => void;
+  keep: Keep;
 }
 
-type App = Hono<{ Bindings: HttpBindings }>;
-
-/** Seconds between signs of life on a stream where nothing happens. */
-const PULSE = 10;
-
-export function createApp({ engine, queue, limits, hosts, version, keep }: AppOptions): App {
+export function createApp({ models, queue, limits, hosts, keys, version, keep }: AppOptions): App {
   const app: App = new Hono();
   const schema = settingsSchema(limits);
+  const [{ engine }] = models;
+  const following = { queue, backlog: limits.backlog, keep };
+  const budget = new UploadBudget(limits.upload, limits.uploads);
 
   app.use(
     secureHeaders({
@@ -71,6 +71,10 @@ export function createApp({ engine, queue, limits, hosts, version, keep }: AppOp
     c.header('Cache-Control', 'no-cache');
   });
 
+  app.use('/api/*', withKey(keys));
+  app.use('/v1/*', withKey(keys));
+  app.use('/sdapi/*', withKey(keys));
+
   for (const { path, type, body } of readPage()) {
     app.get(path, (c) => c.body(body, 200, { 'Content-Type': type }));
     app.all(path, (c) => notAllowed(c, 'GET'));
@@ -78,7 +82,7 @@ export function createApp({ engine, queue, limits, hosts, version, keep }: AppOp
 
   app.get('/api/model', (c) => {
     const { model } = engine;
-    if (!model) return unavailable(c, 'The model is being loaded');
+    if (!model) return unavailable(c, 'The model is being loaded', engine.readyIn);
     const { body, prompt, steps, count, side, pixels, waiting, seconds } = limits;
     return answer(c, 200, { version, model, limits: { body, prompt, steps, count, side, pixels, waiting, seconds } });
   });
@@ -110,34 +114,10 @@ export function createApp({ engine, queue, limits, hosts, version, keep }: AppOp
     const read = readSettings(schema, value);
     if ('error' in read) return refuse(c, 400, read.error);
 
-    const outbox = new Outbox(limits.backlog);
-    const { signal } = c.req.raw;
-    // Until the run is over: what is then left to read is the reader's affair.
-    const release = keep(c.env.incoming, () => outbox.size);
-    const tell = ({ event, data }: RunEvent): void => {
-      outbox.push({ event, data: encode(data) });
-      if (event !== 'done' && event !== 'cancelled' && event !== 'failed') return;
-      outbox.end();
-      release();
-    };
-    let id: string;
-    try {
-      id = await queue.enter(read.settings, tell, signal);
-    } catch (error) {
-      release();
-      if (error instanceof Refused) return refuse(c, 400, error.message);
-      if (error instanceof Unavailable) return unavailable(c, error.message);
-      if (!(error instanceof Full)) throw error;
-      c.header('Retry-After', String(error.retryAfter));
-      return refuse(c, 429, error.message);
-    }
-    // A reader that goes away frees its place.
-    const leave = (): void => {
-      outbox.end();
-      queue.cancel(id);
-    };
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
+    const job = { settings: read.settings, coding: { format: 'png', quality: 100 }, previews: 'each' } as const;
+    const followed = await follow(following, c, engine, job, ({ data }) => encode(data));
+    if (followed instanceof Response) return followed;
+    const { outbox, leave } = followed;
     return streamSSE(c, async (stream) => {
       stream.onAbort(leave);
       while (!stream.aborted) {
@@ -155,6 +135,10 @@ export function createApp({ engine, queue, limits, hosts, version, keep }: AppOp
     queue.cancel(c.req.param('id')) ? c.body(null, 204) : refuse(c, 404, 'There is no run of this id'),
   );
   app.all('/api/runs/:id', (c) => notAllowed(c, 'DELETE'));
+
+  const shared = { ...following, models, limits, settings: schema, budget };
+  app.route('/v1', openaiRoutes({ ...shared, since: Math.floor(Date.now() / 1000) }));
+  app.route('/sdapi/v1', a1111Routes(shared));
 
   app.notFound((c) => refuse(c, 404, 'There is nothing at this address'));
   app.onError((error, c) => {
@@ -175,28 +159,24 @@ function isTrusted(host: string, names: readonly string[]): boolean {
   return isIP(name) === 4 || name === 'localhost' || name.endsWith('.localhost') || names.includes(name);
 }
 
-/** JSON without a character that could begin markup, or a terminal's commands, wherever it may end up. */
-function encode(value: unknown): string {
-  return JSON.stringify(value).replace(
-    /[<>&\u007f-\u009f\u2028\u2029]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-}
-
-function answer(c: Context, status: number, value: unknown): Response {
-  return c.body(encode(value), status as 200, { 'Content-Type': 'application/json; charset=utf-8' });
-}
-
-function refuse(c: Context, status: number, error: string): Response {
-  return answer(c, status, { error });
-}
-
-function unavailable(c: Context, error: string): Response {
-  c.header('Retry-After', '2');
-  return refuse(c, 503, error);
-}
-
-function notAllowed(c: Context, method: string): Response {
-  c.header('Allow', method === 'GET' ? 'GET, HEAD' : method);
-  return refuse(c, 405, `Expected the method ${method} for this address`);
+/** Asks for a key, as a bearer token, where there are any; and says who a client is. */
+function withKey(keys: readonly string[]): MiddlewareHandler<Env> {
+  // Hashes have one length, so that comparing them takes as long whatever was sent.
+  const hash = (text: string) => createHash('sha256').update(text).digest();
+  const known = keys.map(hash);
+  return async (c, next) => {
+    if (known.length === 0) {
+      c.set('client', c.env.incoming.socket.remoteAddress ?? '');
+      return next();
+    }
+    const token = hash(/^Bearer +(\S+) *$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? '');
+    let found = -1;
+    for (const [i, key] of known.entries()) if (timingSafeEqual(key, token)) found = i;
+    if (found < 0) {
+      c.header('WWW-Authenticate', 'Bearer');
+      return refuse(c, 401, 'Expected a key of this server as the bearer token of the Authorization header');
+    }
+    c.set('client', `key ${found}`);
+    return next();
+  };
 }

@@ -2,17 +2,18 @@
 // server's; and being a process it can be ended in the middle of one, and takes nobody along when it ends by itself.
 import { basename, resolve } from 'node:path';
 import { MOST_VOCABULARY, readJson } from '../folder/files.js';
-import { encodePng } from '../image/file.js';
 import type { Image } from '../image/image.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { DiffusionPipeline, type GenerateOptions, type Progress } from '../pipelines/index.js';
 import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
-import type { Model, Order, Place, Report } from './messages.js';
+import type { Coding, Job, Model, Order, Place, Report } from './messages.js';
 import { FIXED_SOLVERS, type Settings } from './settings.js';
+import { Missing } from './optional.js';
+import { checkPixels, coder, encode, readUploads, resized, sizesFor } from './uploads.js';
 
 let pipe: DiffusionPipeline;
 let folder = '';
-let current: { id: string; abort: AbortController } | undefined;
+const going = new Map<string, AbortController>();
 
 const send = (report: Report): void => {
   if (process.connected) process.send!(report);
@@ -68,35 +69,66 @@ async function optionsOf(settings: Settings, seed: number, maxNfe: number): Prom
   };
 }
 
-async function check(id: string, settings: Settings): Promise<void> {
+/** What a job comes to: the options, with pictures in a size that the model takes. */
+async function readJob({ settings, uploads, coding }: Job, seed: number, maxNfe: number): Promise<GenerateOptions> {
+  const options = await optionsOf(settings, seed, maxNfe);
+  if (coding.format !== 'png') await coder(coding.format);
+  if (!uploads) {
+    await pipe.check(options);
+    return options;
+  }
+  const read = await readUploads(uploads);
+  const sizes = sizesFor(read.image, settings, pipe.defaults, uploads.most);
+  let refusal: Error | undefined;
+  for (const size of sizes) {
+    try {
+      checkPixels(size, settings.count, uploads.most.pixels);
+      const made = { ...options, ...size, ...(await resized(read, size)) };
+      await pipe.check(made);
+      return made;
+    } catch (error) {
+      if (refusal && error instanceof Missing) throw new Missing(`${refusal.message}; ${error.message}`);
+      refusal = error as Error;
+    }
+  }
+  throw refusal;
+}
+
+async function check(id: string, job: Job): Promise<void> {
   try {
-    await pipe.check(await optionsOf(settings, settings.seed ?? 0, 1000));
+    await readJob(job, job.settings.seed ?? 0, 1000);
     send({ type: 'checked', id });
   } catch (error) {
     send({ type: 'checked', id, error: sentence(error) });
   }
 }
 
-async function run(id: string, settings: Settings, seed: number, maxNfe: number): Promise<void> {
+async function run(id: string, job: Job, seed: number, maxNfe: number): Promise<void> {
+  const { settings, coding, previews } = job;
   const abort = new AbortController();
-  current = { id, abort };
+  going.set(id, abort);
   const started = performance.now();
   const { signal } = abort;
   try {
-    const options = await optionsOf(settings, seed, maxNfe);
+    const options = await readJob(job, seed, maxNfe);
     // Batches may differ in size: the first picture of each is what those before have left.
     let [first, batch, size] = [0, 0, 0];
     let told: Promise<unknown> = Promise.resolve();
-    const onStep = ({ step, steps, nfe, t, x, preview, batch: at, batches }: Progress): void => {
+    const wanted = new Wanted(previews);
+    const onStep = (progress: Progress): void => {
+      const { step, steps, nfe, t, x, preview, batch: at, batches } = progress;
       if (at !== batch) [batch, first] = [at, first + size];
       size = x.dims[0];
+      if (!wanted.takes(progress)) return;
       const from = first;
       const ms = performance.now() - started;
+      const pictures = preview({ decode: previews !== 'each' });
       // After the step, whose time this is not; one after the other, so that they keep their order.
       told = told.then(async () => {
-        const images = (await preview()).map((image) => toBase64(image));
-        if (!signal.aborted)
-          send({ type: 'step', id, data: { step, steps, nfe, t, batch: at, batches, first: from, ms, images } });
+        const images = await Promise.all((await pictures).map((image) => toBase64(image, coding)));
+        const [{ width, height } = { width: 0, height: 0 }] = await pictures;
+        const data = { step, steps, nfe, t, batch: at, batches, first: from, ms, width, height, images };
+        if (!signal.aborted) send({ type: 'step', id, data });
       });
       // The error comes out where it is awaited.
       told.catch(() => undefined);
@@ -105,31 +137,59 @@ async function run(id: string, settings: Settings, seed: number, maxNfe: number)
     await told;
     signal.throwIfAborted();
     const { width, height } = images[0];
-    const files = images.map((image, i) => toBase64(image, { ...settings, guidance, seed: seeds[i], count: 1 }));
+    const files: string[] = [];
+    for (const [i, image] of images.entries()) {
+      files.push(await toBase64(image, coding, { ...settings, guidance, seed: seeds[i], count: 1 }));
+      signal.throwIfAborted();
+    }
     send({ type: 'done', id, data: { images: files, width, height, nfe, seeds, guidance, timings } });
   } catch (error) {
     send(signal.aborted ? { type: 'cancelled', id } : { type: 'failed', id, error: sentence(error) });
   } finally {
-    current = undefined;
+    going.delete(id);
   }
 }
 
-/** A PNG file, which says what it was made from: PNG's text is Latin-1, so other letters are escaped. */
-function toBase64(image: Image, settings?: object): string {
-  const text = settings && {
-    'dpm-solver': JSON.stringify({ model: basename(resolve(folder)), ...settings }).replace(
-      /[^\x20-\x7e]/g,
-      (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    ),
-  };
-  return Buffer.from(encodePng(image, text)).toString('base64');
+/** Which steps are shown. */
+class Wanted {
+  readonly #previews: Job['previews'];
+  #shown = 0;
+  #start: number | undefined;
+
+  constructor(previews: Job['previews']) {
+    this.#previews = previews;
+  }
+
+  /** Evenly spaced before the end: of the steps, or where nobody knows how many there will be, of time. */
+  takes({ step, steps, t }: Progress): boolean {
+    if (this.#previews === 'each') return true;
+    const all = this.#previews + 1;
+    const next = this.#shown + 1;
+    if (next === all) return false;
+    this.#start ??= t;
+    const due = steps > 0 ? step >= Math.round((next * steps) / all) : t <= this.#start * (1 - next / all);
+    // The last step's is the result.
+    if (!due || step === steps) return false;
+    this.#shown++;
+    return true;
+  }
+}
+
+/** A file, which says what it was made from: PNG's text is Latin-1, so other letters are escaped. */
+async function toBase64(image: Image, coding: Coding, settings?: object): Promise<string> {
+  const text = settings && JSON.stringify({ model: basename(resolve(folder)), ...settings });
+  const escaped = text?.replace(
+    /[^\x20-\x7e]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return Buffer.from(await encode(image, coding, escaped)).toString('base64');
 }
 
 process.on('message', (order: Order) => {
   if (order.type === 'open') open(order.place);
-  else if (order.type === 'check') check(order.id, order.settings);
-  else if (order.type === 'run') run(order.id, order.settings, order.seed, order.maxNfe);
-  else if (current?.id === order.id) current.abort.abort(new Error('cancelled'));
+  else if (order.type === 'check') check(order.id, order.job);
+  else if (order.type === 'run') run(order.id, order.job, order.seed, order.maxNfe);
+  else going.get(order.id)?.abort(new Error('cancelled'));
 });
 // A Ctrl-C reaches the whole group; it is the server that ends this process.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);

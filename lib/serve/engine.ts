@@ -1,8 +1,7 @@
 // The process that draws, seen from the server: started, asked, and started again when it ends.
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Done, Model, Order, Place, Report, Step } from './messages.js';
-import type { Settings } from './settings.js';
+import type { Done, Job, Model, Order, Place, Report, Step } from './messages.js';
 
 /** What a run may tell. */
 export interface Listener {
@@ -15,6 +14,13 @@ export type Outcome = { type: 'done'; data: Done } | { type: 'cancelled' } | { t
 /** The engine cannot draw just now. */
 export class Unavailable extends Error {
   override name = 'Unavailable';
+  constructor(
+    message: string,
+    /** Seconds after which it is worth trying again. */
+    readonly retryAfter: number,
+  ) {
+    super(message);
+  }
 }
 
 const gone = 'The process that draws has ended unexpectedly; it is being started again';
@@ -25,11 +31,15 @@ export class Engine {
   #model: Model | undefined;
   #opening: Promise<Model> | undefined;
   readonly #checks = new Map<string, { resolve(error: string | undefined): void; reject(error: Error): void }>();
-  #run: { id: string; listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void } | undefined;
+  readonly #runs = new Map<string, { listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void }>();
+  #room = 0;
   #closed = false;
   /** Starts in a row that came to nothing. */
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
+  /** Milliseconds that the last start took, and when the one that goes on began. */
+  #took = 2000;
+  #since: number | undefined;
 
   constructor(place: Place) {
     this.#place = place;
@@ -40,43 +50,52 @@ export class Engine {
     return this.#model;
   }
 
+  /** Seconds until the model is likely to be loaded again, from how long it took before; in whole ones, at least 1. */
+  get readyIn(): number {
+    const waited = this.#since === undefined ? 0 : performance.now() - this.#since;
+    return Math.max(1, Math.ceil((this.#took - waited) / 1000));
+  }
+
+  /** Samples that network calls of several runs have room for; 0 where one run is made after the other. */
+  get room(): number {
+    return this.#room;
+  }
+
   /** Loads the model in a process of its own. Rejects with what is wrong with it. */
   open(): Promise<Model> {
     if (this.#model) return Promise.resolve(this.#model);
     clearTimeout(this.#retry);
-    this.#opening ??= this.#start().finally(() => {
-      this.#opening = undefined;
-    });
+    this.#opening ??= this.#begin();
     return this.#opening;
   }
 
-  /** What is wrong with the settings, in one sentence; undefined where they can be run. */
-  check(id: string, settings: Settings): Promise<string | undefined> {
+  /** What is wrong with what is asked for, in one sentence; undefined where it can be run. */
+  check(id: string, job: Job): Promise<string | undefined> {
     return new Promise((resolve, reject) => {
-      if (!this.#model) return reject(new Unavailable('The model is being loaded'));
+      if (!this.#model) return reject(new Unavailable('The model is being loaded', this.readyIn));
       this.#checks.set(id, { resolve, reject });
-      this.#send({ type: 'check', id, settings });
+      this.#send({ type: 'check', id, job });
     });
   }
 
-  /** Makes the pictures; one run at a time. */
-  run(id: string, settings: Settings, seed: number, maxNfe: number, listener: Listener): Promise<Outcome> {
+  /** Makes the pictures. */
+  run(id: string, job: Job, seed: number, maxNfe: number, listener: Listener): Promise<Outcome> {
     return new Promise((resolve) => {
-      const run = { id, listener, cancelled: false, resolve };
-      this.#run = run;
+      const run = { listener, cancelled: false, resolve };
+      this.#runs.set(id, run);
       // Where the process has just ended, the next one takes over.
       this.open().then(
         () => {
-          if (this.#run !== run) return;
+          if (this.#runs.get(id) !== run) return;
           if (!run.cancelled) {
-            this.#send({ type: 'run', id, settings, seed, maxNfe });
+            this.#send({ type: 'run', id, job, seed, maxNfe });
             return;
           }
-          this.#run = undefined;
+          this.#runs.delete(id);
           resolve({ type: 'cancelled' });
         },
         (error: Error) => {
-          if (this.#run === run) this.#run = undefined;
+          if (this.#runs.get(id) === run) this.#runs.delete(id);
           resolve({ type: 'failed', error: error.message });
         },
       );
@@ -85,7 +104,8 @@ export class Engine {
 
   /** Ends a run after the network call that it is in. */
   cancel(id: string): void {
-    if (this.#run?.id === id) this.#run.cancelled = true;
+    const run = this.#runs.get(id);
+    if (run) run.cancelled = true;
     this.#send({ type: 'cancel', id });
   }
 
@@ -102,6 +122,19 @@ export class Engine {
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await ended;
+  }
+
+  async #begin(): Promise<Model> {
+    const since = performance.now();
+    this.#since = since;
+    try {
+      const model = await this.#start();
+      this.#took = performance.now() - since;
+      return model;
+    } finally {
+      this.#since = undefined;
+      this.#opening = undefined;
+    }
   }
 
   #start(): Promise<Model> {
@@ -138,13 +171,13 @@ export class Engine {
       this.#checks.delete(report.id);
       return;
     }
-    const run = this.#run;
-    if (run?.id !== report.id) return;
+    const run = this.#runs.get(report.id);
+    if (!run) return;
     if (report.type === 'step') {
       run.listener.step(report.data);
       return;
     }
-    this.#run = undefined;
+    this.#runs.delete(report.id);
     run.resolve(report);
   }
 
@@ -153,11 +186,10 @@ export class Engine {
     const opened = this.#model !== undefined;
     this.#model = undefined;
     this.#child = undefined;
-    const run = this.#run;
-    this.#run = undefined;
-    for (const { reject } of this.#checks.values()) reject(new Unavailable(gone));
+    for (const { reject } of this.#checks.values()) reject(new Unavailable(gone, this.readyIn));
     this.#checks.clear();
-    run?.resolve({ type: 'failed', error: gone });
+    for (const { resolve } of this.#runs.values()) resolve({ type: 'failed', error: gone });
+    this.#runs.clear();
     // The first start is the caller's to judge.
     if (this.#closed || (!opened && this.#failures === 0)) return;
     const wait = Math.min(30, 2 ** this.#failures - 1) * 1000;

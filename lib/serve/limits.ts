@@ -15,6 +15,11 @@ export interface Limits {
   pixels: number;
   /** Runs that wait, besides the one that is made. */
   waiting: number;
+  /** Runs that one client may have, waiting and being made; half of all places where absent. */
+  perClient?: number;
+  /** Bytes of pictures that are sent with a request, and of all that are being read at once. */
+  upload: number;
+  uploads: number;
   /** Seconds that a run may take once it has begun. */
   seconds: number;
   /** Open connections besides those that a run is told over; the one that was of use longest ago makes room. */
@@ -37,7 +42,9 @@ export const defaultLimits: Readonly<Limits> = {
   count: 16,
   side: 1024,
   pixels: 4 * 1024 * 1024,
-  waiting: 8,
+  waiting: 32,
+  upload: 16 * 1024 * 1024,
+  uploads: 64 * 1024 * 1024,
   seconds: 300,
   connections: 256,
   unread: 64 * 1024 * 1024,

@@ -23,11 +23,41 @@ export interface Place {
   memory?: 'auto' | 'low' | 'fast';
 }
 
+/** Pictures that a run starts from, as they were sent. */
+export interface Uploads {
+  /** A file. */
+  image: Uint8Array;
+  /** A file: what is transparent in it is made anew, or where nothing is, what is white. */
+  mask?: Uint8Array;
+  /** Is what is black made anew in place of what is white? */
+  inverted?: boolean;
+  /** How much of the image is made anew; the pipeline's own. */
+  strength?: number;
+  /** What pictures may have, a side and in all. */
+  most: { side: number; pixels: number };
+}
+
+/** How pictures are written. */
+export interface Coding {
+  format: 'png' | 'jpeg' | 'webp';
+  /** 0 to 100, of JPEG and WebP. */
+  quality: number;
+}
+
+/** What a run is to do. */
+export interface Job {
+  settings: Settings;
+  uploads?: Uploads;
+  coding: Coding;
+  /** Predictions of every step, a pixel a latent; or so many, evenly spaced, as large as the results. */
+  previews: 'each' | number;
+}
+
 /** To the process that draws. */
 export type Order =
   | { type: 'open'; place: Place }
-  | { type: 'check'; id: string; settings: Settings }
-  | { type: 'run'; id: string; settings: Settings; seed: number; maxNfe: number }
+  | { type: 'check'; id: string; job: Job }
+  | { type: 'run'; id: string; job: Job; seed: number; maxNfe: number }
   | { type: 'cancel'; id: string };
 
 /** What a run tells while it goes on. */
@@ -45,12 +75,15 @@ export interface Step {
   first: number;
   /** Since the run began. */
   ms: number;
-  /** What the network takes the pictures of this batch to be: PNG files in base64. */
+  /** Of these pictures. */
+  width: number;
+  height: number;
+  /** What the network takes the pictures of this batch to be: files in base64. */
   images: string[];
 }
 
 export interface Done {
-  /** PNG files in base64. */
+  /** Files in base64. */
   images: string[];
   width: number;
   height: number;

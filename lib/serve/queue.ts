@@ -1,9 +1,11 @@
-// Runs in the order they came, one at a time, each for as long as somebody listens.
+// Runs that wait and runs that are made, each for as long as somebody listens. Clients take turns.
 import { randomBytes, randomInt } from 'node:crypto';
 import { type Engine, Unavailable } from './engine.js';
 import type { Limits } from './limits.js';
-import type { Done, Step } from './messages.js';
+import type { Done, Job, Step } from './messages.js';
+import { Pace } from './pace.js';
 import type { Settings } from './settings.js';
+import { type Client, Turns } from './turns.js';
 
 /** What a run tells those who listen, by the names of the events. */
 export type RunEvent =
@@ -14,14 +16,15 @@ export type RunEvent =
   | { event: 'cancelled'; data: { ms: number } }
   | { event: 'failed'; data: { error: string } };
 
+/** There is no place: in the queue, or for one client in it. */
 export class Full extends Error {
   override name = 'Full';
   constructor(
-    readonly waiting: number,
-    /** Seconds after which it is worth trying again. */
+    places: string,
+    /** Seconds after which one will be free, as far as can be said. */
     readonly retryAfter: number,
   ) {
-    super(`Expected a place in the queue but all ${waiting} are taken; try again in ${retryAfter} s`);
+    super(`Expected a place in the queue but ${places}; try again in ${retryAfter} s`);
   }
 }
 
@@ -31,7 +34,12 @@ export class Refused extends Error {
 
 interface Entry {
   id: string;
-  settings: Settings;
+  engine: Engine;
+  job: Job;
+  client: Client;
+  /** Samples that an evaluation has, and how much is to be done in all: pixels times evaluations. */
+  rows: number;
+  work: number;
   tell: (event: RunEvent) => void;
   cancelled: boolean;
   /** How many were ahead when this was last told. */
@@ -40,88 +48,126 @@ interface Entry {
 
 /** Seconds that a network call may go on after a run's time is up before the process is ended. */
 const GRACE = 10;
+/** The longest time that timers of Node take, in seconds. */
+const LONGEST = 2_147_483;
 
 export class Queue {
-  readonly #engine: Engine;
   readonly #limits: Limits;
-  readonly #waiting: Entry[] = [];
-  #running: Entry | undefined;
-  #checking = 0;
-  /** Seconds that runs took, smoothed. */
-  #usual = 5;
+  readonly #running = new Map<string, Entry>();
+  readonly #waiting = new Turns<Entry>();
+  /** Clients whose jobs are being checked, which have a place as well. */
+  readonly #checking: Client[] = [];
+  readonly #pace = new Pace();
   #closed = false;
 
-  constructor(engine: Engine, limits: Limits) {
-    this.#engine = engine;
+  constructor(limits: Limits) {
     this.#limits = limits;
   }
 
   get state(): { running: number; waiting: number } {
-    return { running: this.#running ? 1 : 0, waiting: this.#waiting.length + this.#checking };
+    return { running: this.#running.size, waiting: this.#waiting.size + this.#checking.length };
   }
 
   /**
-   * Takes a place and checks the settings against the model.
+   * Takes a place and checks what is asked for against the model.
    *
    * @param tell told all that happens to the run, from `queued` on
    * @returns the run's id
-   * @throws Full; Refused for what is wrong with the settings; Unavailable
+   * @throws Full; Refused for what is wrong with the job; Unavailable
    */
-  async enter(settings: Settings, tell: (event: RunEvent) => void, signal: AbortSignal): Promise<string> {
-    const { waiting, pixels, seconds } = this.#limits;
-    if (this.#closed) throw new Unavailable('The server is shutting down');
-    const model = this.#engine.model;
-    if (!model) throw new Unavailable('The model is being loaded');
-    const { width = model.width, height = model.height, count } = settings;
+  async enter(
+    engine: Engine,
+    job: Job,
+    client: Client,
+    tell: (event: RunEvent) => void,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { pixels } = this.#limits;
+    if (this.#closed) throw new Unavailable('The server is shutting down', 5);
+    const { model } = engine;
+    if (!model) throw new Unavailable('The model is being loaded', engine.readyIn);
+    const { width = model.width, height = model.height, count, steps, guidance = model.guidance } = job.settings;
     if (width * height * count > pixels) {
       throw new Refused(
         `Expected at most ${pixels} pixels in all pictures of a run but received ${width} x ${height} x ${count}`,
       );
     }
-    // The one that is being made has a place of its own.
-    const taken = this.#waiting.length + this.#checking + (this.#running ? 1 : 0);
-    if (taken > waiting) throw new Full(waiting, Math.ceil(Math.min(seconds, Math.max(1, this.#usual))));
+    this.#findPlace(client);
     const id = randomBytes(16).toString('hex');
-    this.#checking++;
+    this.#checking.push(client);
     let error: string | undefined;
     try {
-      error = await this.#engine.check(id, settings);
+      error = await engine.check(id, job);
     } finally {
-      this.#checking--;
+      this.#checking.splice(this.#checking.indexOf(client), 1);
     }
     if (error !== undefined) throw new Refused(error);
-    if (signal.aborted || this.#closed) throw new Unavailable('The server is shutting down');
-    this.#waiting.push({ id, settings, tell, cancelled: false, ahead: -1 });
+    if (signal.aborted || this.#closed) throw new Unavailable('The server is shutting down', 5);
+    const rows = count * (guidance > 1 ? 2 : 1);
+    const work = width * height * rows * steps;
+    this.#waiting.add({ id, engine, job, client, rows, work, tell, cancelled: false, ahead: -1 });
     this.#advance();
     return id;
   }
 
+  /** @throws Full */
+  #findPlace(client: Client): void {
+    const { waiting } = this.#limits;
+    // Those that are being made have places of their own, one at least.
+    const taken = this.#waiting.size + this.#checking.length + Math.min(1, this.#running.size);
+    if (taken > waiting) throw new Full(`all ${waiting} are taken`, this.#freeIn());
+    const { perClient = Math.max(1, Math.ceil((waiting + 1) / 2)) } = this.#limits;
+    const holders = [...this.#checking, ...this.#entries().map((entry) => entry.client)];
+    if (holders.filter(({ id }) => id === client.id).length < perClient) return;
+    throw new Full(`this client has the ${perClient} that one may have`, this.#freeIn(client));
+  }
+
+  #entries(): Entry[] {
+    return [...this.#running.values(), ...this.#waiting];
+  }
+
+  /** Seconds until a place becomes free: anybody's, or one of a client's own. */
+  #freeIn(client?: Client): number {
+    const { seconds } = this.#limits;
+    const own = (entry: Entry) => client === undefined || entry.client.id === client.id;
+    const running = [...this.#running.values()].filter(own);
+    const first = running.length > 0 ? this.#pace.firstOf(running.map(({ id }) => id)) : this.#pace.first();
+    if (running.length > 0) return first;
+    let before = first;
+    for (const entry of this.#waiting) {
+      before += this.#pace.secondsFor(entry.work);
+      if (own(entry)) break;
+    }
+    return Math.ceil(Math.min(before, seconds * (1 + this.#waiting.size)));
+  }
+
   /** Ends a run, or takes it out of the queue. False where there is none of this id. */
   cancel(id: string): boolean {
-    const at = this.#waiting.findIndex((entry) => entry.id === id);
-    if (at >= 0) {
-      const [entry] = this.#waiting.splice(at, 1);
-      entry.tell({ event: 'cancelled', data: { ms: 0 } });
+    const waiting = this.#waiting.remove((entry) => entry.id === id);
+    if (waiting) {
+      waiting.tell({ event: 'cancelled', data: { ms: 0 } });
       this.#tellPlaces();
       return true;
     }
-    if (this.#running?.id !== id) return false;
-    this.#running.cancelled = true;
-    this.#engine.cancel(id);
+    const running = this.#running.get(id);
+    if (!running) return false;
+    running.cancelled = true;
+    running.engine.cancel(id);
     return true;
   }
 
   /** Tells everybody that it is over. */
   close(): void {
     this.#closed = true;
-    for (const { tell } of [...this.#waiting.splice(0), ...(this.#running ? [this.#running] : [])]) {
+    for (const { tell } of this.#entries()) {
       tell({ event: 'failed', data: { error: 'The server is shutting down' } });
     }
+    this.#waiting.clear();
   }
 
   #tellPlaces(): void {
-    const before = this.#running ? 1 : 0;
-    for (const [i, entry] of this.#waiting.entries()) {
+    const before = this.#running.size;
+    for (const [i, entry] of [...this.#waiting].entries()) {
       if (entry.ahead === i + before) continue;
       entry.ahead = i + before;
       entry.tell({ event: 'queued', data: { id: entry.id, ahead: entry.ahead } });
@@ -130,21 +176,37 @@ export class Queue {
 
   #advance(): void {
     this.#tellPlaces();
-    if (this.#running || this.#closed) return;
-    const entry = this.#waiting.shift();
-    if (!entry) return;
-    this.#running = entry;
-    this.#make(entry).finally(() => {
-      this.#running = undefined;
-      this.#advance();
-    });
-    this.#tellPlaces();
+    // A model that is busy does not keep those from theirs who ask for another one.
+    const busy = new Set<Engine>();
+    for (const entry of [...this.#waiting]) {
+      if (this.#closed) return;
+      if (busy.has(entry.engine) || !this.#hasRoom(entry)) {
+        busy.add(entry.engine);
+        continue;
+      }
+      this.#waiting.take(entry);
+      this.#running.set(entry.id, entry);
+      this.#make(entry).finally(() => {
+        this.#running.delete(entry.id);
+        this.#advance();
+      });
+      this.#tellPlaces();
+    }
+  }
+
+  /** Runs share network calls as far as there is room in them. */
+  #hasRoom({ engine, rows }: Entry): boolean {
+    const beside = [...this.#running.values()].filter((entry) => entry.engine === engine);
+    return (
+      beside.reduce((sum, entry) => sum + entry.rows, rows) <= Math.max(engine.room, beside.length === 0 ? rows : 0)
+    );
   }
 
   async #make(entry: Entry): Promise<void> {
-    const { id, settings, tell } = entry;
-    const { seconds, steps } = this.#limits;
-    const started = performance.now();
+    const { id, engine, job, tell } = entry;
+    const { settings } = job;
+    const { steps } = this.#limits;
+    const seconds = Math.min(this.#limits.seconds, LONGEST - GRACE);
     const seed = settings.seed ?? randomInt(2 ** 32 - settings.count);
     const seeds = Array.from({ length: settings.count }, (_, i) => seed + i);
     tell({ event: 'started', data: { id, seeds, settings: { ...settings, seed } } });
@@ -152,18 +214,18 @@ export class Queue {
     let grace: NodeJS.Timeout | undefined;
     const limit = setTimeout(() => {
       late = true;
-      this.#engine.cancel(id);
-      grace = setTimeout(() => this.#engine.kill(), GRACE * 1000);
+      engine.cancel(id);
+      grace = setTimeout(() => engine.kill(), GRACE * 1000);
     }, seconds * 1000);
-    const outcome = await this.#engine.run(id, settings, seed, steps, {
+    this.#pace.begin(id, entry.work);
+    const outcome = await engine.run(id, job, seed, steps, {
       step: (data) => {
         if (!entry.cancelled && !late) tell({ event: 'step', data });
       },
     });
     clearTimeout(limit);
     clearTimeout(grace);
-    const ms = performance.now() - started;
-    if (outcome.type !== 'cancelled') this.#usual += (ms / 1000 - this.#usual) / 4;
+    const ms = this.#pace.end(id, outcome.type === 'done');
     if (this.#closed) return;
     if (late) tell({ event: 'failed', data: { error: `The run took longer than the ${seconds} s that it may` } });
     else if (entry.cancelled) tell({ event: 'cancelled', data: { ms } });

@@ -1,6 +1,7 @@
 // The interface's description, in OpenAPI 3.1: what settings there are, and what the events say.
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type { Limits } from './limits.js';
+import { requestSchema } from './openai-schema.js';
 import type { settingsSchema } from './settings.js';
 
 const string = { type: 'string' } as const;
@@ -24,7 +25,7 @@ const events = {
   step: object(
     {
       ...{ step: integer, steps: integer, nfe: integer, t: number, batch: integer, batches: integer },
-      ...{ first: integer, ms: number, images: list(png) },
+      ...{ first: integer, ms: number, width: integer, height: integer, images: list(png) },
     },
     'A completed step of one batch (`steps` is 0 with the adaptive method) and what the network takes its pictures to be; `first` is the place of the first one.',
   ),
@@ -39,60 +40,226 @@ const events = {
   failed: object({ error: string }),
 };
 
+const nullable = (type: object) => ({ anyOf: [type, { type: 'null' }] });
+
+/** What OpenAI's clients are answered with. */
+const openai = {
+  OpenAIError: object({
+    error: object({ message: string, type: string, param: nullable(string), code: nullable(string) }),
+  }),
+  OpenAIModel: object({ id: string, object: { const: 'model' }, created: integer, owned_by: string }),
+  ImagesResponse: object({
+    created: { type: 'integer', description: 'Seconds since 1970' },
+    data: list({
+      type: 'object',
+      description: 'One of the two, by `response_format`; a url is a data: address with the whole picture in it.',
+      properties: { b64_json: string, url: string, seed: integer },
+      required: ['seed'],
+    }),
+    ...{ background: { const: 'opaque' }, output_format: string, quality: string, size: string, nfe: integer },
+    timings: { type: 'object' },
+  }),
+};
+
+/** The events of a stream, by their type. */
+function streamEvents(kind: string) {
+  const common = { b64_json: string, created_at: integer, background: string, output_format: string, quality: string };
+  const partial = `${kind}.partial_image`;
+  const completed = `${kind}.completed`;
+  return {
+    [partial]: object({ type: { const: partial }, ...common, size: string, partial_image_index: integer }),
+    [completed]: object({ type: { const: completed }, ...common, size: string, seed: integer, nfe: integer }),
+  };
+}
+
 export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limits, version: string): object {
-  const { $schema: _, ...settings } = toJsonSchema(schema, { target: 'draft-2020-12', errorMode: 'ignore' });
-  const json = (value: object) => ({ content: { 'application/json': { schema: value } } });
-  const error = (description: string, headers?: object) => ({
-    description,
-    ...(headers ? { headers } : {}),
-    ...json({ $ref: '#/components/schemas/Error' }),
+  const plain = (value: Parameters<typeof toJsonSchema>[0]) => {
+    const { $schema: _, ...rest } = toJsonSchema(value, { target: 'draft-2020-12', errorMode: 'ignore' });
+    return rest;
+  };
+  const content = (type: string, value: object) => ({ content: { [type]: { schema: value } } });
+  const json = (value: object) => content('application/json', value);
+  const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` });
+  const ok = (value: object, description = 'JSON') => ({ 200: { description, ...json(value) } });
+  const later = { 'Retry-After': { description: 'Seconds, at most 60', schema: integer } };
+  const why: Record<number, string> = {
+    400: 'What is asked for is wrong; one sentence says what.',
+    401: 'A key is needed.',
+    404: 'There is none of this name.',
+    413: 'The body is too large.',
+    415: 'The body has another type.',
+    429: 'The queue is full, or this client has all the places that one may have.',
+    500: 'The run failed.',
+    503: 'The model is being loaded.',
+  };
+  const refusals = (form: string, ...codes: number[]) =>
+    Object.fromEntries(
+      codes.map((code) => [
+        code,
+        { description: why[code], ...(code === 429 || code === 503 ? { headers: later } : {}), ...json(ref(form)) },
+      ]),
+    );
+  const get = (summary: string, value: object) => ({
+    get: { summary, responses: { ...ok(value), ...refusals('Error', 401) } },
   });
-  const later = { 'Retry-After': { description: 'Seconds', schema: integer } };
+  const images = (summary: string, type: string, request: string, kind: string) => ({
+    post: {
+      summary,
+      description: 'Closing the connection cancels the run. With `stream` the answer is server-sent events.',
+      requestBody: { required: true, ...content(type, ref(request)) },
+      responses: {
+        200: {
+          description: 'The pictures; or with `stream` the partial images, and then the picture.',
+          content: {
+            'application/json': { schema: ref('ImagesResponse') },
+            'text/event-stream': {
+              schema: { type: 'string', description: Object.keys(streamEvents(kind)).join(', ') },
+            },
+          },
+        },
+        ...refusals('OpenAIError', 400, 401, 404, 413, 415, 429, 500, 503),
+      },
+    },
+  });
+  const webUI = (summary: string, picture: boolean) => ({
+    post: {
+      summary,
+      description: "The web UI's own interface, as far as it goes here: what is not known is passed over.",
+      requestBody: {
+        required: true,
+        ...json({
+          type: 'object',
+          properties: {
+            ...{ prompt: string, negative_prompt: string, steps: integer, cfg_scale: number, seed: integer },
+            ...{ width: integer, height: integer, batch_size: integer, n_iter: integer, sampler_name: string },
+            ...(picture ? { init_images: list(string), mask: string, denoising_strength: number } : {}),
+            ...(picture ? { inpainting_mask_invert: { type: ['integer', 'boolean'] } } : {}),
+          },
+          ...(picture ? { required: ['init_images'] } : {}),
+        }),
+      },
+      responses: {
+        ...ok(object({ images: list(png), parameters: { type: 'object' }, info: string })),
+        ...refusals('Error', 400, 401, 404, 413, 415, 429, 500, 503),
+      },
+    },
+  });
+  const id = (name: string) => ({ name, in: 'path', required: true, schema: string });
   return {
     openapi: '3.1.0',
     info: { title: 'dpm-solver serve', version },
+    security: [{}, { key: [] }],
     paths: {
       '/api/runs': {
         post: {
           summary: 'Make pictures',
           description: 'The answer is the run: closing it cancels the run and frees its place.',
-          requestBody: { required: true, ...json({ $ref: '#/components/schemas/Settings' }) },
+          requestBody: { required: true, ...json(ref('Settings')) },
           responses: {
             200: {
               description: 'Server-sent events; the last one is done, cancelled or failed.',
-              content: { 'text/event-stream': { schema: string } },
+              ...content('text/event-stream', string),
             },
-            400: error('The settings are wrong; one sentence says what.'),
-            413: error(`The body is larger than ${limits.body} bytes.`),
-            415: error('The body is not JSON.'),
-            429: error('The queue is full.', later),
-            503: error('The model is being loaded.', later),
+            ...refusals('Error', 400, 401, 413, 415, 429, 503),
           },
         },
       },
       '/api/runs/{id}': {
         delete: {
           summary: 'Cancel a run, which then ends with the event cancelled',
-          parameters: [{ name: 'id', in: 'path', required: true, schema: string }],
-          responses: { 204: { description: 'It will end.' }, 404: error('There is no such run, or no more.') },
+          parameters: [id('id')],
+          responses: { 204: { description: 'It will end.' }, ...refusals('Error', 401, 404) },
         },
       },
-      '/api/model': { get: { summary: 'The model and the limits', responses: { 200: { description: 'JSON' } } } },
-      '/api/status': {
+      '/api/model': get('The model and the limits', { type: 'object' }),
+      '/api/status': get(
+        'How busy the server is',
+        object({ ready: { type: 'boolean' }, running: integer, waiting: integer }),
+      ),
+      '/api/schema': get('This document', { type: 'object' }),
+      '/v1/models': {
         get: {
-          summary: 'How busy the server is',
+          summary: 'The models that are served',
           responses: {
-            200: {
-              description: 'JSON',
-              ...json(object({ ready: { type: 'boolean' }, running: integer, waiting: integer })),
-            },
+            ...ok(object({ object: { const: 'list' }, data: list(ref('OpenAIModel')) })),
+            ...refusals('OpenAIError', 401),
           },
         },
       },
-      '/api/schema': { get: { summary: 'This document', responses: { 200: { description: 'JSON' } } } },
+      '/v1/models/{id}': {
+        get: {
+          summary: 'One model',
+          parameters: [id('id')],
+          responses: { ...ok(ref('OpenAIModel')), ...refusals('OpenAIError', 401, 404) },
+        },
+      },
+      '/v1/images/generations': images(
+        'Make pictures, as OpenAI has it',
+        'application/json',
+        'ImageRequest',
+        'image_generation',
+      ),
+      '/v1/images/edits': images(
+        'Make pictures from a picture, as OpenAI has it',
+        'multipart/form-data',
+        'ImageEditRequest',
+        'image_edit',
+      ),
+      '/sdapi/v1/txt2img': webUI('Make pictures, as the web UI has it', false),
+      '/sdapi/v1/img2img': webUI('Make pictures from a picture, as the web UI has it', true),
+      '/sdapi/v1/samplers': get('Names for sampler_name', list({ type: 'object' })),
+      '/sdapi/v1/schedulers': get('Names for scheduler', list({ type: 'object' })),
+      '/sdapi/v1/sd-models': get('The models that are served', list({ type: 'object' })),
+      '/sdapi/v1/options': get('The model that draws', { type: 'object' }),
+      '/sdapi/v1/progress': get('How busy the server is', { type: 'object' }),
     },
     components: {
-      schemas: { Settings: settings, Error: object({ error: string }), Events: { type: 'object', properties: events } },
+      securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'Where the server has keys.' } },
+      schemas: {
+        Settings: plain(schema),
+        ImageRequest: withOwn(plain(requestSchema(limits, false)), plain(schema)),
+        ImageEditRequest: withFiles(withOwn(plain(requestSchema(limits, true)), plain(schema))),
+        Error: { type: 'object', properties: { error: string, detail: string }, required: ['error'] },
+        Events: { type: 'object', properties: events },
+        ImageEvents: {
+          type: 'object',
+          properties: { ...streamEvents('image_generation'), ...streamEvents('image_edit') },
+        },
+        ...openai,
+      },
     },
   };
+}
+
+type Schema = ReturnType<typeof toJsonSchema>;
+
+/** With this server's settings, in their own names. */
+function withOwn(request: Schema, settings: Schema): Schema {
+  const own = settings.properties ?? {};
+  const names = ['solver', 'order', 'steps', 'method', 'guidance', 'thresholding', 'seed'];
+  return {
+    ...request,
+    properties: {
+      ...request.properties,
+      ...Object.fromEntries(names.map((name) => [name, own[name]])),
+      negative_prompt: own.negativePrompt,
+      skip_type: own.skipType,
+      denoise_to_zero: own.denoiseToZero,
+    },
+    additionalProperties: false,
+  } as Schema;
+}
+
+/** With the files of a form. */
+function withFiles(request: Schema): Schema {
+  const file = (description: string) => ({ type: 'string', contentMediaType: 'application/octet-stream', description });
+  return {
+    ...request,
+    properties: {
+      ...request.properties,
+      image: file('PNG; and what sharp reads, where the server has it. `image[]` is the same.'),
+      mask: file('What is transparent is made anew; of a picture without transparency what is white.'),
+    },
+    required: [...(request.required ?? []), 'image'],
+  } as Schema;
 }

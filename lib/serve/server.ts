@@ -2,10 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { basename, resolve } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
-import { type AppOptions, createApp } from './app.js';
+import { createApp } from './app.js';
 import { Connections } from './connections.js';
 import { Engine } from './engine.js';
+import type { Keep } from './follow.js';
 import { defaultLimits, type Limits } from './limits.js';
 import type { Model, Place } from './messages.js';
 import { Queue } from './queue.js';
@@ -17,6 +19,8 @@ export interface ServeOptions extends Place {
   host?: string;
   /** Names, besides localhost and addresses, that the server may be called by. */
   hosts?: readonly string[];
+  /** One of them has to be shown as a bearer token; nobody has to show any where there are none. */
+  keys?: readonly string[];
   limits?: Partial<Limits>;
 }
 
@@ -35,15 +39,16 @@ export interface Serving {
  * @throws Error in one sentence for a model that cannot be loaded, or a port that cannot be had
  */
 export async function startServer(options: ServeOptions): Promise<Serving> {
-  const { folder, device, dtype, memory, port = 8321, host = '127.0.0.1', hosts = [] } = options;
+  const { folder, device, dtype, memory, port = 8321, host = '127.0.0.1', hosts = [], keys = [] } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   const engine = new Engine({ folder, device, dtype, memory });
-  const queue = new Queue(engine, limits);
+  const queue = new Queue(limits);
+  const models = [{ id: basename(resolve(folder)), engine }];
   const names = hosts.map((name) => name.toLowerCase());
   const connections = new Connections(limits.connections, limits.unread);
-  const keep: AppOptions['keep'] = ({ socket }, waiting) => connections.keep(socket, waiting);
-  const app = createApp({ engine, queue, limits, hosts: names, version, keep });
+  const keep: Keep = ({ socket }, waiting) => connections.keep(socket, waiting);
+  const app = createApp({ models, queue, limits, hosts: names, keys, version, keep });
   const server = listener(app.fetch as Fetch, limits, connections);
   // A port that is taken is told before a model is loaded.
   await listen(server, port, host);

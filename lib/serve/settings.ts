@@ -14,33 +14,33 @@ const fixedWithout = ['order', 'method', 'skipType', 'thresholding', 'denoiseToZ
 type Issue = { readonly input: unknown };
 
 /** A message in the manner of lib/check.ts. */
-const expected = (what: string, name: string) => (issue: Issue) =>
+export const expected = (what: string, name: string) => (issue: Issue) =>
   `Expected ${what} for ${name} but received ${brief(issue.input)}`;
 
 /** A value from outside as it stands in a message: short, whatever it is. */
-function brief(value: unknown): string {
+export function brief(value: unknown): string {
   if (typeof value === 'string') return value.length > 40 ? `a string of ${value.length} characters` : `'${value}'`;
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object' && value !== null) return 'an object';
   return value === undefined ? 'nothing' : String(value);
 }
 
-function whole(name: string, least: number, most: number) {
+export function whole(name: string, least: number, most: number) {
   const message = expected(`a whole number from ${least} to ${most}`, name);
   return v.pipe(v.number(message), v.integer(message), v.minValue(least, message), v.maxValue(most, message));
 }
 
-function real(name: string, least: number, most: number) {
+export function real(name: string, least: number, most: number) {
   const message = expected(`a number from ${least} to ${most}`, name);
   return v.pipe(v.number(message), v.finite(message), v.minValue(least, message), v.maxValue(most, message));
 }
 
-function text(name: string, most: number) {
+export function text(name: string, most: number) {
   const message = expected(`a string of at most ${most} characters`, name);
   return v.pipe(v.string(message), v.maxLength(most, message));
 }
 
-function one<const T extends readonly (string | number)[]>(name: string, choices: T) {
+export function one<const T extends readonly (string | number)[]>(name: string, choices: T) {
   const words = choices.map((choice) => (typeof choice === 'string' ? `'${choice}'` : String(choice)));
   return v.picklist(choices, (issue) => {
     const strings = choices.filter((choice) => typeof choice === 'string');
@@ -51,7 +51,7 @@ function one<const T extends readonly (string | number)[]>(name: string, choices
   });
 }
 
-function flag(name: string) {
+export function flag(name: string) {
   return v.boolean(expected('true or false', name));
 }
 

@@ -342,6 +342,12 @@ mistakes.push(
   ['a prompt to serve', () => ['serve', 'red'], 2, /^Expected flags only but received 'red'$/],
   ['a port that there is not', () => ['serve', '--port', '65536'], 2, /^Expected a port of at most 65535 for --port/],
   [
+    'an empty key',
+    () => ['serve', '--port', '0', '--api-key', ','],
+    2,
+    /^Expected a key for --api-key but received none$/,
+  ],
+  [
     'a model that cannot be served',
     () => ['serve', '--model', 'none', '--port', '0'],
     1,
@@ -464,21 +470,27 @@ test('shows where an error came from if asked', async () => {
 
 test('serves until it is told to end', async () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    const { child, ended } = start([
-      'serve',
-      '--model',
-      constant,
-      '--port',
-      '0',
-      '--allow-host',
-      ' One.example, two.example',
-    ]);
+    const { child, ended } = start(
+      ['serve', '--model', constant, '--port', '0', '--allow-host', ' One.example, two.example'],
+      { NODE_OPTIONS: `--import ${new URL('./hide-sharp.mjs', import.meta.url)}` },
+    );
     const url = await new Promise<string>((resolve, reject) => {
       child.stdout!.once('data', (text) => resolve(String(text).split(' ')[0]));
       child.once('exit', (code) => reject(new Error(`it ended with ${code}`)));
     });
     const { ready } = (await (await fetch(`${url}api/status`)).json()) as { ready: boolean };
     assert.is(ready, true);
+    // This server has no sharp beside it, which hides as a package that is not there.
+    const jpeg = await fetch(`${url}v1/images/generations`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ prompt: 'red', output_format: 'jpeg' }),
+    });
+    assert.is(jpeg.status, 400);
+    assert.match(
+      await jpeg.text(),
+      '"Writing JPEG files needs the package sharp, which is not installed: npm install sharp"',
+    );
     const codes = ['one.example', 'two.example:80', 'three.example'].map(
       (host) =>
         new Promise((resolve) => get(`${url}api/status`, { headers: { host } }, (r) => resolve(r.resume().statusCode))),

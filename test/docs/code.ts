@@ -109,8 +109,9 @@ export function write(root: string, scratch: string, all: readonly Block[]): Uni
   mkdirSync(join(scratch, 'node_modules'), { recursive: true });
   // 'junction' matters on Windows only, where it needs no privilege.
   const link = (from: string, to: string) => symlinkSync(join(root, from), join(scratch, to), 'junction');
+  const needed = ['onnxruntime-node', 'onnxruntime-common', 'hono', '@hono', '@types', 'undici-types'];
   link('.', 'node_modules/dpm-solver');
-  for (const name of ['onnxruntime-node', 'onnxruntime-common', 'hono', '@hono', '@types', 'undici-types']) {
+  for (const name of [...needed, 'openai', 'ai', '@ai-sdk', 'zod']) {
     link(`node_modules/${name}`, `node_modules/${name}`);
   }
   link('models', 'models');

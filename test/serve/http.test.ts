@@ -17,7 +17,11 @@ let url: string;
 const endless = { prompt: 'red', steps: 20_000, guidance: 1, seed: 1 };
 
 test.before(async () => {
-  server = await startServer({ folder: constant, port: 0, limits: { steps: 20_000, waiting: 2, headSeconds: 1 } });
+  server = await startServer({
+    folder: constant,
+    port: 0,
+    limits: { steps: 20_000, waiting: 2, perClient: 3, headSeconds: 1 },
+  });
   url = server.url;
 });
 test.after(() => server.close());

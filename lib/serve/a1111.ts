@@ -1,0 +1,192 @@
+// The interface of the web UI by AUTOMATIC1111, as far as tools that draw speak it.
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { answer, type App, notAllowed, refuse } from './answers.js';
+import { failed, follow, type FollowOptions, lastOf } from './follow.js';
+import type { Limits } from './limits.js';
+import type { Done, Uploads } from './messages.js';
+import { modelOf, noModel, type Served } from './models.js';
+import { readSettings, type settingsSchema } from './settings.js';
+import type { UploadBudget } from './upload-budget.js';
+
+export interface A1111Options extends FollowOptions {
+  models: readonly Served[];
+  limits: Limits;
+  settings: ReturnType<typeof settingsSchema>;
+  budget: UploadBudget;
+}
+
+/** What its samplers are called here. */
+const samplers: Record<string, object> = {
+  'DPM++ 2M': { solver: 'dpmsolver++', order: 2 },
+  'DPM++ 2M Karras': { solver: 'dpmsolver++', order: 2, skipType: 'karras' },
+  'DPM++ 3M': { solver: 'dpmsolver++', order: 3 },
+  'DPM++ 2S': { solver: 'dpmsolver++', order: 2, method: 'singlestep' },
+  'DPM++ 2M SDE': { solver: 'sde-dpmsolver++', order: 2 },
+  'DPM++ 2M SDE Karras': { solver: 'sde-dpmsolver++', order: 2, skipType: 'karras' },
+  'DPM adaptive': { solver: 'dpmsolver', method: 'adaptive' },
+  DDIM: { solver: 'ddim' },
+  PLMS: { solver: 'pndm' },
+  UniPC: { solver: 'unipc' },
+  DEIS: { solver: 'deis' },
+};
+/** And its grids. */
+const schedules: Record<string, string | undefined> = {
+  Automatic: undefined,
+  Uniform: 'time_uniform',
+  Karras: 'karras',
+  Exponential: 'exponential',
+  Beta: 'beta',
+};
+
+type Body = Record<string, unknown>;
+type Context = Parameters<typeof refuse>[0];
+
+class Wrong extends Error {}
+
+export function a1111Routes(options: A1111Options): App {
+  const { models, limits, budget } = options;
+  const app: App = new Hono();
+  const small = bodyLimit({
+    maxSize: limits.body,
+    onError: (c) => refuse(c, 413, `Expected a body of at most ${limits.body} bytes but received more`),
+  });
+  app.post('/txt2img', small, (c) => draw(options, c, () => undefined));
+  app.all('/txt2img', (c) => notAllowed(c, 'POST'));
+  app.post('/img2img', budget.guard(), (c) => draw(options, c, (body) => readPictures(body, limits)));
+  app.all('/img2img', (c) => notAllowed(c, 'POST'));
+
+  const lists: Record<string, () => unknown> = {
+    samplers: () => Object.keys(samplers).map((name) => ({ name, aliases: [], options: {} })),
+    schedulers: () => Object.keys(schedules).map((label) => ({ name: label.toLowerCase(), label, aliases: null })),
+    'sd-models': () => models.map(({ id }) => ({ title: id, model_name: id, hash: null, sha256: null, filename: id })),
+    options: () => ({ sd_model_checkpoint: models[0].id }),
+    progress: () => ({
+      ...{ progress: 0, eta_relative: 0, current_image: null, textinfo: null },
+      state: { job_count: options.queue.state.running, queued: options.queue.state.waiting },
+    }),
+  };
+  for (const [name, value] of Object.entries(lists)) {
+    app.get(`/${name}`, (c) => answer(c, 200, value()));
+    app.all(`/${name}`, (c) => notAllowed(c, 'GET'));
+  }
+  return app;
+}
+
+async function draw(
+  options: A1111Options,
+  c: Context,
+  pictures: (body: Body) => Uploads | undefined,
+): Promise<Response> {
+  if (!/^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')) {
+    return refuse(c, 415, 'Expected application/json for the Content-Type header');
+  }
+  let body: unknown;
+  try {
+    body = JSON.parse(await c.req.text());
+  } catch {
+    return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    return refuse(c, 400, 'Expected an object of settings in the body');
+  }
+  let asked: ReturnType<typeof readBody>;
+  let uploads: Uploads | undefined;
+  try {
+    asked = readBody(body as Body);
+    uploads = pictures(body as Body);
+  } catch (error) {
+    if (error instanceof Wrong) return refuse(c, 400, error.message);
+    throw error;
+  }
+  const read = readSettings(options.settings, asked.settings);
+  if ('error' in read) return refuse(c, 400, read.error);
+  const served = modelOf(options.models, asked.model);
+  if (!served) return refuse(c, 404, noModel(options.models));
+  const job = {
+    ...{ settings: read.settings, coding: { format: 'png', quality: 100 } as const, previews: 0 },
+    ...(uploads ? { uploads } : {}),
+  };
+  const followed = await follow(options, c, served.engine, job, ({ event, data }) =>
+    event === 'queued' || event === 'started' ? undefined : JSON.stringify(data),
+  );
+  if (followed instanceof Response) return followed;
+  const last = await lastOf(c, followed);
+  if (last?.event !== 'done') return failed(c, last);
+  const { images, seeds, width, height, guidance, nfe } = JSON.parse(last.data) as Done;
+  const info = {
+    ...{ prompt: read.settings.prompt, all_prompts: seeds.map(() => read.settings.prompt) },
+    ...{ negative_prompt: read.settings.negativePrompt ?? '', seed: seeds[0], all_seeds: seeds, width, height },
+    ...{ cfg_scale: guidance, steps: read.settings.steps, nfe, sd_model_name: served.id },
+  };
+  const { init_images: _, mask: __, ...parameters } = body as Body;
+  return answer(c, 200, { images, parameters, info: JSON.stringify(info) });
+}
+
+/** What tools send is a long list of things that most servers do not have: what is not known is passed over. */
+function readBody(body: Body): { settings: Body; model: string | undefined } {
+  const number = (name: string): number | undefined => {
+    const value = body[name];
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== 'number') throw new Wrong(`Expected a number for ${name} but received something else`);
+    return value;
+  };
+  const pick = (name: string, from: Record<string, unknown>): unknown => {
+    const value = body[name];
+    if (value === undefined || value === null || value === '') return undefined;
+    const found = Object.keys(from).find((key) => key.toLowerCase() === String(value).toLowerCase());
+    if (found === undefined) {
+      throw new Wrong(`Expected one of ${Object.keys(from).join(', ')} for ${name} but received another`);
+    }
+    return from[found];
+  };
+  const seed = number('seed');
+  const count = (number('batch_size') ?? 1) * (number('n_iter') ?? 1);
+  const sampler = pick(body.sampler_name === undefined ? 'sampler_index' : 'sampler_name', samplers) as object;
+  const skipType = pick('scheduler', schedules);
+  const settings: Body = {
+    ...{ prompt: body.prompt ?? '', count, ...sampler },
+    ...(skipType === undefined ? {} : { skipType }),
+    ...(body.negative_prompt ? { negativePrompt: body.negative_prompt } : {}),
+    // -1 is any.
+    ...(seed === undefined || seed === -1 ? {} : { seed }),
+  };
+  for (const [name, ours] of [
+    ['steps', 'steps'],
+    ['cfg_scale', 'guidance'],
+    ['width', 'width'],
+    ['height', 'height'],
+  ] as const) {
+    const value = number(name);
+    if (value !== undefined) settings[ours] = value;
+  }
+  const overridden = (body.override_settings as Body | undefined)?.sd_model_checkpoint;
+  return { settings, model: typeof overridden === 'string' ? overridden : undefined };
+}
+
+function readPictures(body: Body, { side, pixels }: Limits): Uploads {
+  const images = body.init_images;
+  if (!Array.isArray(images) || images.length !== 1) {
+    throw new Wrong('Expected one picture for init_images but received another number of them');
+  }
+  const strength = body.denoising_strength ?? 0.75;
+  if (typeof strength !== 'number' || !(strength > 0 && strength <= 1)) {
+    throw new Wrong('Expected a number above 0 and up to 1 for denoising_strength but received something else');
+  }
+  return {
+    image: fromBase64(images[0], 'init_images'),
+    ...(body.mask == null ? {} : { mask: fromBase64(body.mask, 'mask') }),
+    ...(body.inpainting_mask_invert ? { inverted: true } : {}),
+    strength,
+    most: { side, pixels },
+  };
+}
+
+function fromBase64(value: unknown, name: string): Uint8Array {
+  if (typeof value !== 'string')
+    throw new Wrong(`Expected a picture in base64 for ${name} but received something else`);
+  const text = value.replace(/^data:image\/[\w+.-]+;base64,/, '');
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.length === 0) throw new Wrong(`Expected a picture in base64 for ${name} but received none`);
+  return new Uint8Array(bytes);
+}

@@ -1,0 +1,70 @@
+// How answers are written: JSON, and what is wrong as one sentence, in the form that the interface which was asked has.
+import type { HttpBindings } from '@hono/node-server';
+import type { Context, Hono } from 'hono';
+
+export type App = Hono<Env>;
+export type Env = { Bindings: HttpBindings; Variables: { client: string } };
+type Asked = Context<Env>;
+
+/** JSON without a character that could begin markup, or a terminal's commands, wherever it may end up. */
+export function encode(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[<>&\u007f-\u009f\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+export function answer(c: Asked, status: number, value: unknown): Response {
+  return c.body(encode(value), status as 200, { 'Content-Type': 'application/json; charset=utf-8' });
+}
+
+const isOpenAI = (path: string): boolean => path === '/v1' || path.startsWith('/v1/');
+
+/** What OpenAI's clients tell apart. */
+export interface Detail {
+  /** The field that is wrong. */
+  param?: string;
+  /** A word for it; of the status where absent. */
+  code?: string;
+}
+
+/** Clients of OpenAI's wait no longer than this, in seconds. */
+const LONGEST = 60;
+
+const codes: Record<number, string> = {
+  401: 'invalid_api_key',
+  404: 'not_found',
+  413: 'request_too_large',
+  429: 'rate_limit_exceeded',
+  503: 'service_unavailable',
+};
+
+/** One sentence: `{ error }`, for OpenAI's clients an object of theirs, for those of the web UI `detail` as well. */
+export function refuse(c: Asked, status: number, error: string, { param, code }: Detail = {}): Response {
+  const { path } = c.req;
+  if (path.startsWith('/sdapi/')) return answer(c, status, { error, detail: error });
+  if (!isOpenAI(path)) return answer(c, status, { error });
+  const type = status === 429 ? 'rate_limit_error' : status >= 500 ? 'server_error' : 'invalid_request_error';
+  const message = error;
+  return answer(c, status, { error: { message, type, param: param ?? null, code: code ?? codes[status] ?? null } });
+}
+
+export function notAllowed(c: Asked, method: string): Response {
+  c.header('Allow', method === 'GET' ? 'GET, HEAD' : method);
+  return refuse(c, 405, `Expected the method ${method} for this address`);
+}
+
+export function unavailable(c: Asked, error: string, seconds: number): Response {
+  c.header('Retry-After', String(Math.min(seconds, LONGEST)));
+  return refuse(c, 503, error);
+}
+
+/**
+ * There is no place. Who waits for a minute at most is told for how long; where it is more, there is no sense in trying
+ * again by itself, which the header that OpenAI's clients know says.
+ */
+export function full(c: Asked, error: string, seconds: number): Response {
+  if (seconds <= LONGEST || !isOpenAI(c.req.path)) c.header('Retry-After', String(seconds));
+  else c.header('x-should-retry', 'false');
+  return refuse(c, 429, error);
+}

@@ -1,0 +1,113 @@
+// A run and the request that asked for it: it goes on for as long as somebody is there to be told.
+import type { IncomingMessage } from 'node:http';
+import type { Context } from 'hono';
+import { type Env, full, refuse, unavailable } from './answers.js';
+import { type Engine, Unavailable } from './engine.js';
+import type { Job } from './messages.js';
+import { type Letter, Outbox } from './outbox.js';
+import { Full, type Queue, Refused, type RunEvent } from './queue.js';
+
+export interface FollowOptions {
+  queue: Queue;
+  /** Characters of events that may wait for the reader. */
+  backlog: number;
+  keep: Keep;
+}
+
+/**
+ * Keeps the connection of a request, however many others there are, until what it returns is called; `waiting` counts
+ * the characters that are to be written after that.
+ */
+export type Keep = (request: IncomingMessage, waiting: () => number) => () => void;
+
+/** What a request follows. */
+export interface Followed {
+  /** Its events, written by `write`. */
+  outbox: Outbox;
+  /** Nobody listens any more: the run ends. */
+  leave(): void;
+}
+
+/**
+ * Enters a run for a request.
+ *
+ * @param write what the reader is sent for an event; nothing for those that are not its business
+ * @param user whom the client asks for
+ * @returns the answer instead, where the run cannot be entered
+ */
+export async function follow(
+  { queue, backlog, keep }: FollowOptions,
+  c: Context<Env>,
+  engine: Engine,
+  job: Job,
+  write: (event: RunEvent) => string | undefined,
+  user?: string,
+): Promise<Followed | Response> {
+  const outbox = new Outbox(backlog);
+  const { signal } = c.req.raw;
+  // Until the run is over: what is then left to read is the reader's affair.
+  const release = keep(c.env.incoming, () => outbox.size);
+  const tell = (event: RunEvent): void => {
+    const data = write(event);
+    if (data !== undefined) outbox.push({ event: event.event, data });
+    if (event.event !== 'done' && event.event !== 'cancelled' && event.event !== 'failed') return;
+    outbox.end();
+    release();
+  };
+  let id: string;
+  try {
+    id = await queue.enter(engine, job, { id: c.get('client'), user }, tell, signal);
+  } catch (error) {
+    release();
+    if (error instanceof Refused) return refuse(c, 400, error.message, paramOf(error.message));
+    if (error instanceof Unavailable) return unavailable(c, error.message, error.retryAfter);
+    if (!(error instanceof Full)) throw error;
+    return full(c, error.message, error.retryAfter);
+  }
+  // A reader that goes away frees its place.
+  const leave = (): void => {
+    outbox.end();
+    queue.cancel(id);
+  };
+  signal.addEventListener('abort', leave, { once: true });
+  if (signal.aborted) leave();
+  return { outbox, leave };
+}
+
+/** The field that a sentence is about: all of them say it in one way. */
+export function paramOf(sentence: string): { param?: string } {
+  const param = /^(?:Expected .*? for|There is no setting) '?([A-Za-z]\w*)'?(?: but received| with |[,;]|$)/.exec(
+    sentence,
+  )?.[1];
+  return param === undefined ? {} : { param };
+}
+
+/** Seconds between signs of life on a stream where nothing happens. */
+export const PULSE = 10;
+
+/** The last event of a run that is told as a whole. */
+export async function lastOf(c: Context<Env>, { outbox }: Followed): Promise<Letter | undefined> {
+  // Nothing is sent meanwhile, which must not be taken for a connection that nobody is at.
+  const { socket } = c.env.incoming;
+  const idle = socket.timeout ?? 0;
+  socket.setTimeout(0);
+  socket.setKeepAlive(true, PULSE * 1000);
+  let last: Letter | undefined;
+  try {
+    for (;;) {
+      const letter = await outbox.next(PULSE * 1000);
+      if (letter === null) return last;
+      if (letter) last = letter;
+    }
+  } finally {
+    socket.setTimeout(idle);
+  }
+}
+
+/** A run that came to nothing: it would again, unless the server has itself been disturbed. */
+export function failed(c: Context<Env>, last: Letter | undefined): Response {
+  const error = last?.event === 'failed' ? (JSON.parse(last.data) as { error: string }).error : 'The run was cancelled';
+  if (/shutting down|ended unexpectedly/.test(error)) return unavailable(c, error, 5);
+  c.header('x-should-retry', 'false');
+  return refuse(c, 500, error);
+}

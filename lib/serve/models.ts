@@ -1,0 +1,26 @@
+// The models that are served, by name.
+import { list } from '../base/check.js';
+import type { Engine } from './engine.js';
+
+/** A model and the process that draws with it. */
+export interface Served {
+  id: string;
+  engine: Engine;
+}
+
+/** Names of OpenAI's: a program that was written for them draws with the first model here. */
+const theirs = /^(?:dall-e-|gpt-image-|chatgpt-image-)/;
+
+/** The model of a name, or the first where nobody says; undefined for a name that is not known. */
+export function modelOf(models: readonly Served[], name: string | undefined): Served | undefined {
+  const found = models.find(({ id }) => id === name);
+  return found ?? (name === undefined || name === '' || theirs.test(name) ? models[0] : undefined);
+}
+
+/** What is said of a name that is not known. */
+export function noModel(models: readonly Served[]): string {
+  return `There is no model of this name; expected ${list(
+    models.map(({ id }) => `'${id}'`),
+    'or',
+  )}`;
+}

@@ -1,0 +1,200 @@
+// The interface of OpenAI's clients: pictures in their shape, and predictions of the result on the way to it.
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
+import { answer, type App, type Detail, encode, notAllowed, refuse } from './answers.js';
+import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, PULSE } from './follow.js';
+import type { Limits } from './limits.js';
+import type { Done, Uploads } from './messages.js';
+import { modelOf, noModel, type Served } from './models.js';
+import { type Asked, readAsked, readForm, requestSchema, Wrong } from './openai-schema.js';
+import type { Letter } from './outbox.js';
+import type { settingsSchema } from './settings.js';
+import type { UploadBudget } from './upload-budget.js';
+
+export interface OpenAIOptions extends FollowOptions {
+  models: readonly Served[];
+  limits: Limits;
+  settings: ReturnType<typeof settingsSchema>;
+  budget: UploadBudget;
+  /** Seconds since 1970 when the server began. */
+  since: number;
+}
+
+export function openaiRoutes(options: OpenAIOptions): App {
+  const { models, limits, since, budget } = options;
+  const app: App = new Hono();
+  const describe = ({ id }: Served) => ({ id, object: 'model', created: since, owned_by: 'dpm-solver' });
+
+  app.get('/models', (c) => answer(c, 200, { object: 'list', data: models.map(describe) }));
+  app.all('/models', (c) => notAllowed(c, 'GET'));
+  app.get('/models/:id', (c) => {
+    const model = models.find(({ id }) => id === c.req.param('id'));
+    return model ? answer(c, 200, describe(model)) : refuse(c, 404, noModel(models), missing);
+  });
+  app.all('/models/:id', (c) => notAllowed(c, 'GET'));
+
+  const generation = requestSchema(limits, false);
+  const small = bodyLimit({
+    maxSize: limits.body,
+    onError: (c) => refuse(c, 413, `Expected a body of at most ${limits.body} bytes but received more`),
+  });
+  app.post('/images/generations', small, async (c) => {
+    if (!/^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')) {
+      return refuse(c, 415, 'Expected application/json for the Content-Type header');
+    }
+    let body: unknown;
+    try {
+      body = JSON.parse(await c.req.text());
+    } catch {
+      return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
+    }
+    try {
+      return await draw(options, c, 'image_generation', readAsked(generation, options.settings, body));
+    } catch (error) {
+      if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
+      throw error;
+    }
+  });
+  app.all('/images/generations', (c) => notAllowed(c, 'POST'));
+
+  const edition = requestSchema(limits, true);
+  app.post('/images/edits', budget.guard(), async (c) => {
+    if (!/^multipart\/form-data\s*;/i.test(c.req.header('content-type') ?? '')) {
+      return refuse(c, 415, 'Expected multipart/form-data for the Content-Type header');
+    }
+    let form: FormData;
+    try {
+      form = await c.req.formData();
+    } catch {
+      return refuse(c, 400, 'Expected a form in the body but it cannot be parsed');
+    }
+    try {
+      const asked = readAsked(edition, options.settings, readForm(form));
+      return await draw(options, c, 'image_edit', asked, await readFiles(form, asked, limits));
+    } catch (error) {
+      if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
+      throw error;
+    }
+  });
+  app.all('/images/edits', (c) => notAllowed(c, 'POST'));
+  return app;
+}
+
+const missing: Detail = { param: 'model', code: 'model_not_found' };
+
+function detailOf({ message }: Wrong): Detail {
+  const unknown = message.startsWith('There is no setting');
+  return { ...paramOf(message), ...(unknown ? { code: 'unknown_parameter' } : {}) };
+}
+
+/** The files of a form: `image` or `image[]`, one of them, and `mask`. */
+async function readFiles(form: FormData, { strength }: Asked, { side, pixels }: Limits): Promise<Uploads> {
+  const files = (...names: string[]): Blob[] =>
+    names.flatMap((name) => form.getAll(name)).flatMap((value) => (typeof value === 'string' ? [] : [value as Blob]));
+  for (const [name, value] of form) {
+    if (typeof value !== 'string' && !['image', 'image[]', 'mask'].includes(name)) {
+      throw new Wrong(`Expected files for image and mask only but received one for '${name.slice(0, 40)}'`);
+    }
+  }
+  const [images, masks] = [files('image', 'image[]'), files('mask')];
+  if (images.length !== 1) throw new Wrong(`Expected one file for image but received ${images.length || 'none'}`);
+  if (masks.length > 1) throw new Wrong(`Expected one file for mask but received ${masks.length}`);
+  const bytes = async (blob: Blob) => new Uint8Array(await blob.arrayBuffer());
+  return {
+    image: await bytes(images[0]),
+    ...(masks.length > 0 ? { mask: await bytes(masks[0]) } : {}),
+    ...(strength !== undefined ? { strength } : {}),
+    most: { side, pixels },
+  };
+}
+
+type Context = Parameters<typeof refuse>[0];
+type Kind = 'image_generation' | 'image_edit';
+
+async function draw(
+  options: OpenAIOptions,
+  c: Context,
+  kind: Kind,
+  asked: Asked,
+  uploads?: Uploads,
+): Promise<Response> {
+  const { models } = options;
+  const model = modelOf(models, asked.model);
+  if (!model) return refuse(c, 404, noModel(models), missing);
+  const job = { ...asked.job, ...(uploads ? { uploads } : {}) };
+  // Written when it is sent: of a run that is over, only what is asked for is kept.
+  const followed = await follow(
+    options,
+    c,
+    model.engine,
+    job,
+    ({ event, data }) => (event === 'queued' || event === 'started' ? undefined : encode(data)),
+    asked.user,
+  );
+  if (followed instanceof Response) return followed;
+  return asked.stream ? sendStream(c, kind, asked, followed) : sendWhole(c, asked, followed);
+}
+
+const now = () => Math.floor(Date.now() / 1000);
+
+/** What pictures are told with. */
+function about(asked: Asked, size: string) {
+  const { job, quality } = asked;
+  return { background: 'opaque', output_format: job.coding.format, quality, size };
+}
+
+/** All pictures, when they are done. */
+async function sendWhole(c: Context, asked: Asked, followed: Followed): Promise<Response> {
+  const last = await lastOf(c, followed);
+  if (last?.event !== 'done') return failed(c, last);
+  const done = JSON.parse(last.data) as Done;
+  const address = `data:image/${asked.job.coding.format};base64,`;
+  return answer(c, 200, {
+    created: now(),
+    data: done.images.map((image, i) => ({
+      ...(asked.url ? { url: `${address}${image}` } : { b64_json: image }),
+      seed: done.seeds[i],
+    })),
+    ...about(asked, `${done.width}x${done.height}`),
+    ...{ nfe: done.nfe, timings: done.timings },
+  });
+}
+
+/** Partial images, and the picture. */
+function sendStream(c: Context, kind: Kind, asked: Asked, { outbox, leave }: Followed): Response {
+  return streamSSE(c, async (stream) => {
+    stream.onAbort(leave);
+    let index = 0;
+    while (!stream.aborted) {
+      const letter = await outbox.next(PULSE * 1000);
+      if (letter === null) break;
+      if (!letter) await stream.write(':\n\n');
+      else index = await sendEvent(stream, kind, asked, letter, index);
+    }
+  });
+}
+
+async function sendEvent(
+  stream: SSEStreamingApi,
+  kind: Kind,
+  asked: Asked,
+  { event, data }: Letter,
+  index: number,
+): Promise<number> {
+  const send = (type: string, value: object) => stream.writeSSE({ event: type, data: encode({ type, ...value }) });
+  const told = JSON.parse(data) as Done & { error?: string };
+  if (event === 'step' || event === 'done') {
+    const [image] = told.images;
+    const value = { b64_json: image, created_at: now(), ...about(asked, `${told.width}x${told.height}`) };
+    if (event === 'step') {
+      await send(`${kind}.partial_image`, { ...value, partial_image_index: index });
+      return index + 1;
+    }
+    await send(`${kind}.completed`, { ...value, seed: told.seeds[0], nfe: told.nfe, timings: told.timings });
+    return index;
+  }
+  const message = told.error ?? 'The run was cancelled';
+  await send('error', { error: { message, type: 'server_error', param: null, code: null } });
+  return index;
+}

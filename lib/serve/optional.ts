@@ -1,0 +1,34 @@
+// Packages that only some servers need: optional peers, loaded on first use, whose absence is one clear sentence.
+import { firstLine } from '../base/text.js';
+
+const loaded = new Map<string, Promise<unknown>>();
+
+/** A package that was asked for is not there, or does not work. */
+export class Missing extends Error {
+  override name = 'Missing';
+}
+
+/**
+ * The default export of a package.
+ *
+ * @param what is done with it, as the beginning of a sentence
+ * @throws Missing, which says what to install
+ */
+export function optional<T>(name: string, what: string): Promise<T> {
+  const found = loaded.get(name) ?? load(name);
+  loaded.set(name, found);
+  // A failed load is not kept: the package may be installed meanwhile.
+  found.catch(() => loaded.delete(name));
+  return found.catch((cause: NodeJS.ErrnoException) => {
+    // Only the package itself: a file missing inside it is a broken installation, and the message then says which.
+    if (cause.code === 'ERR_MODULE_NOT_FOUND' && cause.message.includes(`'${name}'`)) {
+      throw new Missing(`${what} needs the package ${name}, which is not installed: npm install ${name}`, { cause });
+    }
+    throw new Missing(`${name} is installed but could not be loaded: ${firstLine(cause.message)}`, { cause });
+  }) as Promise<T>;
+}
+
+async function load(name: string): Promise<unknown> {
+  const module = (await import(name)) as { default?: unknown };
+  return module.default ?? module;
+}
