@@ -7,6 +7,7 @@ import { checkWritable, writeFileAtomically } from '../image/file.js';
 import { parseTables, TABLES } from '../pipelines/tables.js';
 import type { SolverTable } from '../solver/table.js';
 import {
+  fetched,
   guidanceArg,
   machineArgs,
   modelArgs,
@@ -74,15 +75,16 @@ export const calibrate = defineCommand({
   async run({ args }) {
     if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
     const steps = args.steps.split(',').map((part) => whole('steps', part, 2) as number);
-    const place = readPlace(args, 'shapes');
-    const output = args.output ?? join(place.folder, TABLES);
-    if (!/\.json$/i.test(output)) {
-      throw new UsageError(`Expected a file name ending in .json for --output but received '${output}'`);
+    const asked = readPlace(args, 'shapes');
+    if (args.output !== undefined && !/\.json$/i.test(args.output)) {
+      throw new UsageError(`Expected a file name ending in .json for --output but received '${args.output}'`);
     }
     if (args.report !== undefined && !/\.svg$/i.test(args.report)) {
       throw new UsageError(`Expected a file name ending in .svg for --report but received '${args.report}'`);
     }
     const prompts = readPrompts(args.prompts, args.model);
+    const place = await fetched(asked, args.json ?? false);
+    const output = args.output ?? join(place.folder, TABLES);
     const before = existsSync(output) ? parseTables(readFileSync(output, 'utf8'), output) : [];
     mkdirSync(dirname(output), { recursive: true });
     for (const path of [output, args.report]) if (path !== undefined) checkWritable(path);

@@ -2,17 +2,18 @@
 
 import { readFileSync } from 'node:fs';
 import type { ArgsDef } from 'citty';
-import { modelFolder } from '../folder/packed.js';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
 import { enlarge, type Image } from '../image/image.js';
 import { withText } from '../image/png-text.js';
 import { sheet, sheetSize } from '../image/sheet.js';
+import { findModel, type HubProgress } from '../hub/index.js';
 import { GRAPH_DEVICES } from '../onnx/graph.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import type {
   DiffusionPipeline,
   GenerateOptions,
   Generation,
+  OnProgress,
   SolverChoices,
   Tiles,
   Timings,
@@ -105,8 +106,12 @@ export const outputArgs = {
   json: { type: 'boolean', description: 'Print one JSON object a file instead of a line' },
 } as const satisfies ArgsDef;
 
+const model = { type: 'string', alias: 'm', valueHint: 'DIR' } as const;
+
 export const modelArgs = {
-  model: { type: 'string', valueHint: 'DIR', description: 'Model directory' },
+  model: { ...model, description: 'Model directory, or ORG/NAME of a Hugging Face hub' },
+  revision: { type: 'string', valueHint: 'NAME', description: 'Branch, tag or commit on the hub (Default: main)' },
+  subfolder: { type: 'string', valueHint: 'NAME', description: "The pipeline's folder in the model" },
   dtype: { type: 'string', valueHint: 'NAME', description: 'Which graphs: float32, float16 (Default: float32)' },
 } as const satisfies ArgsDef;
 
@@ -121,9 +126,8 @@ export const memoryArgs = {
 
 /** Of commands that draw shapes unless told otherwise. */
 export const shapesArg = {
-  type: 'string',
-  valueHint: 'DIR',
-  description: 'Model directory (Default: the shapes that come with the package)',
+  ...model,
+  description: 'Model directory, or ORG/NAME of a Hugging Face hub (Default: the shapes that come with the package)',
 } as const;
 
 export const guidanceArg = {
@@ -273,7 +277,10 @@ export function readPicture(flag: string, path: string | undefined): Image {
 }
 
 export interface Place {
+  /** A path, or a model's name on a hub until {@link fetched} has it. */
   folder: string;
+  revision: string | undefined;
+  subfolder: string | undefined;
   device: (typeof devices)[number] | undefined;
   dtype: 'float32' | 'float16' | undefined;
   memory: 'auto' | 'low' | 'fast' | undefined;
@@ -285,16 +292,36 @@ export function readPlace(values: Values, standard?: string): Place {
   if (folder === undefined) throw new UsageError('The flag --model is missing: it names a model directory');
   if (folder === '') throw new UsageError('The flag --model needs a value');
   return {
-    folder: modelFolder(folder),
+    folder,
+    revision: text(values, 'revision'),
+    subfolder: text(values, 'subfolder'),
     device: choice('device', text(values, 'device'), devices),
     dtype: choice('dtype', text(values, 'dtype'), ['float32', 'float16']),
     memory: choice('memory', text(values, 'memory'), ['auto', 'low', 'fast']),
   };
 }
 
+/** A place whose folder is one, fetched from a hub where it is not there; `json` as for {@link withPipeline}. */
+export async function fetched(place: Place, json: boolean): Promise<Place> {
+  const { onProgress, stop } = telling(json);
+  try {
+    return await fetchedTelling(place, onProgress);
+  } finally {
+    stop();
+  }
+}
+
+async function fetchedTelling(place: Place, onProgress: OnProgress | undefined): Promise<Place> {
+  const { folder, revision, subfolder, dtype } = place;
+  // What is all there is not worth a word.
+  const tell = onProgress && ((progress: HubProgress) => progress.fetched > 0 && onProgress(progress));
+  const found = await findModel(folder, { revision, subfolder, dtype, onProgress: tell });
+  return { ...place, folder: found, revision: undefined, subfolder: undefined };
+}
+
 /** Loads a pipeline for as long as `work` takes; `json` says whether a program is told how far it is. */
 export async function withPipeline<T>(
-  { memory, ...place }: Place,
+  asked: Place,
   json: boolean,
   work: (pipe: DiffusionPipeline, telling: Telling) => Promise<T>,
 ): Promise<T> {
@@ -304,8 +331,8 @@ export async function withPipeline<T>(
   (await loadRuntime()).env.logLevel = 'fatal';
   const told = telling(json);
   const { onProgress } = told;
-  const { folder, device, dtype } = place;
   try {
+    const { folder, device, dtype, memory } = await fetchedTelling(asked, onProgress);
     const pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory, onProgress });
     try {
       if (pipe.memory === 'low' && memory !== 'low') {

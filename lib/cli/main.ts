@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `serve` and
-// `info`.
+// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `serve`,
+// `pull` and `info`.
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../base/text.js';
@@ -9,6 +9,7 @@ import { compare } from './compare.js';
 import { decode, examples as decodeExamples } from './decode.js';
 import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';
+import { pull, examples as pullExamples } from './pull.js';
 import { sample, examples as sampleExamples } from './sample.js';
 import { serve, examples as serveExamples } from './serve.js';
 import { withLike } from './settings.js';
@@ -26,6 +27,7 @@ const commands: Record<string, CommandDef<any>> = {
   compare,
   calibrate,
   serve,
+  pull,
   info,
 };
 
@@ -33,6 +35,7 @@ const commands: Record<string, CommandDef<any>> = {
 const examples = new Map<CommandDef, readonly string[]>([
   [sample as CommandDef, sampleExamples],
   [serve as CommandDef, serveExamples],
+  [pull as CommandDef, pullExamples],
   [calibrate as CommandDef, calibrateExamples],
   [decode as CommandDef, decodeExamples],
   [

@@ -44,12 +44,13 @@ function objects(): Telling {
 /** A line that says how far it is, of how much, and what that is. */
 function openBar(): { show(of: number, done: number, what: string): void; stop(): void } {
   const bar = new SingleBar(
-    // A Ctrl-C ends the process at once: no listeners, and a cursor that was never hidden.
+    // A Ctrl-C ends the process at once: no listeners, a cursor that was never hidden, and a terminal that breaks lines as
+    // before, as those here are cut.
     {
       format: '{bar} {what}',
       gracefulExit: false,
       hideCursor: null,
-      linewrap: null,
+      linewrap: true,
       barsize: 20,
       clearOnComplete: true,
     },
@@ -91,8 +92,9 @@ function line(): Telling {
 }
 
 /** A stage as it stands in the line. */
-export function inWords({ stage, done, of, seconds, left }: StageProgress): string {
+export function inWords({ stage, done, of, seconds, left, file }: StageProgress): string {
   const rest = left === undefined || done === of ? '' : `, ${duration(left)} left`;
+  if (stage === 'fetch') return `fetching ${bytes(done)} of ${bytes(of)}${rest}: ${file}`;
   if (stage === 'load') return `loading ${bytes(done)} of ${bytes(of)}${rest}`;
   if (stage === 'encode') return `encoding ${done}/${of}${rest}`;
   if (stage === 'decode') return `decoding${of > 1 ? ` ${done}/${of}` : ''}${rest}`;

@@ -1,6 +1,6 @@
 // `dpm-solver serve`: a page to play with a model, and the interface beneath it.
 import { type ArgsDef, defineCommand } from 'citty';
-import { machineArgs, modelArgs, readPlace, shapesArg, wholeOf } from './generate.js';
+import { fetched, machineArgs, modelArgs, readPlace, shapesArg, wholeOf } from './generate.js';
 import { UsageError } from './usage.js';
 
 /** What the help ends with. */
@@ -56,7 +56,8 @@ export const serve = defineCommand({
     const limits = { waiting: wholeOf(args, 'queue', 0), seconds: wholeOf(args, 'time-limit', 1) };
     // Imported here, so that the other commands start as fast as they did.
     const { startServer } = await import('../serve/server.js');
-    const { url, model, close } = await startServer({ ...place, port, host: args.host, hosts, keys, limits });
+    const here = await fetched(place, false);
+    const { url, model, close } = await startServer({ ...here, port, host: args.host, hosts, keys, limits });
     console.log(`${url} draws with ${model.name}; Ctrl-C ends it`);
     let closing = false;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

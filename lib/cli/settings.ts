@@ -18,6 +18,8 @@ const NOT_KEPT = [
   'json',
   'like',
   'model',
+  'revision',
+  'subfolder',
   'device',
   'memory',
   'save-latents',

@@ -41,13 +41,14 @@ export class DiffusionPipeline extends Callable {
   /**
    * Loads the pipeline in a directory with `model_index.json`, `unet/` or `transformer/`, one to three `text_encoder/`
    * and `tokenizer/`, `vae_decoder/` and `vae_encoder/` (unless it works in pixels) and `scheduler/`, as Optimum and
-   * diffusers.js have them; `'shapes'` is the model that comes with this package.
+   * diffusers.js have them; `'shapes'` is the model that comes with this package. A name such as `org/name`, where there is
+   * no folder of this path, is that of a repository on a Hugging Face hub, whose files are fetched as `pull` does.
    *
    * @throws Error in one sentence that names the file when one is missing, misnamed or corrupt, or the input when a graph
-   *   wants what nothing is known about; TypeError for options
+   *   wants what nothing is known about, or what `pull` throws; TypeError for options
    */
-  static async fromPretrained(folder: string, options: PipelineOptions = {}): Promise<DiffusionPipeline> {
-    return new DiffusionPipeline(await loadParts(folder, options));
+  static async fromPretrained(model: string, options: PipelineOptions = {}): Promise<DiffusionPipeline> {
+    return new DiffusionPipeline(await loadParts(model, options));
   }
 
   /**

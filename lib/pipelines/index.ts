@@ -1,5 +1,6 @@
 // The public module `dpm-solver/pipelines`.
 export { encodePng, readPng } from '../image/file.js';
+export { type HubOptions, type HubProgress, type PullOptions, pull } from '../hub/index.js';
 export type { Image } from '../image/image.js';
 export { DecodeError, type Latents } from './coder.js';
 export type { DecodeOptions } from './decode.js';

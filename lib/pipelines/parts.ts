@@ -1,10 +1,10 @@
 // The parts of a pipeline, loaded from the directories that exported diffusion pipelines come in.
 import { existsSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 import { knownOptions, oneOf, optionalFunction, show, wholeNumber, wrongType } from '../base/check.js';
 import { readJson } from '../folder/files.js';
-import { modelFolder } from '../folder/packed.js';
 import { originOf } from '../folder/scheduler-keys.js';
+import { findModel, HUB_OPTIONS, type HubOptions, modelName } from '../hub/index.js';
 import { GRAPH_DEVICES, type GraphDevice, type SessionOptions } from '../onnx/graph.js';
 import { type FolderScheduler, type NetworkFacts, readScheduler, type Training } from '../schedulers/network.js';
 import type { SolverTable } from '../solver/table.js';
@@ -21,7 +21,7 @@ import { readTables } from './tables.js';
 import { Vae } from './vae.js';
 
 /** How {@link DiffusionPipeline.fromPretrained} loads a folder. */
-export interface PipelineOptions {
+export interface PipelineOptions extends Omit<HubOptions, 'onProgress'> {
   /** onnxruntime's execution providers in order of preference; what `device` says where absent. */
   executionProviders?: SessionOptions['executionProviders'];
   /** Which graphs are taken where a directory has both: model_fp16.onnx comes before model.onnx for `'float16'`. */
@@ -46,7 +46,7 @@ export interface PipelineOptions {
    * from the model's folder (`taesd/` or `vae_preview/`); diffusers' AutoencoderTiny has its `config.json` beside it.
    */
   previewDecoder?: string;
-  /** Told of the bytes that are loaded: stage `'load'`. */
+  /** Told of the bytes that are fetched and loaded: stages `'fetch'` and `'load'`. */
   onProgress?: OnProgress;
 }
 
@@ -83,10 +83,10 @@ const STEPS = { distilled: 4, others: 20 };
 
 /** Loads what {@link DiffusionPipeline.fromPretrained} says; frees what it had loaded where something is wrong. */
 export async function loadParts(model: string, options: PipelineOptions): Promise<Parts> {
-  if (typeof model !== 'string') throw wrongType('the path of a folder', 'the model', model);
-  const folder = modelFolder(model);
-  const { graphs, device, dtype, given, memory } = readOptions(options);
+  if (typeof model !== 'string') throw wrongType("the path of a folder or a model's name on a hub", 'the model', model);
+  const { graphs, device, dtype, given, memory, hub } = readOptions(options);
   const { onProgress, previewDecoder } = options;
+  const folder = await findModel(model, { ...hub, dtype });
   const index = readJson(folder, ['model_index.json']).json;
   const has = (part: string) => isNamed(index[part]) || existsSync(join(folder, part));
   const { inPixels, classifierFolder } = ownOf(folder, index);
@@ -249,7 +249,7 @@ function schedulerOf(folder: string, index: Readonly<Record<string, unknown>>, n
   const { json, path } = readJson(folder, ['scheduler/scheduler_config.json']);
   // [library, class], as diffusers writes it.
   const named = Array.isArray(index.scheduler) ? index.scheduler[1] : undefined;
-  const names = [basename(resolve(folder)), lastPart(index._name_or_path), String(index._class_name)];
+  const names = [modelName(folder), lastPart(index._name_or_path), String(index._class_name)];
   return readScheduler(json, path, {
     ...network,
     names,
@@ -269,8 +269,9 @@ function readOptions(options: PipelineOptions): {
   dtype: 'float32' | 'float16';
   memory: NonNullable<PipelineOptions['memory']>;
   given: SessionOptions;
+  hub: HubOptions;
 } {
-  const known = ['executionProviders', 'dtype', 'device', 'networkThreads', 'memory', 'previewDecoder', 'onProgress'];
+  const known = ['executionProviders', 'dtype', 'device', 'networkThreads', 'memory', 'previewDecoder', ...HUB_OPTIONS];
   knownOptions(options, known, 'fromPretrained');
   optionalFunction(options.onProgress, 'onProgress');
   if (options.previewDecoder !== undefined && typeof options.previewDecoder !== 'string') {
@@ -279,6 +280,7 @@ function readOptions(options: PipelineOptions): {
   const memory = oneOf(options.memory ?? 'auto', 'memory', ['auto', 'low', 'fast']);
   const dtype = oneOf(options.dtype ?? 'float32', 'dtype', ['float32', 'float16']);
   const { executionProviders, networkThreads } = options;
+  const hub: HubOptions = Object.fromEntries(HUB_OPTIONS.map((key) => [key, options[key]]));
   if (executionProviders !== undefined && !Array.isArray(executionProviders)) {
     throw wrongType('an array of names or objects', 'executionProviders', executionProviders);
   }
@@ -290,6 +292,7 @@ function readOptions(options: PipelineOptions): {
     // Whoever names providers has chosen.
     device: executionProviders === undefined ? device : 'cpu',
     dtype,
+    hub,
     given: { threads: networkThreads, ...(executionProviders ? { executionProviders } : {}) },
   };
 }

@@ -4,12 +4,13 @@ import { listening } from '../base/listener.js';
 /** What `onProgress` is told. */
 export interface StageProgress {
   /**
+   * - `fetch`: files come from a hub, in bytes
    * - `load`: networks are read, in bytes of their files
    * - `encode`: prompts, and pictures or their tiles, become what the network takes
    * - `step`: solver steps of all batches; of the adaptive method nobody knows how many, and `of` is 0
    * - `decode`: latents become pictures, or tiles of them
    */
-  stage: 'load' | 'encode' | 'step' | 'decode';
+  stage: 'fetch' | 'load' | 'encode' | 'step' | 'decode';
   /** How much of it is done; 0 when it begins. */
   done: number;
   /** Of how much; 0 where nobody knows. */
@@ -18,6 +19,10 @@ export interface StageProgress {
   seconds: number;
   /** Seconds that the rest of the stage will take, once there is something to judge by. */
   left?: number;
+  /** The file that is fetched, relative to the repository. */
+  file?: string;
+  /** Bytes that have come from a hub this time. */
+  fetched?: number;
 }
 
 /** Is told of every stage. */

@@ -1,8 +1,9 @@
 // The process that draws. A network call may block its event loop (where it has no thread of its own), so it is not the
 // server's; and being a process it can be ended in the middle of one, and takes nobody along when it ends by itself.
-import { basename, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { MOST_VOCABULARY, readJson } from '../folder/files.js';
 import type { Image } from '../image/image.js';
+import { modelName } from '../hub/index.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { DiffusionPipeline, type GenerateOptions, type Progress } from '../pipelines/index.js';
 import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
@@ -22,7 +23,7 @@ const send = (report: Report): void => {
 /** An error in one line, which tells the model's name but not where it lies. */
 function sentence(error: unknown): string {
   const text = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0];
-  return text.replaceAll(resolve(folder), basename(folder)).replaceAll(folder, basename(folder));
+  return text.replaceAll(resolve(folder), modelName(folder)).replaceAll(folder, modelName(folder));
 }
 
 async function open(place: Place): Promise<void> {
@@ -32,7 +33,7 @@ async function open(place: Place): Promise<void> {
     // onnxruntime's own log would repeat at length what the error says in a sentence.
     (await loadRuntime()).env.logLevel = 'fatal';
     pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory });
-    const model: Model = { name: basename(resolve(folder)), ...pipe.defaults, words: readWords() };
+    const model: Model = { name: modelName(folder), ...pipe.defaults, words: readWords() };
     send({ type: 'opened', model });
   } catch (error) {
     // Whoever starts the server may know where its model lies.
@@ -177,7 +178,7 @@ class Wanted {
 
 /** A file, which says what it was made from: PNG's text is Latin-1, so other letters are escaped. */
 async function toBase64(image: Image, coding: Coding, settings?: object): Promise<string> {
-  const text = settings && JSON.stringify({ model: basename(resolve(folder)), ...settings });
+  const text = settings && JSON.stringify({ model: modelName(folder), ...settings });
   const escaped = text?.replace(
     /[^\x20-\x7e]/g,
     (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { basename, resolve } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
+import { modelName } from '../hub/index.js';
 import { createApp } from './app.js';
 import { Connections } from './connections.js';
 import { Engine } from './engine.js';
@@ -44,7 +44,7 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   const engine = new Engine({ folder, device, dtype, memory });
   const queue = new Queue(limits);
-  const models = [{ id: basename(resolve(folder)), engine }];
+  const models = [{ id: modelName(folder), engine }];
   const names = hosts.map((name) => name.toLowerCase());
   const connections = new Connections(limits.connections, limits.unread);
   const keep: Keep = ({ socket }, waiting) => connections.keep(socket, waiting);

@@ -116,9 +116,9 @@ function npx(root: string, folder: string, args: readonly string[]): Outcome {
     spawnSync(process.execPath, [main, ...words], { cwd: folder, encoding: 'utf8', timeout: 120_000 });
   const usage = run([command, '--help']);
   if (usage.status !== 0) return wrong(usage.stderr);
-  // A server does not end, and a model or a picture of the reader's is not here.
-  const serves = command === 'serve';
-  const files = rest.filter((_, i) => ['--model', '--image', '--mask'].includes(rest[i - 1]));
+  // A server does not end, a hub is elsewhere, and a model or a picture of the reader's is not here.
+  const serves = command === 'serve' || command === 'pull';
+  const files = rest.filter((_, i) => ['--model', '-m', '--image', '--mask'].includes(rest[i - 1]));
   if (serves || files.some((file) => !existsSync(join(folder, file)))) {
     const known = new Set(usage.stdout.match(/(?<![\w-])--?[a-z][a-z-]*/g));
     const unknown = rest.find((word) => /^--?[a-z]/.test(word) && !known.has(word.split('=', 1)[0]));

@@ -46,6 +46,7 @@ export const ROOMS: readonly Room[] = [
     without: ['cuda/'],
   },
   { path: 'onnx/', floor: 4, knows: 'graphs: sessions, what they declare, runs over our buffers' },
+  { path: 'hub/', floor: 4, knows: 'models by their name on a Hugging Face hub, and the cache that its tools share' },
   { path: 'folder/', floor: 3, knows: "the files of a model's folder, and what its configurations mean" },
   { path: 'schedule/', floor: 2, knows: 'α, σ and λ over time, grids, orders' },
   { path: 'cuda/', floor: 2, knows: 'memory, streams and the step on a card' },
