@@ -1,5 +1,6 @@
 // Argument checks of the schedules and grids: one sentence that says what was expected, for what, and what came.
 import { meantOption, meantValue } from './names.js';
+import { printable } from './text.js';
 
 /** TypeError for a value of the wrong type, or a name that is not known. */
 export function wrongType(expected: string, name: string, value: unknown): TypeError {
@@ -126,7 +127,7 @@ function unknownOption(key: string, known: readonly string[], name: string, else
 export function show(value: unknown): string {
   if (typeof value === 'string') {
     // One short line, whatever the string.
-    return `'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`.replace(/\s/g, ' ');
+    return printable(`'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`.replace(/\s/g, ' '));
   }
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object';

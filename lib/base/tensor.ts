@@ -82,7 +82,11 @@ function noTensor(name: string, received: string): TypeError {
 
 /** What was given in place of a tensor, and what to do about it; undefined for what says nothing. */
 function inPlaceOf(value: object): string | undefined {
-  if (typeof (value as Promise<unknown>).then === 'function') return `${show(value)}: await it`;
+  if (typeof (value as Promise<unknown>).then === 'function') {
+    // It is refused, so that nobody else will hear of its rejection, which would end the process.
+    (value as Promise<unknown>).then(undefined, () => undefined);
+    return `${show(value)}: await it`;
+  }
   if (ArrayBuffer.isView(value)) return `${show(value)} alone: { data, dims } says its sizes, too`;
   if (Array.isArray(value))
     return 'an array: randn(dims, { seed }) makes noise, { data, dims } a tensor of your numbers';

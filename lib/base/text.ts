@@ -32,6 +32,13 @@ function editDistance(a: string, b: string): number {
   return previous[b.length];
 }
 
+/** Text without what a terminal would obey: control characters as JSON escapes them, but for line breaks and tabs. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (c) =>
+    c === '\n' || c === '\t' ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** The first line of another program's message, without its full stop. */
 export function firstLine(message: unknown): string {
   return String(message).trim().split('\n', 1)[0].replace(/\.$/, '');

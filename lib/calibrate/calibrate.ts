@@ -139,6 +139,7 @@ class Calibrator {
       tables.push(one.table);
       report.push(one.report);
     }
+    await this.#progress.heard();
     return { tables, report, teacherEvaluations };
   }
 

@@ -1,10 +1,11 @@
 // `dpm-solver calibrate`: tables of times and rows for a model, kept in its folder.
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type ArgsDef, defineCommand } from 'citty';
+import { readAtMost } from '../base/read.js';
 import type { CalibrateProgress, Calibration } from '../calibrate/index.js';
 import { checkWritable, writeFileAtomically } from '../image/file.js';
-import { parseTables, TABLES } from '../pipelines/tables.js';
+import { readTableFile, TABLES } from '../pipelines/tables.js';
 import type { SolverTable } from '../solver/table.js';
 import {
   fetched,
@@ -85,7 +86,7 @@ export const calibrate = defineCommand({
     const prompts = readPrompts(args.prompts, args.model);
     const place = await fetched(asked, args.json ?? false);
     const output = args.output ?? join(place.folder, TABLES);
-    const before = existsSync(output) ? parseTables(readFileSync(output, 'utf8'), output) : [];
+    const before = existsSync(output) ? readTableFile(output) : [];
     mkdirSync(dirname(output), { recursive: true });
     for (const path of [output, args.report]) if (path !== undefined) checkWritable(path);
     const made = await withPipeline(place, args.json ?? false, (pipe, { stop }) => {
@@ -114,12 +115,16 @@ export const calibrate = defineCommand({
   },
 });
 
+/** Bytes of a file of prompts. */
+const MOST_PROMPTS = 2 ** 26;
+
 function readPrompts(path: string | undefined, model: string | undefined): readonly string[] {
   if (path === undefined) {
     if (model === undefined) return shapesPrompts();
     throw new UsageError('The flag --prompts is missing: it names a file of prompts, one a line');
   }
-  const prompts = readFileSync(path, 'utf8')
+  const prompts = readAtMost(path, MOST_PROMPTS)
+    .toString('utf8')
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');

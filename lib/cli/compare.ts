@@ -1,7 +1,7 @@
 // `dpm-solver compare`: one prompt and one seed, solvers in rows and step counts in columns.
 import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../base/check.js';
-import { nearest } from '../base/text.js';
+import { nearest, printable } from '../base/text.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
 import type { Image } from '../image/image.js';
 import { sheet, sheetSize } from '../image/sheet.js';
@@ -127,7 +127,7 @@ export const compare = defineCommand({
       writeFileAtomically(output, encodePng(picture));
       if (json) {
         const size = { width: picture.width, height: picture.height };
-        console.log(JSON.stringify({ output, ...size, prompt, seed, solvers: names, steps: counts, runs }));
+        console.log(printable(JSON.stringify({ output, ...size, prompt, seed, solvers: names, steps: counts, runs })));
         return;
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(1);

@@ -1,5 +1,6 @@
 // `dpm-solver decode`: pictures of latents that were kept.
 import { type ArgsDef, defineCommand } from 'citty';
+import { printable } from '../base/text.js';
 import { encodePng } from '../image/file.js';
 import {
   laidOut,
@@ -47,7 +48,8 @@ export const decode = defineCommand({
     await withPipeline({ ...where, memory: 'low' }, json, async (pipe, { onProgress, warn, stop }) => {
       const images = await pipe.decode(latents, { ...options, onProgress, onWarning: warn });
       stop();
-      const say = destination.output === '-' ? console.error : console.log;
+      const write = destination.output === '-' ? console.error : console.log;
+      const say = (text: string) => write(printable(text));
       laidOut(
         images.map((image) => [image]),
         destination,

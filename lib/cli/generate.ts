@@ -1,7 +1,6 @@
 // What the commands that draw have in common: flags, the pipeline, the progress bar and the report.
-
-import { readFileSync } from 'node:fs';
 import type { ArgsDef } from 'citty';
+import { printable } from '../base/text.js';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
 import { enlarge, type Image } from '../image/image.js';
 import { withText } from '../image/png-text.js';
@@ -19,7 +18,7 @@ import type {
   Timings,
   VaeTiling,
 } from '../pipelines/index.js';
-import { parseTables } from '../pipelines/tables.js';
+import { readTableFile } from '../pipelines/tables.js';
 import { ALGORITHMS, METHODS } from '../solver/options.js';
 import { evaluationsOf, type SolverTable } from '../solver/table.js';
 import { type Telling, telling } from './progress.js';
@@ -191,7 +190,7 @@ export function readTableFlag(values: Values): 'auto' | 'none' | SolverTable | u
   if (table === undefined || table === 'auto' || table === 'none') return table;
   const steps = wholeOf(values, 'steps', 1);
   const guidance = numberOf(values, 'guidance');
-  const tables = parseTables(readFileSync(table, 'utf8'), table);
+  const tables = readTableFile(table);
   const fitting = tables.filter(
     (one) => evaluationsOf(one) === steps && (guidance === undefined || (one.guidance?.scale ?? 1) === guidance),
   );
@@ -383,7 +382,7 @@ export function report(
   const together = onSheet(destination, images.length);
   const prompts = together ? [all] : images.map((image) => all.slice(...ofRow(rows, image)));
   // What is piped on is the picture alone.
-  const say = output === '-' ? console.error : console.log;
+  const say = (text: string) => (output === '-' ? console.error : console.log)(printable(text));
   laidOut(rows, destination).forEach((picture, i) => {
     const own = { prompts: prompts[i], seeds: together ? seeds : [seeds[i]] };
     const texts = textsOf(settingsOf(told.command, told.values), {

@@ -1,5 +1,6 @@
 // Latents in files: what is kept of a run whose picture could not be made, or that was stopped.
 import type { ArgsDef } from 'citty';
+import { printable } from '../base/text.js';
 import { encodeTensor, readTensor } from '../folder/safetensors.js';
 import { writeFileAtomically } from '../image/file.js';
 import type { GenerateOptions, Generation, Latents } from '../pipelines/index.js';
@@ -69,7 +70,7 @@ export async function keeping<T extends Generation>(
       const { step, steps, ...state } = last;
       const path = writeLatents(output, state, { ...words, step: String(step), steps: String(steps) });
       if (!json)
-        console.error(`dpm-solver: ${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}`);
+        console.error(printable(`dpm-solver: ${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}`));
     }
     process.exit(130);
   } finally {

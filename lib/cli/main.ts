@@ -3,7 +3,7 @@
 // `pull` and `info`.
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
-import { nearest } from '../base/text.js';
+import { nearest, printable } from '../base/text.js';
 import { calibrate, examples as calibrateExamples } from './calibrate.js';
 import { compare } from './compare.js';
 import { decode, examples as decodeExamples } from './decode.js';
@@ -115,7 +115,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.
 
 run(process.argv.slice(2)).catch((error: unknown) => {
   if (process.env.DEBUG) console.error(error);
-  else console.error(`dpm-solver: ${error instanceof Error ? error.message : error}`);
+  // What a file holds may be a part of it.
+  else console.error(printable(`dpm-solver: ${error instanceof Error ? error.message : error}`));
   // What was asked for cannot be: options that do not go together are refused by TypeErrors and RangeErrors.
   const usage = error instanceof UsageError || error instanceof TypeError || error instanceof RangeError;
   process.exitCode = usage ? 2 : 1;

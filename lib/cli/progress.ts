@@ -1,6 +1,6 @@
 // What a command is at, from its first second on: one line on a terminal, one object a line for programs.
 import { Presets, SingleBar } from 'cli-progress';
-import { bytes } from '../base/text.js';
+import { bytes, printable } from '../base/text.js';
 import type { OnProgress, StageProgress } from '../pipelines/index.js';
 
 /** Told how far a command is. */
@@ -24,13 +24,13 @@ export function telling(json: boolean): Telling {
 
 /** Tells on stderr what went on differently than asked for. */
 export function warn(message: string): void {
-  console.error(`dpm-solver: ${message}`);
+  console.error(printable(`dpm-solver: ${message}`));
 }
 
 /** On stderr, so that what is on stdout stays the one object of the result. */
 function objects(): Telling {
   let place = {};
-  const say = (event: string, data: object) => console.error(JSON.stringify({ event, ...data, ...place }));
+  const say = (event: string, data: object) => console.error(printable(JSON.stringify({ event, ...data, ...place })));
   return {
     onProgress: (progress) => say('progress', progress),
     at: (run, runs) => {

@@ -1,5 +1,6 @@
 // `dpm-solver serve`: a page to play with a model, and the interface beneath it.
 import { type ArgsDef, defineCommand } from 'citty';
+import { printable } from '../base/text.js';
 import { fetched, machineArgs, modelArgs, readPlace, shapesArg, wholeOf } from './generate.js';
 import { UsageError } from './usage.js';
 
@@ -58,7 +59,7 @@ export const serve = defineCommand({
     const { startServer } = await import('../serve/server.js');
     const here = await fetched(place, false);
     const { url, model, close } = await startServer({ ...here, port, host: args.host, hosts, keys, limits });
-    console.log(`${url} draws with ${model.name}; Ctrl-C ends it`);
+    console.log(printable(`${url} draws with ${model.name}; Ctrl-C ends it`));
     let closing = false;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {

@@ -1,7 +1,7 @@
 // Settings that travel with a picture: the flags that made it, in the PNG file itself, and back with --like.
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type ArgsDef, parseArgs } from 'citty';
+import { readBytes } from '../image/file.js';
 import { readText } from '../image/png-text.js';
 import { UsageError } from './usage.js';
 
@@ -140,7 +140,7 @@ export function withLike(raw: readonly string[], definition: ArgsDef): string[] 
 function readSettings(path: string): Settings {
   let bytes: Uint8Array;
   try {
-    bytes = readFileSync(path);
+    bytes = readBytes(path);
   } catch (cause) {
     throw new UsageError(`Expected a PNG file for --like but ${path} cannot be read`, { cause });
   }

@@ -57,6 +57,8 @@ interface JsTensor extends Tensor {
 interface Guided {
   readonly doubled: JsTensor;
   readonly scale: number;
+  /** Has somebody got the sum's own numbers? What is written to those counts. */
+  readonly handedOut: () => boolean;
 }
 
 /**
@@ -111,7 +113,7 @@ export function accelerate(
     const step = scheduler.step.bind(scheduler);
     replace(scheduler, 'step', (output, t, x, stepOptions) => {
       const pair = guided.get(output);
-      return pair
+      return pair && !pair.handedOut()
         ? step(pair.doubled, t, x, { ...stepOptions, guidanceScale: pair.scale })
         : step(output, t, x, stepOptions);
     });
@@ -159,60 +161,91 @@ function make(like: JsTensor, data: Float32Array, dims: number[]): JsTensor {
 /** Calls that are answered with a recording; all else goes to the tensor. */
 type Answers = Partial<Record<'slice' | 'add' | 'sub' | 'mul', (argument: never) => JsTensor>>;
 
+/** A stand-in, and whether the tensor that it stands for had to be made. */
+interface Lazy {
+  readonly tensor: JsTensor;
+  /** The tensor itself, made now if it was not. */
+  readonly make: () => JsTensor;
+  readonly made: () => boolean;
+}
+
 /**
  * Stands in for a tensor that is made only if something asks for more than `answers` has. A proxy with the tensor's
  * prototype, so that `instanceof` and every method work on it.
  */
-function lazy(prototype: object, tensor: () => JsTensor, answers: Answers): JsTensor {
+function lazy(prototype: object, tensor: () => JsTensor, answers: Answers): Lazy {
   let made: JsTensor | undefined;
-  const real = () => {
+  const make = () => {
     made ??= tensor();
     return made;
   };
-  return new Proxy(Object.create(prototype) as JsTensor, {
+  const stand = new Proxy(Object.create(prototype) as JsTensor, {
     get(_, key) {
       const answer = answers[key as keyof Answers];
       if (answer && made === undefined) return answer;
-      const value = Reflect.get(real(), key) as unknown;
-      return typeof value === 'function' ? value.bind(real()) : value;
+      const value = Reflect.get(make(), key) as unknown;
+      return typeof value === 'function' ? value.bind(make()) : value;
     },
-    set: (_, key, value) => Reflect.set(real(), key, value),
-    has: (_, key) => Reflect.has(real(), key),
+    set: (_, key, value) => Reflect.set(make(), key, value),
+    has: (_, key) => Reflect.has(make(), key),
   });
+  return { tensor: stand, make, made: () => made !== undefined };
 }
 
-/** Records uncond.add(cond.sub(uncond).mul(scale)) on the halves of `out`. */
+/**
+ * Records uncond.add(cond.sub(uncond).mul(scale)) on the halves of `out`. Who gets at a tensor's numbers may write to them:
+ * from then on it is what it was made into, and so is all that was recorded from it before.
+ */
 function record(out: JsTensor, dims: readonly number[], guided: WeakMap<object, Guided>): JsTensor {
   const prototype = Object.getPrototypeOf(out) as object;
-  const differences = new WeakMap<object, number>();
+  const scales = new WeakMap<object, { scale: number; again: () => JsTensor; made: () => boolean }>();
+  const recorded: Lazy[] = [];
+  // From the halves each time: what stands between may have been written to since.
+  const halves = () => [out.slice([0, 1]), out.slice([1, 2])] as const;
+  const later = (tensor: () => JsTensor, answers: Answers = {}): Lazy => {
+    const one = lazy(prototype, tensor, answers);
+    recorded.push(one);
+    return one;
+  };
   const isHalf = (range: unknown, k: number) => Array.isArray(range) && range[0] === k && range[1] === k + 1;
-  const uncond: JsTensor = lazy(prototype, () => out.slice([0, 1]), {
+  const uncond: Lazy = later(() => halves()[0], {
     add: (scaled: JsTensor) => {
-      const scale = differences.get(scaled);
-      if (scale === undefined) return out.slice([0, 1]).add(scaled);
-      const sum = lazy(prototype, () => out.slice([0, 1]).add(scaled), {});
-      guided.set(sum, { doubled: out, scale });
-      return sum;
+      const found = scales.get(scaled);
+      if (!found || found.made()) return halves()[0].add(scaled);
+      const sum = later(() => halves()[0].add(found.again()));
+      guided.set(sum.tensor, { doubled: out, scale: found.scale, handedOut: sum.made });
+      return sum.tensor;
     },
   });
-  const cond: JsTensor = lazy(prototype, () => out.slice([1, 2]), {
+  const cond: Lazy = later(() => halves()[1], {
     sub: (other: JsTensor) => {
-      const difference = () => out.slice([1, 2]).sub(other);
-      if (other !== uncond) return difference();
-      return lazy(prototype, difference, {
+      if (other !== uncond.tensor || uncond.made()) return halves()[1].sub(other);
+      const difference = () => {
+        const [unconditional, conditional] = halves();
+        return conditional.sub(unconditional);
+      };
+      return later(difference, {
         mul: (scale: number) => {
-          const scaled = lazy(prototype, () => difference().mul(scale), {});
-          differences.set(scaled, scale);
-          return scaled;
+          const again = () => difference().mul(scale);
+          const scaled = later(again);
+          scales.set(scaled.tensor, { scale, again, made: scaled.made });
+          return scaled.tensor;
         },
-      });
+      }).tensor;
     },
   });
-  return lazy(prototype, () => out, {
+  let sliced = false;
+  const whole = () => {
+    // Slices are copies: what is written to the whole from now on does not change them.
+    if (sliced) for (const one of recorded) one.make();
+    return out;
+  };
+  return lazy(prototype, whole, {
     slice: (range: unknown) => {
-      if (dims[0] === 2 && isHalf(range, 0)) return uncond;
-      if (dims[0] === 2 && isHalf(range, 1)) return cond;
+      sliced = true;
+      if (dims[0] === 2 && isHalf(range, 0)) return uncond.tensor;
+      if (dims[0] === 2 && isHalf(range, 1)) return cond.tensor;
       return out.slice(range as [number, number]);
     },
-  });
+  }).tensor;
 }

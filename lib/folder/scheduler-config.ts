@@ -1,6 +1,7 @@
 // scheduler_config.json, for whoever samples: what it gives, checked by the table of keys (scheduler-keys.ts), and for a
 // scheduler class what becomes of another scheduler's configuration.
 import { oneOf, show, wrongType } from '../base/check.js';
+import { printable } from '../base/text.js';
 import { parseJson } from './json.js';
 import {
   CLASSES,
@@ -299,7 +300,7 @@ function warnOf(unknown: readonly string[], name: string): void {
   });
   const more = unknown.length > MOST_NAMED ? ` and ${unknown.length - MOST_NAMED} more` : '';
   process.emitWarning(
-    `${name} knows no key ${words.join(', ')}${more} of its configuration and keeps it without using it`,
+    `${printable(name)} knows no key ${words.join(', ')}${more} of its configuration and keeps it without using it`,
   );
 }
 

@@ -5,7 +5,6 @@ import {
   closeSync,
   constants,
   openSync,
-  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -13,8 +12,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { convertIndexedToRgb, type DecodedPng, decode, encode } from 'fast-png';
+import { encode } from 'fast-png';
+import { readAtMost } from '../base/read.js';
 import type { Image } from './image.js';
+import { decodePng, isPng } from './png.js';
+
+/** Of a PNG file. */
+const MOST_BYTES = 2 ** 28;
 
 /** The picture as a PNG file's bytes, 8 bits a channel. `text` is stored beside it (Latin-1, as PNG has it). */
 export function encodePng(image: Image, text?: Record<string, string>): Uint8Array {
@@ -31,47 +35,26 @@ export function encodePng(image: Image, text?: Record<string, string>): Uint8Arr
 export function readPng(file: string | Uint8Array): Image {
   const bytes = typeof file === 'string' ? readBytes(file) : file;
   try {
-    return toImage(decode(bytes));
+    return decodePng(bytes);
   } catch (cause) {
     const name = typeof file === 'string' ? file : 'What was given';
     throw new Error(`${name} is no PNG picture: ${(cause as Error).message}`, { cause });
   }
 }
 
-function readBytes(path: string): Uint8Array {
+/**
+ * The bytes of what may be a PNG file; of what does not begin as one the first few.
+ *
+ * @throws Error in one sentence
+ */
+export function readBytes(path: string): Uint8Array {
   try {
-    return readFileSync(path);
+    return readAtMost(path, MOST_BYTES, isPng);
   } catch (cause) {
     const { code = '', message } = cause as NodeJS.ErrnoException;
     const why = code === 'ENOENT' ? 'it does not exist' : code === 'EISDIR' ? 'it is a folder' : reasons[code];
-    throw new Error(`${path} cannot be read: ${why ?? message}`, { cause });
+    throw new Error(code === '' ? message : `${path} cannot be read: ${why ?? message}`, { cause });
   }
-}
-
-function toImage(png: DecodedPng): Image {
-  const { width, height } = png;
-  const plain = png.palette ? { data: convertIndexedToRgb(png), channels: png.palette[0].length, depth: 8 } : png;
-  const { channels } = plain;
-  const { data: values, depth } = plain;
-  const max = 2 ** depth - 1;
-  // Depths below 8, which only grey has, come packed: several pixels a byte, and every row begins a new one.
-  const line = Math.ceil((width * depth) / 8);
-  const read = (i: number): number => {
-    if (depth >= 8) return (values[i] * 255) / max;
-    const bit = (i % width) * depth;
-    const byte = values[Math.floor(i / width) * line + (bit >> 3)];
-    return (((byte >> (8 - depth - (bit & 7))) & max) * 255) / max;
-  };
-  const data = new Uint8Array(3 * width * height);
-  const hasAlpha = channels === 2 || channels === 4;
-  for (let i = 0; i < width * height; i++) {
-    const alpha = hasAlpha ? read(channels * i + channels - 1) / 255 : 1;
-    for (let c = 0; c < 3; c++) {
-      const value = read(channels * i + (channels > 2 ? c : 0));
-      data[3 * i + c] = Math.round(value * alpha + 255 * (1 - alpha));
-    }
-  }
-  return { width, height, data };
 }
 
 /**

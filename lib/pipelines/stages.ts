@@ -1,5 +1,5 @@
 // What onProgress is told: which stage a call is in, how far, and how long it will take.
-import { listening } from '../base/listener.js';
+import { type Listener, listening } from '../base/listener.js';
 
 /** What `onProgress` is told. */
 export interface StageProgress {
@@ -29,17 +29,25 @@ export interface StageProgress {
 export type OnProgress = (progress: StageProgress) => void;
 
 /**
- * Does `work`, whose `onProgress` may be an async function: what its promises reject with ends the call, and they are waited
- * for in the end.
+ * Does `work`, whose `onProgress` and `onWarning` may be async functions: what their promises reject with ends the call, and
+ * they are waited for in the end.
  */
-export async function telling<O extends { onProgress?: OnProgress }, T>(
+export async function telling<O extends { onProgress?: OnProgress; onWarning?: (message: string) => void }, T>(
   options: O,
   work: (options: O) => Promise<T>,
 ): Promise<T> {
-  if (typeof options?.onProgress !== 'function') return work(options);
-  const listener = listening(options.onProgress);
-  const result = await work({ ...options, onProgress: (progress) => listener.tell(progress) });
-  await listener.done();
+  const listeners: Listener<never>[] = [];
+  const heard: Record<string, (value: never) => void> = {};
+  for (const name of ['onProgress', 'onWarning'] as const) {
+    const callback: unknown = options?.[name];
+    if (typeof callback !== 'function') continue;
+    const listener = listening(callback as (value: never) => unknown);
+    listeners.push(listener);
+    heard[name] = (value) => listener.tell(value);
+  }
+  if (listeners.length === 0) return work(options);
+  const result = await work({ ...options, ...heard });
+  for (const listener of listeners) await listener.done();
   return result;
 }
 

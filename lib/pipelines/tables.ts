@@ -1,6 +1,7 @@
 // The tables that a folder brings along: which of them a call runs by.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { readAtMost } from '../base/read.js';
 import { parseJson } from '../folder/json.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { readTable, type SolverTable, tableSchedule } from '../solver/table.js';
@@ -16,11 +17,15 @@ export const TABLES = 'scheduler/solver_tables.json';
  */
 export function readTables(folder: string): SolverTable[] {
   const path = join(folder, TABLES);
-  return existsSync(path) ? parseTables(readFileSync(path, 'utf8'), path) : [];
+  return existsSync(path) ? readTableFile(path) : [];
 }
 
+/** Bytes of a file of tables; those of 100 evaluations have 100 kB each. */
+const MOST_TABLES = 2 ** 26;
+
 /** A list of tables as a file has it. */
-export function parseTables(text: string, path: string): SolverTable[] {
+export function readTableFile(path: string): SolverTable[] {
+  const text = readAtMost(path, MOST_TABLES).toString('utf8');
   let list: unknown;
   try {
     list = parseJson(text);

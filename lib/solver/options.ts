@@ -167,8 +167,11 @@ export interface CommonSampleOptions<X = Tensor> {
   noise?: 'torch' | 'philox';
   /** Return the states between; false. */
   intermediates?: boolean;
-  /** After each step. `x` is a view that the next step overwrites; `steps` is 0 for adaptive runs. */
-  onStep?: (progress: Progress<X>) => void;
+  /**
+   * After each step. `x` is a view that the next step overwrites; `steps` is 0 for adaptive runs. What it throws, or a promise
+   * that it returns rejects with, ends the run: at the next step, or when `sample` ends, which waits for such promises.
+   */
+  onStep?: (progress: Progress<X>) => unknown;
   /**
    * Times and rows made for this network (`dpm-solver/calibrate`, or imported), in place of a grid and of the solver's
    * own rows; with `steps` and `skipType` absent or agreeing. Multistep only, not for inversions, and what the rows
@@ -231,7 +234,7 @@ export interface Sampler {
   readonly seed?: number | readonly number[];
   readonly noise: 'torch' | 'philox';
   readonly intermediates: boolean;
-  readonly onStep?: (progress: Progress) => void;
+  readonly onStep?: (progress: Progress) => unknown;
   readonly signal?: AbortSignal;
   readonly table?: FittedTable;
   readonly corrector?: 'unic';

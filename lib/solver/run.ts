@@ -1,9 +1,10 @@
 // The loop turned inside out: a run asks for one network evaluation at a time.
 
 import { type Later, whenDone } from '../base/later.js';
+import { type Listener, listening } from '../base/listener.js';
 import type { Tensor } from '../base/tensor.js';
 import type { Engine, EngineMaker, Found, LateFound, Sizes } from './engine.js';
-import type { Sampler, Solver } from './options.js';
+import type { Progress, Sampler, Solver } from './options.js';
 import type { Evaluation, Further, Plan } from './plan.js';
 import { fixedPlan } from './planner.js';
 
@@ -58,7 +59,7 @@ export interface InternalRun extends Run {
   settle(): Promise<void>;
   /** Fetches the network's next input from the card, and throws what was found wrong so far. */
   fetch(): Promise<void>;
-  /** The sample, where a card may still be at work on it. */
+  /** The sample, where a card may still be at work on it; after what `onStep` has begun. */
   finish(): Promise<Tensor>;
 }
 
@@ -75,12 +76,14 @@ export abstract class BaseRun implements InternalRun {
   #busy = false;
   #failure: Error | null = null;
   #result: Tensor | null = null;
+  readonly #listener: Listener<Progress> | undefined;
   /** Where each evaluation stood, for an engine that tells later what is wrong. */
   readonly #places: { nfe: number; step: number; time: number }[] = [];
 
   protected constructor(solver: Solver, sampler: Sampler, xT: Tensor, sizes: Sizes, start: number, make: EngineMaker) {
     this.solver = solver;
     this.sampler = sampler;
+    this.#listener = sampler.onStep && listening(sampler.onStep);
     this.engine = make(solver, sampler, xT, sizes);
     if (sampler.intermediates) this.intermediates.push(this.engine.copy(0));
     this.times.push(start);
@@ -173,6 +176,7 @@ export abstract class BaseRun implements InternalRun {
   }
 
   async finish(): Promise<Tensor> {
+    await this.#listener?.done();
     if (!this.engine.late) return this.result;
     const result = this.engine.copy(this.slot);
     await this.settle();
@@ -223,12 +227,12 @@ export abstract class BaseRun implements InternalRun {
     this.#steps++;
     this.times.push(reached);
     if (this.sampler.intermediates) this.intermediates.push(this.engine.copy(slot));
-    if (this.sampler.onStep) return this.#tell(this.sampler.onStep, slot, reached);
+    if (this.#listener) return this.#tell(this.#listener, slot, reached);
   }
 
-  #tell(onStep: NonNullable<Sampler['onStep']>, slot: number, t: number): Later<void> {
+  #tell(listener: Listener<Progress>, slot: number, t: number): Later<void> {
     return whenDone(this.engine.view(slot), (x) => {
-      onStep({ step: this.#steps, steps: this.totalSteps, nfe: this.#nfe, t, x });
+      listener.tell({ step: this.#steps, steps: this.totalSteps, nfe: this.#nfe, t, x });
     });
   }
 }

@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodePng } from '../../lib/image/file.js';
 import { readText, withText } from '../../lib/image/png-text.js';
-import { constant, removeCopies } from '../pipelines/models.js';
+import { changed, constant, removeCopies } from '../pipelines/models.js';
 
 const test = suite('files of the command line');
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
@@ -149,6 +149,58 @@ test('a pattern and a sheet exclude each other', () => {
   const { code, errors } = run('sample', 'red', ...common, '-o', 'pic-%d.png', '--sheet');
   assert.is(code, 2);
   assert.match(errors, /Expected one file for --output beside --sheet but received the pattern 'pic-%d.png'/);
+});
+
+test('what files and names hold gives a terminal no orders', () => {
+  const orders = '\x1b[2J\x1b]0;title\x07\x9b31m\x7f\r';
+  const config = (change: object) => (model: string) => {
+    const path = join(model, 'scheduler/scheduler_config.json');
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change }));
+  };
+  const index = (change: object) => (model: string) => {
+    const path = join(model, 'model_index.json');
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change }));
+  };
+  for (const [change, ...more] of [
+    [config({ prediction_type: orders })],
+    [config({ _class_name: orders })],
+    [config({ [orders]: 1 }), '--scheduler', 'DDIMScheduler'],
+    [config({ beta_schedule: orders })],
+    [index({ _class_name: orders })],
+    [index({ scheduler: ['diffusers', orders] })],
+    [(model: string) => writeFileSync(join(model, 'scheduler/scheduler_config.json'), orders)],
+    [() => {}, '--scheduler', orders],
+    [() => {}, '--solver', orders],
+    [() => {}, '--negative', orders],
+    [() => {}, '--json'],
+  ] as [(model: string) => void, ...string[]][]) {
+    const { stdout, errors } = run(
+      'sample',
+      `red ${orders}`,
+      '--model',
+      changed(change),
+      '--steps',
+      '2',
+      ...more,
+      '-o',
+      'o.png',
+    );
+    assert.not.match((stdout + errors).replace(/[\n\t]/g, ''), /\p{Cc}/u, JSON.stringify(stdout + errors));
+    assert.match(stdout + errors, /dpm-solver: |DPM_SOLVER|Warning/);
+  }
+  const made = run(
+    'sample',
+    'red',
+    '--model',
+    changed(() => {}),
+    '--steps',
+    '2',
+    '--json',
+    '-o',
+    `${orders.replace(/\r/, '')}.png`,
+  );
+  assert.is(made.code, 0, made.errors);
+  assert.ok(JSON.parse(String(made.stdout)).output.startsWith('\x1b[2J'));
 });
 
 test('help for a command and the version, in all their spellings', () => {

@@ -99,6 +99,104 @@ test('whatever else is done with the output sees the tensor', async () => {
   assert.equal(out.dims, plain.dims);
 });
 
+/** What may be written to between the network and the step, and where in the arithmetic of guidance that is. */
+const written: [string, (out: JsTensor, write: (t: JsTensor) => void) => JsTensor][] = [
+  [
+    'the sum',
+    (t, write) => {
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      const sum = u.add(c.sub(u).mul(3));
+      write(sum);
+      return sum;
+    },
+  ],
+  [
+    'the scaled difference',
+    (t, write) => {
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      const scaled = c.sub(u).mul(3);
+      write(scaled);
+      return u.add(scaled);
+    },
+  ],
+  [
+    'the difference',
+    (t, write) => {
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      const difference = c.sub(u);
+      write(difference);
+      return u.add(difference.mul(3));
+    },
+  ],
+  ...[0, 1].map((k): (typeof written)[number] => [
+    `half ${k}, before`,
+    (t, write) => {
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      write([u, c][k]);
+      return u.add(c.sub(u).mul(3));
+    },
+  ]),
+  ...[0, 1].map((k): (typeof written)[number] => [
+    `half ${k}, between`,
+    (t, write) => {
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      const scaled = c.sub(u).mul(3);
+      write([u, c][k]);
+      return u.add(scaled);
+    },
+  ]),
+  [
+    'what the sum was made of, after it',
+    (t, write) => {
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      const difference = c.sub(u);
+      const scaled = difference.mul(3);
+      const sum = u.add(scaled);
+      for (const one of [u, c, difference, scaled]) write(one);
+      return sum;
+    },
+  ],
+  [
+    'the whole, before',
+    (t, write) => {
+      write(t);
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      return u.add(c.sub(u).mul(3));
+    },
+  ],
+  [
+    'the whole, after',
+    (t, write) => {
+      const [u, c] = [t.slice([0, 1]), t.slice([1, 2])];
+      const sum = u.add(c.sub(u).mul(3));
+      write(t);
+      return sum;
+    },
+  ],
+];
+for (const [what, guide] of written) {
+  test(`what is written in place counts: ${what}`, async () => {
+    const feeds = {
+      sample: new JsTensor('float32', noise(new Float32Array(512), 3), [2, 4, 8, 8]),
+      timestep: new JsTensor('float32', [500], [1]),
+    };
+    const write = (t: JsTensor) => {
+      for (let i = 0; i < t.data.length; i += 3) t.data[i] = 0.25 + i / 1000;
+    };
+    const x = new JsTensor('float32', noise(new Float32Array(256), 4), [1, 4, 8, 8]);
+    const stepped = async (accelerated: boolean) => {
+      const pipe = untouched();
+      const made = accelerated ? fast(pipe).scheduler : DPMSolverMultistepScheduler.fromConfig(pipe.scheduler.config);
+      const { out_sample } = (await pipe.unet.run(feeds)) as { out_sample: JsTensor };
+      made.setTimesteps(5);
+      return made.step(guide(out_sample, write), made.timesteps[0], x).data as Float32Array;
+    };
+    const [plain, fused] = [await stepped(false), await stepped(true)];
+    // The fused step rounds once where guidance by operators rounds thrice.
+    assert.ok(plain.every((v, i) => Math.abs(v - fused[i]) < 1e-5 * Math.max(1, Math.abs(v))));
+  });
+}
+
 test('takes another scheduler, keys, and less', async () => {
   const pipe = untouched();
   const { scheduler: swapped } = fast(pipe, { scheduler: UniPCMultistepScheduler, config: { solver_order: 3 } });

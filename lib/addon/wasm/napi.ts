@@ -86,6 +86,15 @@ const ARRAY_TYPES: ReadonlyMap<string, number> = new Map(
 );
 const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
   .get!;
+/** What an array is, whatever somebody has defined on it: no getter of a caller's runs, and no length of his counts. */
+const own = <T>(name: string): ((array: Uint8Array) => T) => {
+  const { get } = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), name)!;
+  return (array) => get!.call(array);
+};
+const lengthOf = own<number>('length');
+const byteLengthOf = own<number>('byteLength');
+const byteOffsetOf = own<number>('byteOffset');
+const bufferOf = own<ArrayBuffer>('buffer');
 const isTypedArray = (value: unknown): value is Uint8Array => typedArrayName.call(value) !== undefined;
 
 /** Alignment of what is copied in: an array lies as it lies in its buffer, relative to a line of the cache. */
@@ -226,8 +235,8 @@ class Runtime {
 
   #homeOf(args: readonly unknown[]): Runtime | undefined {
     for (const array of args) {
-      if (!ArrayBuffer.isView(array)) continue;
-      const home = this.#homes.get(array.buffer);
+      if (!isTypedArray(array)) continue;
+      const home = this.#homes.get(bufferOf(array));
       if (home) return home;
     }
     return undefined;
@@ -263,10 +272,10 @@ class Runtime {
     return (...args) => {
       const [rows, index] = args;
       // Of many rows only one is of interest.
-      const count = typedArrayName.call(rows) === 'Float64Array' ? (rows as Float64Array).length / ROW_LENGTH : 0;
+      const count = typedArrayName.call(rows) === 'Float64Array' ? lengthOf(rows as Uint8Array) / ROW_LENGTH : 0;
       if (Number.isInteger(count) && Number.isInteger(index) && (index as number) >= 0 && (index as number) < count) {
-        const at = (index as number) * ROW_LENGTH;
-        args[0] = (rows as Float64Array).subarray(at, at + ROW_LENGTH);
+        const at = byteOffsetOf(rows as Uint8Array) + (index as number) * ROW_LENGTH * 8;
+        args[0] = new Float64Array(bufferOf(rows as Uint8Array), at, ROW_LENGTH);
         args[1] = 0;
       }
       return call(...args);
@@ -319,14 +328,14 @@ class Runtime {
   }
 
   #copyIn(args: readonly unknown[], whole: ReadonlySet<number>): boolean {
-    const own = this.#bytes.buffer;
+    const memory = this.#bytes.buffer;
     const regions: Region[] = [];
     for (let k = 0; k < args.length; k++) {
       const array = args[k];
-      if (!isTypedArray(array) || array.byteLength === 0) continue;
-      const { buffer, byteOffset: start, byteLength } = array;
-      if (buffer === own) continue;
-      const end = start + byteLength;
+      if (!isTypedArray(array) || byteLengthOf(array) === 0) continue;
+      const [buffer, start] = [bufferOf(array), byteOffsetOf(array)];
+      if (buffer === memory) continue;
+      const end = start + byteLengthOf(array);
       let found: Region | undefined;
       for (let r = regions.length - 1; r >= 0; r--) {
         const region = regions[r];
@@ -375,15 +384,15 @@ class Runtime {
   }
 
   #copyOut(array: unknown): void {
-    if (!isTypedArray(array) || array.byteLength === 0) return;
-    const { buffer, byteOffset, byteLength } = array;
+    if (!isTypedArray(array) || byteLengthOf(array) === 0) return;
+    const [buffer, byteOffset, byteLength] = [bufferOf(array), byteOffsetOf(array), byteLengthOf(array)];
     if (buffer === this.#bytes.buffer) return;
     const address = this.#addressOf(array);
     new Uint8Array(buffer, byteOffset, byteLength).set(this.#bytes.subarray(address, address + byteLength));
   }
 
   #addressOf(array: Uint8Array): number {
-    const { buffer, byteOffset } = array;
+    const [buffer, byteOffset] = [bufferOf(array), byteOffsetOf(array)];
     if (buffer === this.#bytes.buffer) return byteOffset;
     for (const region of this.#regions) {
       if (region.buffer === buffer && region.start <= byteOffset && byteOffset < region.end) {
@@ -492,10 +501,10 @@ class Runtime {
         const array = v as Uint8Array;
         const memory = this.#memory();
         if (type !== 0) memory.setInt32(type, kind, true);
-        if (length !== 0) memory.setUint32(length, array.length, true);
+        if (length !== 0) memory.setUint32(length, lengthOf(array), true);
         if (data !== 0) memory.setUint32(data, this.#addressOf(array), true);
-        if (buffer !== 0) memory.setUint32(buffer, this.#handle(array.buffer), true);
-        if (offset !== 0) memory.setUint32(offset, array.byteOffset, true);
+        if (buffer !== 0) memory.setUint32(buffer, this.#handle(bufferOf(array)), true);
+        if (offset !== 0) memory.setUint32(offset, byteOffsetOf(array), true);
         return OK;
       },
       napi_get_cb_info: (_, _info, count, to, receiver, data) => {
