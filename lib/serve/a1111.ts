@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { answer, type App, notAllowed, refuse } from './answers.js';
+import { parseBody } from './body.js';
 import { failed, follow, type FollowOptions, lastOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
@@ -83,7 +84,7 @@ async function draw(
   }
   let body: unknown;
   try {
-    body = JSON.parse(await c.req.text());
+    body = parseBody(await c.req.text());
   } catch {
     return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
   }

@@ -8,6 +8,7 @@ import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { a1111Routes } from './a1111.js';
 import { answer, type App, encode, type Env, notAllowed, refuse, unavailable } from './answers.js';
+import { parseBody } from './body.js';
 import { follow, type Keep, PULSE } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Served } from './models.js';
@@ -107,7 +108,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep }:
     }
     let value: unknown;
     try {
-      value = JSON.parse(await c.req.text());
+      value = parseBody(await c.req.text());
     } catch {
       return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
     }

@@ -23,10 +23,26 @@ export class Unavailable extends Error {
   }
 }
 
+/** A process that draws, not told anything yet. */
+function forkArtist(): ChildProcess {
+  // The sources are run as they are in development.
+  const file = import.meta.url.endsWith('.ts') ? './artist.ts' : './artist.js';
+  return fork(fileURLToPath(new URL(file, import.meta.url)), {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    serialization: 'advanced',
+  });
+}
+
 const gone = 'The process that draws has ended unexpectedly; it is being started again';
+
+/** Milliseconds of a timer: one that is set for longer than Node can count fires at once. */
+export function timeOf(seconds: number): number {
+  return Math.min(seconds * 1000, 2 ** 31 - 1);
+}
 
 export class Engine {
   readonly #place: Place;
+  readonly #fork: () => ChildProcess;
   #child: ChildProcess | undefined;
   #model: Model | undefined;
   #opening: Promise<Model> | undefined;
@@ -41,8 +57,10 @@ export class Engine {
   #took = 2000;
   #since: number | undefined;
 
-  constructor(place: Place) {
+  /** @param forked makes the process; for tests another one */
+  constructor(place: Place, forked: () => ChildProcess = forkArtist) {
     this.#place = place;
+    this.#fork = forked;
   }
 
   /** What is known of the model; undefined while it is being loaded again. */
@@ -65,15 +83,33 @@ export class Engine {
   open(): Promise<Model> {
     if (this.#model) return Promise.resolve(this.#model);
     clearTimeout(this.#retry);
-    this.#opening ??= this.#begin();
-    return this.#opening;
+    if (this.#opening) return this.#opening;
+    const opening = this.#begin().finally(() => {
+      if (this.#opening === opening) this.#opening = undefined;
+    });
+    this.#opening = opening;
+    return opening;
   }
 
-  /** What is wrong with what is asked for, in one sentence; undefined where it can be run. */
-  check(id: string, job: Job): Promise<string | undefined> {
+  /**
+   * What is wrong with what is asked for, in one sentence; undefined where it can be run. Where that takes longer than
+   * `seconds` the process is stuck in it, and is ended: there are tokenizers that some prompts keep busy for hours.
+   */
+  check(id: string, job: Job, seconds: number): Promise<string | undefined> {
     return new Promise((resolve, reject) => {
       if (!this.#model) return reject(new Unavailable('The model is being loaded', this.readyIn));
-      this.#checks.set(id, { resolve, reject });
+      const timer = setTimeout(() => {
+        resolve(`Expected settings that can be checked within ${seconds} s but these took longer`);
+        this.#checks.delete(id);
+        this.kill();
+      }, timeOf(seconds));
+      const settled = <T>(settle: (value: T) => void) => {
+        return (value: T) => {
+          clearTimeout(timer);
+          settle(value);
+        };
+      };
+      this.#checks.set(id, { resolve: settled(resolve), reject: settled(reject) });
       this.#send({ type: 'check', id, job });
     });
   }
@@ -132,18 +168,19 @@ export class Engine {
       this.#took = performance.now() - since;
       return model;
     } finally {
-      this.#since = undefined;
-      this.#opening = undefined;
+      if (this.#since === since) this.#since = undefined;
     }
   }
 
-  #start(): Promise<Model> {
-    // The sources are run as they are in development.
-    const file = import.meta.url.endsWith('.ts') ? './artist.ts' : './artist.js';
-    const child = fork(fileURLToPath(new URL(file, import.meta.url)), {
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      serialization: 'advanced',
-    });
+  async #start(): Promise<Model> {
+    let child: ChildProcess;
+    try {
+      child = this.#fork();
+    } catch (cause) {
+      // What the system has no memory for is thrown, before it is known that this start is the one under way.
+      queueMicrotask(() => this.#lost());
+      throw new Error(`The process that draws could not be started: ${(cause as Error).message}`, { cause });
+    }
     this.#child = child;
     return new Promise((resolve, reject) => {
       child.on('message', (report: Report) => {
@@ -156,11 +193,15 @@ export class Engine {
           child.kill('SIGKILL');
         } else this.#hear(report);
       });
-      child.on('error', reject);
-      child.on('exit', () => {
-        reject(new Error('The process that draws ended before the model was loaded'));
+      const lost = (why: string): void => {
+        reject(new Error(why));
         if (this.#child === child) this.#lost();
+      };
+      child.on('error', (error) => {
+        // One that never began (no more processes, or files) has no exit either.
+        if (child.pid === undefined) lost(`The process that draws could not be started: ${error.message}`);
       });
+      child.on('exit', () => lost('The process that draws ended before the model was loaded'));
       this.#send({ type: 'open', place: this.#place });
     });
   }
@@ -186,6 +227,8 @@ export class Engine {
     const opened = this.#model !== undefined;
     this.#model = undefined;
     this.#child = undefined;
+    // Who asks from now on gets another one, and not what has come of this.
+    this.#opening = undefined;
     for (const { reject } of this.#checks.values()) reject(new Unavailable(gone, this.readyIn));
     this.#checks.clear();
     for (const { resolve } of this.#runs.values()) resolve({ type: 'failed', error: gone });

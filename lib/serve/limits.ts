@@ -22,6 +22,8 @@ export interface Limits {
   uploads: number;
   /** Seconds that a run may take once it has begun. */
   seconds: number;
+  /** Seconds that it may take to see whether a run can be made: one prompt must not stop the process that draws. */
+  checkSeconds: number;
   /** Open connections besides those that a run is told over; the one that was of use longest ago makes room. */
   connections: number;
   /** Bytes that the clients of runs that are over, and of other answers, may leave unread in all. */
@@ -46,6 +48,7 @@ export const defaultLimits: Readonly<Limits> = {
   upload: 16 * 1024 * 1024,
   uploads: 64 * 1024 * 1024,
   seconds: 300,
+  checkSeconds: 20,
   connections: 256,
   unread: 64 * 1024 * 1024,
   headSeconds: 10,

@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
 import { answer, type App, type Detail, encode, notAllowed, refuse } from './answers.js';
+import { parseBody } from './body.js';
 import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, PULSE } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
@@ -45,7 +46,7 @@ export function openaiRoutes(options: OpenAIOptions): App {
     }
     let body: unknown;
     try {
-      body = JSON.parse(await c.req.text());
+      body = parseBody(await c.req.text());
     } catch {
       return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
     }

@@ -1,6 +1,6 @@
 // Runs that wait and runs that are made, each for as long as somebody listens. Clients take turns.
 import { randomBytes, randomInt } from 'node:crypto';
-import { type Engine, Unavailable } from './engine.js';
+import { type Engine, timeOf, Unavailable } from './engine.js';
 import type { Limits } from './limits.js';
 import type { Done, Job, Step } from './messages.js';
 import { Pace } from './pace.js';
@@ -96,9 +96,19 @@ export class Queue {
     const id = randomBytes(16).toString('hex');
     this.#checking.push(client);
     let error: string | undefined;
+    // Who leaves meanwhile frees the place at once, however long the check goes on.
+    const left = new AbortController();
     try {
-      error = await engine.check(id, job);
+      error = await Promise.race([
+        engine.check(id, job, this.#limits.checkSeconds),
+        new Promise<never>((_, reject) => {
+          const leave = (): void => reject(new Unavailable('The client has gone', 0));
+          if (signal.aborted) leave();
+          else signal.addEventListener('abort', leave, { once: true, signal: left.signal });
+        }),
+      ]);
     } finally {
+      left.abort();
       this.#checking.splice(this.#checking.indexOf(client), 1);
     }
     if (error !== undefined) throw new Refused(error);
@@ -216,7 +226,7 @@ export class Queue {
       late = true;
       engine.cancel(id);
       grace = setTimeout(() => engine.kill(), GRACE * 1000);
-    }, seconds * 1000);
+    }, timeOf(seconds));
     this.#pace.begin(id, entry.work);
     const outcome = await engine.run(id, job, seed, steps, {
       step: (data) => {

@@ -161,6 +161,8 @@ const refusals: [what: string, body: unknown, message: RegExp][] = [
   ['null', null, /^Expected an object of settings but received null$/],
   ['an array', [], /^Expected /],
   ['a number', 3, /^Expected an object of settings but received 3$/],
+  ['arrays deep within', `{"prompt":${'['.repeat(8000)}${']'.repeat(8000)}}`, /^Expected JSON in the body/],
+  ['brackets in a prompt', { prompt: '[{'.repeat(20) }, /does not know the word/],
   ['no prompt', {}, /^Expected a string for prompt but received nothing$/],
   ['a prompt of numbers', { prompt: 5 }, /^Expected a string of at most 1000 characters for prompt but received 5$/],
   ['a long prompt', { prompt: 'a'.repeat(1001) }, /received a string of 1001 characters$/],
