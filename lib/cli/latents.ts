@@ -70,7 +70,9 @@ export async function keeping<T extends Generation>(
       const { step, steps, ...state } = last;
       const path = writeLatents(output, state, { ...words, step: String(step), steps: String(steps) });
       if (!json)
-        console.error(printable(`dpm-solver: ${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}`));
+        console.error(
+          printable(`dpm-solver: ${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}`),
+        );
     }
     process.exit(130);
   } finally {

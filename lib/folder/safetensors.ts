@@ -1,6 +1,6 @@
 // Tensors in a file of the safetensors format (huggingface.co/docs/safetensors): the length of a header as eight bytes, little
 // end first, the header in JSON with type, dims and place of every tensor, and their numbers one after the other.
-import { readFileSync } from 'node:fs';
+import { readAtMost } from '../base/read.js';
 import { bytes as amount } from '../base/text.js';
 
 /** One tensor of a file. */
@@ -11,6 +11,8 @@ export interface StoredTensor {
 
 /** What the header may take: the format's own limit. */
 const MOST_HEADER = 100e6;
+/** Of a file of latents: 100 of 4096 x 4096 pixels have 0.4 GB. */
+const MOST_BYTES = 2 ** 31;
 
 /**
  * The bytes of a file with one tensor.
@@ -41,7 +43,7 @@ export function encodeTensor(
  * @throws Error in one sentence that names the file
  */
 export function readTensor(path: string, name: string): StoredTensor & { metadata: Readonly<Record<string, string>> } {
-  const file = readFileSync(path);
+  const file = readAtMost(path, MOST_BYTES, begins);
   const { header, begin } = readHeader(path, file);
   const names = Object.keys(header).filter((key) => key !== '__metadata__');
   const found = header[name] ?? (names.length === 1 ? header[names[0]] : undefined);
@@ -62,6 +64,11 @@ export function readTensor(path: string, name: string): StoredTensor & { metadat
   const data = new Float32Array(size / 4);
   new Uint8Array(data.buffer).set(file.subarray(begin + from, begin + to));
   return { data, dims: shape, metadata: (header.__metadata__ ?? {}) as Record<string, string> };
+}
+
+/** Does it begin with the length of a header, and that with a bracket? */
+function begins(head: Buffer): boolean {
+  return head.length > 8 && Number(head.readBigUInt64LE(0)) <= MOST_HEADER && head[8] === 0x7b;
 }
 
 function readHeader(path: string, file: Buffer): { header: Record<string, unknown>; begin: number } {

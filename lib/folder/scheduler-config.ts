@@ -115,8 +115,10 @@ export function resolveConfig(
     unknown: (key) => void (key.startsWith('_') || unknown.push(key)),
   });
   const settings: Settings = { ...STANDARDS, ...rules.defaults, ...own, ...rules.fixed };
-  if (merged.solver_p !== undefined && merged.solver_p !== null) {
-    throw new TypeError(`Expected null for solver_p of ${rules.name} but received another scheduler`);
+  for (const [key, { inClass }] of Object.entries(KEYS)) {
+    if (inClass.is === 'refused' && (merged[key] ?? null) !== null) {
+      throw new TypeError(`Expected null for ${key} of ${rules.name} but received ${inClass.why}`);
+    }
   }
   checkTogether(rules, settings);
   if (unknown.length > 0) warnOf(unknown, rules.name);

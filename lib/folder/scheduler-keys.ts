@@ -310,7 +310,9 @@ export const KEYS: Readonly<Record<keyof Settings, KeyRule>> & Readonly<Record<s
   base_image_seq_len: KEPT,
   max_image_seq_len: KEPT,
 
-  solver_p: refused('another scheduler, which is not made here'),
+  solver_p: refused('another scheduler'),
+  // Of networks that were distilled to go through these times only, by a sampler of their own.
+  fixed_step_sampler_config: refused('the times of another sampler'),
 
   _class_name: KEPT,
   _diffusers_version: KEPT,

@@ -1,8 +1,8 @@
 // What a call takes of the machine's memory, and how: all networks at once, or each while its turn lasts.
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { availableMemory, type Room } from '../base/memory.js';
 import { bytes } from '../base/text.js';
+import { isThere, readJson } from '../folder/files.js';
 import type { Graph } from '../onnx/graph.js';
 import type { Conditioner, Size } from './conditioner.js';
 import type { Denoiser } from './denoiser.js';
@@ -138,8 +138,8 @@ const TENSORS = 40;
  * exporters; measured on Stable Diffusion's (docs/performance.md).
  */
 function denoisingBytes({ path }: Graph, height: number, width: number, samples: number, patch: number): number {
-  const file = join(dirname(path), 'config.json');
-  const config = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>) : {};
+  const folder = dirname(path);
+  const config = isThere(folder, 'config.json') ? readJson(folder, ['config.json']).json : {};
   const at = (key: string, level: number): number | undefined => {
     const value = Array.isArray(config[key]) ? config[key][Math.min(level, config[key].length - 1)] : config[key];
     return typeof value === 'number' && value > 0 ? value : undefined;

@@ -45,9 +45,16 @@ keys('class: what is kept stays in the configuration, and nobody is warned', asy
 });
 
 keys('class: what is refused is, for the reason that the table gives', () => {
-  assert.equal(by('refused'), ['solver_p']);
-  assertThrows(() => DPMSolverMultistepScheduler.fromConfig({ solver_p: {} }), TypeError, /null for solver_p of/);
-  assert.is(DPMSolverMultistepScheduler.fromConfig({ solver_p: null }).config.solver_p, null);
+  assert.equal(by('refused'), ['solver_p', 'fixed_step_sampler_config']);
+  for (const key of by('refused')) {
+    const make = (value: unknown) => DPMSolverMultistepScheduler.fromConfig({ [key]: value });
+    assertThrows(
+      () => make({ t_list: [1, 0] }),
+      TypeError,
+      new RegExp(`null for ${key} of DPMSolverMultistepScheduler`),
+    );
+    assert.is(make(null).config[key], null);
+  }
 });
 
 keys('classes: each kind of network goes where the table says, and an unknown class nowhere in silence', () => {

@@ -289,6 +289,7 @@ test('what never ends is read no further than its first bytes, or than a picture
     ['img2img', 'red', '--image', '/dev/zero', '-o', join(folder, 'out.png')],
     ['sample', '--like', '/dev/zero', '-o', join(folder, 'out.png')],
     ['sample', '--table', '/dev/zero', '--steps', '6', '-o', join(folder, 'out.png')],
+    ['decode', '/dev/zero', '--model', 'shapes', '-o', join(folder, 'out.png')],
     ['calibrate', '--prompts', '/dev/zero', '-o', join(folder, 'out.json')],
   ]) {
     const { status, stderr } = spawnSync(process.execPath, ['--import', import.meta.resolve('tsx'), cli, ...args], {
