@@ -17,7 +17,13 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'
 if (status !== 0) process.exit(status ?? 1);
 cpSync(`${root}/lib/serve/page`, `${dist}/serve/page`, { recursive: true });
 const main = `${dist}/cli/main.js`;
-if (existsSync(main)) chmodSync(main, 0o755);
+chmodSync(main, 0o755);
+const page = spawnSync(process.execPath, [main, 'help', '--man'], { encoding: 'utf8' });
+if (page.status !== 0) {
+  console.error(page.stderr);
+  process.exit(1);
+}
+writeFileSync(`${dist}/dpm-solver.1`, page.stdout);
 
 // Bundlers follow a literal require(), which is CommonJS, and copy the file that it names.
 mkdirSync(`${dist}/platforms`);

@@ -15,6 +15,7 @@ interface Manifest {
   exports: Record<string, string | { types: string; default: string }>;
   types: string;
   bin: Record<string, string>;
+  man: string;
   files: string[];
   gypfile: boolean;
   binary: { napi_versions: number[] };
@@ -45,6 +46,12 @@ pack('runs nothing on the machine of those who install it', () => {
   for (const script of ['preinstall', 'install', 'postinstall']) assert.not.ok(script in manifest.scripts, script);
   assert.is(manifest.gypfile, false);
   assert.not.ok(manifest.files.includes('binding.gyp'));
+});
+
+built('brings the manual page of the commands that it has', () => {
+  const page = readFileSync(join(root, manifest.man), 'utf8');
+  assert.match(page, /^\.TH DPM-SOLVER 1 /);
+  assert.ok(manifest.files.includes('dist'));
 });
 
 pack('has no script called build, before which npm would run prebuild', () => {

@@ -26,7 +26,7 @@ import { samplerName, settingsOf, textsOf } from './settings.js';
 import { choice, number, UsageError, whole } from './usage.js';
 import { version } from './version.js';
 
-const skipTypes = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
+export const skipTypes = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
 const devices = ['auto', ...GRAPH_DEVICES] as const;
 
 /** How the steps are made. */

@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 // The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `serve`,
-// `pull` and `info`.
+// `pull`, `info` and `completion`.
 import { stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest, printable } from '../base/text.js';
 import { calibrate, examples as calibrateExamples } from './calibrate.js';
 import { compare } from './compare.js';
+import { completionOf, examples as completionExamples } from './completion.js';
 import { decode, examples as decodeExamples } from './decode.js';
 import { edit, img2img, inpaint, txt2img } from './draw.js';
 import { info } from './info.js';
@@ -15,6 +16,8 @@ import { serve, examples as serveExamples } from './serve.js';
 import { withLike } from './settings.js';
 import { checkFlags, UsageError } from './usage.js';
 import { version } from './version.js';
+
+const completion = completionOf(() => commands);
 
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
 const commands: Record<string, CommandDef<any>> = {
@@ -29,6 +32,7 @@ const commands: Record<string, CommandDef<any>> = {
   serve,
   pull,
   info,
+  completion,
 };
 
 /** What a command's help ends with. */
@@ -38,6 +42,7 @@ const examples = new Map<CommandDef, readonly string[]>([
   [pull as CommandDef, pullExamples],
   [calibrate as CommandDef, calibrateExamples],
   [decode as CommandDef, decodeExamples],
+  [completion as CommandDef, completionExamples],
   [
     txt2img as CommandDef,
     ['dpm-solver txt2img "an astronaut on a horse" --model ./sd-v1-5 --steps 20 -o astronaut.png'],
@@ -72,6 +77,12 @@ async function run(raw: readonly string[]): Promise<void> {
   const [name, ...rest] = raw;
   if (name !== undefined && ['--version', '-V', '-v', 'version'].includes(name)) {
     console.log(version);
+    return;
+  }
+  if (name === 'help' && rest[0] === '--man') {
+    const [{ manual }, { wordsOf }] = await Promise.all([import('./man.js'), import('./words.js')]);
+    const shown = Object.entries(commands).map(([own, command]) => [own, examples.get(command) ?? []] as const);
+    process.stdout.write(manual(version, wordsOf(commands), new Map(shown)));
     return;
   }
   if (name === 'help' && rest.length > 0) {

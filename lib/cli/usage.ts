@@ -8,6 +8,9 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
+/** Those that there is a script for the Tab key of. */
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+
 /** Throws a UsageError for a flag that `args` does not define, and for one without the value it needs. */
 export function checkFlags(raw: readonly string[], args: ArgsDef): void {
   const flags = new Map<string, { boolean: boolean; name: string }>();
