@@ -14,10 +14,10 @@ import { hostEngine } from './engines/host/engine.js';
 import { NoiseSchedule } from './schedule/noise-schedule.js';
 import { AdaptiveRun } from './solver/adaptive.js';
 import { drive, type Sampling } from './solver/drive.js';
+import type { GuidanceOption } from './solver/guidance.js';
 import {
   type CommonSampleOptions,
   type CommonSolverOptions,
-  type GuidanceOption,
   type Model,
   readSampleOptions,
   readSolverOptions,

@@ -34,6 +34,7 @@ export {
   rowsOverPredictions,
   timesTable,
 } from './solver/imported-tables.js';
-export type { AlgorithmType, GuidanceOption, Model, NetworkType, Progress, SolverMethod } from './solver/options.js';
+export type { ClassifierFreeGuidance, GuidanceOption, GuidanceVariant } from './solver/guidance.js';
+export type { AlgorithmType, Model, NetworkType, Progress, SolverMethod } from './solver/options.js';
 export type { Run } from './solver/run.js';
 export { readTable, type SolverTable, type TableForm, type TableGuidance } from './solver/table.js';

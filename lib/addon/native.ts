@@ -28,6 +28,16 @@ interface Addon {
     out2: StateArray | null,
     next: NetworkArray | null,
   ): number;
+  guide(
+    rows: Float64Array,
+    first: number,
+    batch: number,
+    guide: Float64Array,
+    threads: number,
+    x: StateArray,
+    m: NetworkArray,
+    kept: StateArray | null,
+  ): void;
   quantile(x: StateArray, batch: number, ratio: number, threads: number, out: Float64Array): void;
   errorNorm(
     low: StateArray,

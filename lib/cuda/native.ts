@@ -52,6 +52,17 @@ export interface CudaAddon {
     wide: 0 | 1,
     tolerances: Float64Array,
   ): void;
+  cudaGuide(
+    stream: Pointer,
+    rows: Pointer,
+    guide: Pointer,
+    x: Pointer,
+    m: Pointer,
+    u: Pointer,
+    kept: Pointer | null,
+    work: Pointer,
+    numbers: Float64Array,
+  ): void;
   cudaCaptureBegin(stream: Pointer): void;
   cudaCaptureEnd(stream: Pointer): Pointer;
   cudaGraphLaunch(graph: Pointer, stream: Pointer): void;

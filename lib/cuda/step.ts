@@ -300,6 +300,38 @@ export function deviceErrorNorm(
   );
 }
 
+/** What {@link queueGuide} is told: addresses on the card, and numbers. */
+interface GuideCall {
+  /** Rows whose entries of the prediction are written. */
+  readonly rows: bigint;
+  /** The parameters, on the card and here. */
+  readonly guide: bigint;
+  readonly parameters: Float64Array;
+  readonly x: bigint;
+  readonly u: bigint;
+  readonly m: bigint;
+  readonly kept: bigint | null;
+  /** Of {@link guideSpace} numbers. */
+  readonly work: bigint;
+  readonly batch: number;
+  readonly n: number;
+  /** Of the network's outputs. */
+  readonly type: DeviceType;
+}
+
+/** Queues what weighs the two answers of each sample (native/step/guidance.h). @internal */
+export function queueGuide(stream: Stream, call: GuideCall): void {
+  const { rows, guide, parameters, x, u, m, kept, work, batch, n, type } = call;
+  const [kind, , , , rescale] = parameters;
+  const numbers = Float64Array.of(batch, n, n, NETWORK[type]!, kind === 0 ? 0 : 1, rescale === 0 ? 0 : 1);
+  native.cudaGuide(stream.handle, rows, guide, x, m, u, kept, work, numbers);
+}
+
+/** Numbers of working space for guidance: five sums a stretch, and four weights a sample. @internal */
+export function guideSpace(batch: number, n: number): number {
+  return batch * (5 * Math.ceil(n / REDUCE_BLOCK) + 4);
+}
+
 /** Numbers of `partial` that {@link deviceErrorNorm} needs for `batch` samples of n elements. */
 export function errorNormSpace(batch: number, n: number): number {
   return batch * Math.ceil(n / REDUCE_BLOCK);

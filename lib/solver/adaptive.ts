@@ -6,6 +6,7 @@ import type { Tensor } from '../base/tensor.js';
 import { requireFiniteLambda } from '../schedule/grid.js';
 import type { ScheduleNode } from '../schedule/noise-schedule.js';
 import type { Application, EngineMaker, Output } from './engine.js';
+import { askedAt } from './guidance.js';
 import type { Sampler, Solver } from './options.js';
 import { fillRow, fillSecond } from './rows.js';
 import { BaseRun } from './run.js';
@@ -77,6 +78,18 @@ export class AdaptiveRun extends BaseRun {
     return this.solver.schedule.modelTime(this.time);
   }
 
+  protected get doubled(): boolean {
+    return this.#asked.doubled;
+  }
+
+  /** How the network is asked now. */
+  get #asked() {
+    const { solver } = this;
+    const first = this.#finished || this.#denoising;
+    const node = first ? solver.schedule.node(this.#time) : this.#attempt.nodes[this.#stage];
+    return askedAt(solver, solver.form, node);
+  }
+
   protected get slot(): number {
     return this.#finished || this.#denoising || this.#stage === 0 ? this.#x : this.#stages[this.#stage - 1];
   }
@@ -141,11 +154,12 @@ export class AdaptiveRun extends BaseRun {
   }
 
   protected step(output: Tensor, gradient: Tensor | undefined): Later<void> {
-    const read = this.engine.readOutput(output, gradient);
+    const asked = this.#asked;
+    const read = this.engine.readOutput(output, gradient, asked.doubled);
     if (this.#denoising) return this.#denoise(read);
-    return whenDone(this.engine.apply(this.#rows, this.#application(this.#stage), read), (found) => {
+    return whenDone(this.engine.apply(this.#rows, { ...this.#application(this.#stage), ...asked }, read), (found) => {
       this.checkFinite(found, this.time);
-      this.countEvaluation();
+      this.countEvaluation(asked.doubled);
       this.#stage++;
       if (this.#stage === this.#order) return this.#judge();
     });
@@ -261,10 +275,12 @@ export class AdaptiveRun extends BaseRun {
       history: [],
       predictsData: solver.form === 'data',
       time: this.#time,
+      ...this.#asked,
     };
+    const { doubled } = step;
     return whenDone(this.engine.apply(rows, step, output), (found) => {
       this.checkFinite(found, this.#time);
-      this.countEvaluation();
+      this.countEvaluation(doubled);
       this.#x = out;
       this.#denoising = false;
       this.#finished = true;

@@ -1,3 +1,5 @@
+import type { Guide } from './guidance.js';
+
 /** What one native step reads and writes, by slot; -1 for none. */
 export interface Application {
   /** Index of its row in `rows`. */
@@ -12,4 +14,7 @@ export interface Application {
   /** Thresholding and correctX0 apply. */
   readonly predictsData: boolean;
   readonly time: number;
+  /** The network's output is of a doubled batch, weighed by `guide` where that is there. */
+  readonly doubled?: boolean;
+  readonly guide?: Guide;
 }

@@ -8,7 +8,7 @@ import type { InternalRun } from './run.js';
 export interface Sampling<T = Tensor> {
   /** In xT's class and type, the caller's own. */
   sample: T;
-  /** Network evaluations made; a doubled batch counts once. */
+  /** Network evaluations made: a doubled batch counts once, and in a guided run one with the condition alone half. */
   nfe: number;
   /** Of the SDE's noise: what was given, or chosen; absent for an ODE. */
   seed?: number | number[];

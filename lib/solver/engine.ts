@@ -42,11 +42,11 @@ export interface Engine {
   /** Does the network's input have to be fetched from a card? */
   readonly fetches: boolean;
   /** Fetches it, so that input() has it at hand. */
-  fetch?(slot: number): Promise<void>;
+  fetch?(slot: number, doubled: boolean): Promise<void>;
   /** Told of all evaluations, where they are known beforehand. */
   plan?(plan: Plan): void;
-  /** What the network gets for a state. */
-  input(slot: number): Tensor;
+  /** What the network gets for a state, once or twice. */
+  input(slot: number, doubled: boolean): Tensor;
   /** A state in xT's type and dims, as a view that later steps overwrite. */
   view(slot: number): Later<Tensor>;
   /** A state in xT's type, as a tensor of the caller's own; on a card its numbers may come later. */
@@ -56,7 +56,7 @@ export interface Engine {
   /** Lets the caller change a state, in the state's own type: nothing is lost where the change is none. */
   correct(slot: number, change: (x: Tensor) => Tensor): Later<void>;
   /** Checks what the network returned; nothing of the run changes. */
-  readOutput(output: unknown, gradient: unknown): Output;
+  readOutput(output: unknown, gradient: unknown, doubled: boolean): Output;
   /** Runs one row. */
   apply(rows: Float64Array, step: Application, output: Output): Later<Found>;
   /**

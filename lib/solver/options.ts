@@ -15,7 +15,7 @@ import {
   wrongType,
 } from '../base/check.js';
 import type { Tensor, TensorType } from '../base/tensor.js';
-import { SKIP_TYPES, type SkipType } from '../schedule/grid.js';
+import { SKIP_TYPES, type SkipType, timeGrid } from '../schedule/grid.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import {
   NETWORK_KINDS,
@@ -24,6 +24,7 @@ import {
   type PublishedType,
   publishedTimes,
 } from '../schedule/published-grid.js';
+import { type GuidanceOption, isGuided, readGuidance } from './guidance.js';
 import { evaluationsOf, type FittedTable, readTable, type SolverTable, tableTimes } from './table.js';
 
 /**
@@ -45,30 +46,6 @@ export const METHODS = ['multistep', 'singlestep', 'singlestep_fixed', 'adaptive
  * steps with earlier predictions of the noise in the weights of Adams and Bashforth (iPNDM), whatever the algorithm.
  */
 export type SolverMethod = (typeof METHODS)[number];
-
-/**
- * How a condition comes in: not by the solver, by two predictions (Ho & Salimans 2022, arXiv 2207.12598), or by the
- * gradient of a classifier (Dhariwal & Nichol 2021, arXiv 2105.05233).
- */
-export type GuidanceOption<T extends Tensor = Tensor> =
-  | {
-      /** The network's prediction as it is. */
-      type: 'uncond';
-    }
-  | {
-      /** The model is called with the batch doubled, first half unconditional, second conditional. */
-      type: 'classifier-free';
-      /** s of u + s (c - u); finite. With 1 the batch is not doubled, and all of it conditional. */
-      scale: number;
-    }
-  | {
-      /** The gradient is taken off the noise prediction: epsilon - s sigma g. */
-      type: 'classifier';
-      /** s; finite. */
-      scale: number;
-      /** Of log p(condition | x) in x; t is modelTime. Not needed for `start`, whose `advance` takes it. */
-      gradient?: (x: T, t: number) => Tensor | Promise<Tensor>;
-    };
 
 /** What belongs to a network and its solver, wherever they run. */
 export interface CommonSolverOptions<T extends Tensor = Tensor> {
@@ -315,20 +292,6 @@ export function readSolverOptions(
   };
 }
 
-function readGuidance(guidance: GuidanceOption): GuidanceOption {
-  if (typeof guidance === 'number') {
-    throw wrongType(`{ type: 'classifier-free', scale: ${guidance} }`, 'guidance', guidance);
-  }
-  const type = (guidance as { type?: unknown } | null)?.type;
-  oneOf(type as string, 'guidance.type', ['uncond', 'classifier-free', 'classifier'] as const);
-  const keys = { uncond: ['type'], 'classifier-free': ['type', 'scale'], classifier: ['type', 'scale', 'gradient'] };
-  knownOptions(guidance, keys[guidance.type], `guidance '${guidance.type}'`);
-  if (guidance.type === 'uncond') return { type: 'uncond' };
-  finiteNumber(guidance.scale, 'guidance.scale');
-  if (guidance.type === 'classifier') optionalFunction(guidance.gradient, 'guidance.gradient');
-  return { ...guidance };
-}
-
 function readThresholding(thresholding: CommonSolverOptions['thresholding']): Solver['thresholding'] {
   if (thresholding === false) return null;
   if (thresholding === true) return { ratio: 0.995, maxValue: 1, cap: Infinity };
@@ -391,10 +354,14 @@ function readSeed(seed: unknown): number | readonly number[] | undefined {
 /** @internal */
 export function readSampleOptions(solver: Solver, options: CommonSampleOptions, inverse: boolean): Sampler {
   if (options.table !== undefined) return readTableOptions(solver, options, inverse);
+  return afterZeroSteps(solver, readGridOptions(solver, options, inverse));
+}
+
+function readGridOptions(solver: Solver, options: CommonSampleOptions, inverse: boolean): Sampler {
   const { schedule } = solver;
   const method = oneOf(options.method ?? 'multistep', 'method', METHODS);
   const ipndm = method === 'ipndm';
-  const guided = solver.guidance.type !== 'uncond' && solver.guidance.scale !== 1;
+  const guided = isGuided(solver.guidance);
   const order = wholeNumber(options.order ?? (ipndm && !guided ? 3 : 2), 'order', 1, ipndm ? 4 : 3) as 1 | 2 | 3 | 4;
   const afs = boolean(options.afs ?? false, 'afs');
   const skipType = resolvePublished(
@@ -438,6 +405,27 @@ export function readSampleOptions(solver: Solver, options: CommonSampleOptions, 
   return sampler;
 }
 
+/**
+ * CFG-Zero* lets the first steps of a flow pass without a velocity: what is left of the grid begins with x_T where they end.
+ */
+function afterZeroSteps({ guidance, schedule }: Solver, sampler: Sampler): Sampler {
+  if (guidance.type !== 'classifier-free' || guidance.variant !== 'cfg-zero') return sampler;
+  const { steps, method, tStart, tEnd } = sampler;
+  const flow = schedule.kind === 'flow';
+  const multistep = method === 'multistep' || method === 'ipndm';
+  const zero = guidance.zeroSteps ?? (flow && multistep && tStart > tEnd && steps > PUBLISHED_ZERO_ABOVE ? 1 : 0);
+  if (zero === 0) return sampler;
+  if (!flow) throw outOfRange('0 but on a flow schedule', 'guidance.zeroSteps', zero);
+  if (!multistep) throw outOfRange(`0 with method '${method}'`, 'guidance.zeroSteps', zero);
+  if (tStart < tEnd) throw outOfRange('0 for an inversion', 'guidance.zeroSteps', zero);
+  if (zero >= steps) throw outOfRange(`fewer than the ${steps} steps`, 'guidance.zeroSteps', zero);
+  const times = timeGrid(schedule, sampler).subarray(zero);
+  return { ...sampler, steps: steps - zero, skipType: times, tStart: times[0] };
+}
+
+/** Runs of no more steps have none to spare. */
+const PUBLISHED_ZERO_ABOVE = 10;
+
 /** The options of a run with a table, which says what most of them would. */
 function readTableOptions(solver: Solver, options: CommonSampleOptions, inverse: boolean): Sampler {
   const { table: given, steps, skipType, tStart, tEnd, ...rest } = options;
@@ -472,7 +460,7 @@ function readTableOptions(solver: Solver, options: CommonSampleOptions, inverse:
   if (options.afs) refuse('false, as it says itself what is evaluated,', 'afs', true);
   // The grid is only looked at for what the ends of a schedule allow; a table may go beyond the last time, to sigma 0.
   const order = table.rows ? 1 : options.order;
-  const sampler = readSampleOptions(solver, { ...rest, order, steps: times.length - 1, tStart: times[0] }, false);
+  const sampler = readGridOptions(solver, { ...rest, order, steps: times.length - 1, tStart: times[0] }, false);
   return { ...sampler, steps: evaluations, tEnd: last, table: { table, times } };
 }
 
@@ -482,6 +470,18 @@ function checkTableForm(solver: Solver, table: SolverTable): void {
   const { thresholding, correctX0, guidance, tau2 } = solver;
   if (table.form !== 'data' && thresholding) throw outOfRange(`false ${what}`, 'thresholding', true);
   if (table.form !== 'data' && correctX0) throw outOfRange(`no function ${what}`, 'correctX0', 'a function');
+  if (guidance.type === 'classifier-free') {
+    const { variant, zeroSteps = 0 } = guidance;
+    if (zeroSteps > 0) throw outOfRange(`0 ${what}`, 'guidance.zeroSteps', zeroSteps);
+    const plain = table.form === 'data' && !table.correct && !table.modelTimes?.includes(null);
+    if (variant === 'cfg++' && !plain) {
+      throw outOfRange(
+        `a variant other than 'cfg++' with table '${table.name}', whose form is not 'data' or which has more than rows,`,
+        'guidance.variant',
+        variant,
+      );
+    }
+  }
   if (table.form === 'output' && guidance.type === 'classifier') {
     throw outOfRange(`'uncond' or 'classifier-free' ${what}`, 'guidance.type', guidance.type);
   }
@@ -528,6 +528,7 @@ function checkTogether(solver: Solver, sampler: Sampler, inverse: boolean): void
   }
   if (sampler.afs) checkAfs(solver, sampler);
   if (method === 'ipndm') checkIpndm(solver, sampler);
+  checkVariant(solver, sampler);
   if (solver.form === 'noise' && solver.thresholding) {
     refuse(
       "a data-prediction algorithm ('dpmsolver++' or 'sde-dpmsolver++') with thresholding",
@@ -558,6 +559,21 @@ function checkTogether(solver: Solver, sampler: Sampler, inverse: boolean): void
   }
 }
 
+function checkVariant({ guidance, form }: Solver, { method, tStart, tEnd, corrector, afs }: Sampler): void {
+  if (guidance.type !== 'classifier-free') return;
+  const { variant = 'cfg', momentum = 0 } = guidance;
+  if (variant === 'apg' && momentum !== 0 && method === 'adaptive') {
+    throw outOfRange("0 with method 'adaptive', which tries steps again,", 'guidance.momentum', momentum);
+  }
+  if (variant !== 'cfg++') return;
+  const what = "with guidance variant 'cfg++'";
+  if (form !== 'data') throw outOfRange(`'dpmsolver++' or 'sde-dpmsolver++' ${what}`, 'algorithmType', 'dpmsolver');
+  if (method !== 'multistep') throw outOfRange(`'multistep' ${what}`, 'method', method);
+  if (tStart < tEnd) throw outOfRange('another variant for an inversion', 'guidance.variant', variant);
+  if (corrector) throw outOfRange(`no corrector ${what}`, 'corrector', corrector);
+  if (afs) throw outOfRange(`false ${what}`, 'afs', true);
+}
+
 /** Below this sigma / alpha the data's mean is seen in the first direction: see bench/few. */
 const LEAST_AFS = 40;
 
@@ -575,7 +591,7 @@ function checkAfs(solver: Solver, { method, tStart, tEnd, corrector }: Sampler):
 
 function checkIpndm(solver: Solver, { order, tStart, tEnd }: Sampler): void {
   const { guidance, schedule, modelType, tau2, algorithmType, thresholding, correctX0 } = solver;
-  if (order === 4 && guidance.type !== 'uncond' && guidance.scale !== 1) {
+  if (order === 4 && isGuided(guidance)) {
     throw outOfRange("1, 2 or 3 under guidance with method 'ipndm'", 'order', order);
   }
   if (tStart < tEnd) throw outOfRange("another method than 'ipndm' for an inversion", 'method', 'ipndm');

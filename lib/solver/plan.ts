@@ -1,6 +1,7 @@
 // What a run with given times will do: for every network evaluation one coefficient row, and which buffers it reads and
 // writes.
 import type { Application } from './application.js';
+import type { Guide } from './guidance.js';
 
 /** One network evaluation and the update that follows it. States and history entries are numbered slots. */
 export interface Evaluation {
@@ -24,6 +25,10 @@ export interface Evaluation {
   readonly denoises: boolean;
   /** Is P an x0, so that thresholding and correctX0 apply? */
   readonly predictsData: boolean;
+  /** Is the network asked twice, without and with the condition? */
+  readonly doubled: boolean;
+  /** What weighs the two answers, where they decide themselves. */
+  readonly guide?: Guide;
   /** Where the second sum goes: the state that a corrector has made of the one that the network sees. */
   readonly out2?: number;
   /** Steps that complete this one's sums, where they have more entries than one step adds. */

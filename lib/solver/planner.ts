@@ -5,6 +5,7 @@ import { multistepOrders, type Order, singlestepPlan, timeGrid } from '../schedu
 import type { NoiseSchedule, ScheduleNode } from '../schedule/noise-schedule.js';
 import { nodeOf } from '../schedule/sigmas.js';
 import type { Sampler, Solver } from './options.js';
+import { askedAt } from './guidance.js';
 import type { Evaluation, Plan } from './plan.js';
 import { ipndmRows } from './ipndm.js';
 import { fillRow, noValue, predict } from './rows.js';
@@ -20,7 +21,23 @@ export function fixedPlan(solver: Solver, sampler: Sampler): Plan {
   const form = table?.table.form ?? (method === 'ipndm' ? (flow ? 'output' : 'noise') : solver.form);
   const own = form === 'output' ? solver : { ...solver, form };
   const plan = planOf(own, sampler, form);
-  return denoiseToZero ? denoised(own, plan) : plan;
+  return withKeptRows(denoiseToZero ? denoised(own, plan) : plan);
+}
+
+/** Rows of what guidance keeps come after all others. */
+function withKeptRows(plan: Plan): Plan {
+  const kept = plan.evaluations.flatMap(({ guide }) => guide?.keep?.row ?? []);
+  if (kept.length === 0) return plan;
+  const rows = new Float64Array(plan.rows.length + kept.length * ROW.length);
+  rows.set(plan.rows);
+  let index = plan.rows.length / ROW.length;
+  const evaluations = plan.evaluations.map((one) => {
+    const row = one.guide?.keep?.row;
+    if (!one.guide || !row) return one;
+    rows.set(row, index * ROW.length);
+    return { ...one, guide: { ...one.guide, keep: { row, index: index++ } } };
+  });
+  return { ...plan, rows, evaluations };
 }
 
 function planOf(solver: Solver, sampler: Sampler, form: TableForm): Plan {
@@ -103,6 +120,7 @@ function denoised(solver: Solver, plan: Plan): Plan {
     noisy: false,
     denoises: true,
     predictsData: solver.form === 'data',
+    ...askedAt(solver, solver.form, node),
   };
   return { ...plan, rows, evaluations: [...evaluations, evaluation], steps: plan.steps + 1 };
 }
@@ -224,7 +242,7 @@ class Planner {
   }
 
   #add(
-    evaluation: Omit<Evaluation, 'modelTime' | 'row' | 'noisy' | 'denoises' | 'predictsData'>,
+    evaluation: Omit<Evaluation, 'modelTime' | 'row' | 'noisy' | 'denoises' | 'predictsData' | 'doubled' | 'guide'>,
     node: ScheduleNode,
     update: Omit<Update, 'form' | 'exact' | 'tau2'>,
   ): void {
@@ -238,6 +256,7 @@ class Planner {
       noisy: this.#rows[row * ROW.length + ROW.first + SUM.n] !== 0,
       denoises: false,
       predictsData,
+      ...askedAt(solver, predictsData ? 'data' : 'noise', node),
     });
   }
 }

@@ -3,7 +3,6 @@
 import {
   type Form,
   type Node,
-  predictionRow,
   ROW,
   STATUS,
   type Status,
@@ -13,6 +12,7 @@ import {
 } from '../addon/coefficients.js';
 import { list } from '../base/check.js';
 import type { ScheduleNode } from '../schedule/noise-schedule.js';
+import { keepUnconditional, predictGuided, scaleAt } from './guidance.js';
 import type { Solver } from './options.js';
 
 /**
@@ -44,7 +44,14 @@ export function fillRow(
     ? updateRow(rows, index, { ...update, method: 'multistep', order: 1, nodes: [update.base], form, tau2 })
     : updateRow(rows, index, { ...update, form, exact, tau2 });
   if (status !== STATUS.ok) noValue(solver, time, status);
+  keepNoise(solver, rows, index, node);
   return form === 'data';
+}
+
+/** CFG++: the row goes on with the noise of the unconditional prediction. */
+export function keepNoise({ guidance, modelType }: Solver, rows: Float64Array, index: number, node: Node): void {
+  if (guidance.type !== 'classifier-free' || guidance.variant !== 'cfg++') return;
+  if (scaleAt(guidance, node) !== undefined) keepUnconditional(rows, index, modelType, node);
 }
 
 /** Fills the second sum of row `index`. */
@@ -63,12 +70,7 @@ export function fillSecond(
 /** Fills the prediction of row `index`, in a form, with guidance and thresholding. */
 export function predict(solver: Solver, rows: Float64Array, index: number, node: Node, form: Form, time: number): void {
   const { guidance, modelType, thresholding } = solver;
-  const status =
-    guidance.type === 'uncond'
-      ? predictionRow(rows, index, modelType, form, node)
-      : guidance.type === 'classifier-free'
-        ? predictionRow(rows, index, modelType, form, node, 'classifierFree', guidance.scale)
-        : predictionRow(rows, index, modelType, form, node, 'classifier', guidance.scale);
+  const status = predictGuided(rows, index, { modelType, form, node, guidance });
   if (status !== STATUS.ok) noValue(solver, time, status);
   if (thresholding && form === 'data') {
     const at = index * ROW.length;

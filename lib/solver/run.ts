@@ -4,6 +4,7 @@ import { type Later, whenDone } from '../base/later.js';
 import { type Listener, listening } from '../base/listener.js';
 import type { Tensor } from '../base/tensor.js';
 import type { Engine, EngineMaker, Found, LateFound, Sizes } from './engine.js';
+import { mayDouble } from './guidance.js';
 import type { Progress, Sampler, Solver } from './options.js';
 import type { Evaluation, Further, Plan } from './plan.js';
 import { fixedPlan } from './planner.js';
@@ -19,7 +20,8 @@ export interface Run<T = Tensor, Output = T> {
   /** Is there nothing left to evaluate? */
   readonly done: boolean;
   /**
-   * What the network gets: 2B samples under classifier-free guidance with a scale other than 1. A view that the next
+   * What the network gets: 2B samples under classifier-free guidance, where it is asked without the condition as well (a
+   * scale other than 1, within the interval). A view that the next
    * `advance` overwrites and reads the state from: it is not to be written to. When an output was not finite, still the
    * last good state. Of xT's class; its `type` is that of `modelDtype` where one was given.
    */
@@ -28,7 +30,7 @@ export interface Run<T = Tensor, Output = T> {
   readonly t: number;
   /** The schedule's time of this evaluation. */
   readonly time: number;
-  /** Evaluations so far. */
+  /** Evaluations so far; in a guided run those with the condition alone count half. */
   readonly nfe: number;
   /** Of an SDE's noise, chosen where none was given; undefined for an ODE. */
   readonly seed: number | readonly number[] | undefined;
@@ -51,6 +53,8 @@ export interface InternalRun extends Run {
   readonly intermediates: Tensor[];
   readonly times: number[];
   readonly engine: Engine;
+  /** Calls of the network so far, each counted as one. */
+  readonly evaluations: number;
   /** What has to be waited for before the first evaluation, with an engine that may take its time. */
   readonly ready: Promise<void> | undefined;
   /** As `advance`, with an engine that may take its time: a promise if it does. */
@@ -71,6 +75,8 @@ export abstract class BaseRun implements InternalRun {
   ready: Promise<void> | undefined;
   protected readonly solver: Solver;
   protected readonly sampler: Sampler;
+  /** Calls of the network; nfe counts those of half a batch as halves. */
+  #evaluations = 0;
   #nfe = 0;
   #steps = 0;
   #busy = false;
@@ -78,7 +84,7 @@ export abstract class BaseRun implements InternalRun {
   #result: Tensor | null = null;
   readonly #listener: Listener<Progress> | undefined;
   /** Where each evaluation stood, for an engine that tells later what is wrong. */
-  readonly #places: { nfe: number; step: number; time: number }[] = [];
+  readonly #places: { evaluation: number; step: number; time: number }[] = [];
 
   protected constructor(solver: Solver, sampler: Sampler, xT: Tensor, sizes: Sizes, start: number, make: EngineMaker) {
     this.solver = solver;
@@ -92,6 +98,8 @@ export abstract class BaseRun implements InternalRun {
   abstract readonly done: boolean;
   abstract readonly t: number;
   abstract readonly time: number;
+  /** Is the network asked twice, without and with the condition? */
+  protected abstract readonly doubled: boolean;
   /** The slot of the state that the network sees next, or of the sample. */
   protected abstract readonly slot: number;
   protected abstract readonly totalSteps: number;
@@ -107,12 +115,12 @@ export abstract class BaseRun implements InternalRun {
   }
 
   get x(): Tensor {
-    return this.engine.input(this.slot);
+    return this.engine.input(this.slot, this.doubled);
   }
 
   get result(): Tensor {
     if (!this.done)
-      throw new Error(`Expected a finished run for result but received one after ${this.#nfe} evaluations`);
+      throw new Error(`Expected a finished run for result but received one after ${this.#evaluations} evaluations`);
     if (this.#result) return this.#result;
     this.settleNow();
     this.#result = this.engine.result(this.slot);
@@ -151,8 +159,14 @@ export abstract class BaseRun implements InternalRun {
   }
 
   /** Counts an evaluation whose update has been made. */
-  protected countEvaluation(): void {
-    this.#nfe++;
+  protected countEvaluation(doubled: boolean): void {
+    this.#evaluations++;
+    this.#nfe += doubled || !mayDouble(this.solver.guidance) ? 1 : 0.5;
+  }
+
+  /** Calls of the network so far. */
+  get evaluations(): number {
+    return this.#evaluations;
   }
 
   protected fail(error: Error): never {
@@ -162,8 +176,9 @@ export abstract class BaseRun implements InternalRun {
 
   /** Stops the run if a prediction was not finite. */
   protected checkFinite(found: Found, time: number): void {
-    if (this.engine.late) this.#places.push({ nfe: this.#nfe + 1, step: this.#steps + 1, time });
-    if (found.sample >= 0) this.#notFinite(found, this.#nfe + 1, this.#steps + 1, time);
+    const evaluation = this.#evaluations + 1;
+    if (this.engine.late) this.#places.push({ evaluation, step: this.#steps + 1, time });
+    if (found.sample >= 0) this.#notFinite(found, evaluation, this.#steps + 1, time);
   }
 
   async settle(): Promise<void> {
@@ -172,7 +187,7 @@ export abstract class BaseRun implements InternalRun {
   }
 
   async fetch(): Promise<void> {
-    await Promise.all([this.settle(), this.engine.fetch?.(this.slot)]);
+    await Promise.all([this.settle(), this.engine.fetch?.(this.slot, this.doubled)]);
   }
 
   async finish(): Promise<Tensor> {
@@ -192,15 +207,15 @@ export abstract class BaseRun implements InternalRun {
 
   #judgeLate(found: LateFound | null): void {
     if (!found) return;
-    const { nfe, step, time } = this.#places[found.apply];
-    this.#notFinite(found, nfe, step, time);
+    const { evaluation, step, time } = this.#places[found.apply];
+    this.#notFinite(found, evaluation, step, time);
   }
 
-  #notFinite({ sample, corrected }: Found, nfe: number, step: number, time: number): never {
+  #notFinite({ sample, corrected }: Found, evaluation: number, step: number, time: number): never {
     const what = corrected ? "correctX0's result" : 'the network output';
     return this.fail(
       new Error(
-        `Expected finite numbers for ${what} but received NaN or Infinity for sample ${sample} at evaluation ${nfe} (step ${step}, time ${time})`,
+        `Expected finite numbers for ${what} but received NaN or Infinity for sample ${sample} at evaluation ${evaluation} (step ${step}, time ${time})`,
       ),
     );
   }
@@ -278,6 +293,10 @@ export class FixedRun extends BaseRun {
     return this.#next.time;
   }
 
+  protected get doubled(): boolean {
+    return this.#next.doubled;
+  }
+
   protected get slot(): number {
     return this.done ? this.#next.out : this.#next.seen;
   }
@@ -293,7 +312,7 @@ export class FixedRun extends BaseRun {
 
   protected step(output: Tensor, gradient: Tensor | undefined): Later<void> {
     const evaluation = this.#next;
-    const read = this.engine.readOutput(output, gradient);
+    const read = this.engine.readOutput(output, gradient, evaluation.doubled);
     const found = this.engine.apply(this.#plan.rows, evaluation, read);
     // Closures of their own, not whenDone: a step that is made at once is to allocate nothing.
     return found instanceof Promise ? this.#appliedLater(evaluation, found) : this.#applied(evaluation, found);
@@ -326,9 +345,9 @@ export class FixedRun extends BaseRun {
     return going.then(() => this.#moveOn(evaluation));
   }
 
-  #moveOn({ reached, out }: Evaluation): Later<void> {
+  #moveOn({ reached, out, doubled }: Evaluation): Later<void> {
     this.#index++;
-    this.countEvaluation();
+    this.countEvaluation(doubled);
     if (reached !== undefined) return this.complete(out, reached);
   }
 }

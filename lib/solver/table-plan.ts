@@ -1,10 +1,11 @@
 // The plan of a run with a table: its rows, folded, and laid out for the native step.
-import { ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
+import { type Node, ROW, SUM, TRANSFORM } from '../addon/coefficients.js';
 import { nodeOf } from '../schedule/sigmas.js';
 import { type FoldedStep, foldSteps } from './fold.js';
+import { askedAt, scaleAt } from './guidance.js';
 import type { Solver } from './options.js';
 import type { Evaluation, Further, Plan } from './plan.js';
-import { predict } from './rows.js';
+import { keepNoise, predict } from './rows.js';
 import type { SolverTable } from './table.js';
 
 /** Where a row's entries go: of the state, of P, and of three earlier predictions. */
@@ -36,11 +37,14 @@ export function tablePlan(solver: Solver, parts: Parts): Plan {
     const time = times[step];
     const added = noise?.[step] ?? 0;
     const offset = k * ROW.length;
-    if (form === 'output') outputPrediction(solver, layout.rows, offset);
-    else predict(solver, layout.rows, k, nodeOf(solver.schedule, time), form, time);
+    const node = nodeOf(solver.schedule, time);
+    if (form === 'output') outputPrediction(solver, node, layout.rows, offset);
+    else predict(solver, layout.rows, k, node, form, time);
     layout.rows[offset + ROW.first + SUM.n] = added;
+    const places = layout.place(k);
+    keepNoise(solver, layout.rows, k, node);
     return {
-      ...layout.place(k),
+      ...places,
       time,
       modelTime: modelTimes?.[step] ?? solver.schedule.modelTime(time),
       row: k,
@@ -48,6 +52,7 @@ export function tablePlan(solver: Solver, parts: Parts): Plan {
       noisy: added !== 0,
       denoises: false,
       predictsData: form === 'data',
+      ...askedAt(solver, form, node),
     };
   });
   return {
@@ -73,8 +78,8 @@ function sumsOf({ row }: FoldedStep, correction: readonly number[] | null): Sums
 }
 
 /** P is the network's output itself, or the guided one. */
-function outputPrediction({ guidance }: Solver, rows: Float64Array, offset: number): void {
-  const scale = guidance.type === 'classifier-free' ? guidance.scale : 1;
+function outputPrediction({ guidance }: Solver, node: Node, rows: Float64Array, offset: number): void {
+  const scale = scaleAt(guidance, node) ?? 1;
   rows[offset + ROW.cm] = scale;
   rows[offset + ROW.cu] = 1 - scale;
   rows[offset + ROW.ep] = 1;

@@ -4,9 +4,9 @@ import { MODEL_TYPE, type ModelType } from '../addon/coefficients.js';
 import { finiteNumber, knownOptions, numbers, oneOf, outOfRange, wrongType } from '../base/check.js';
 import type { NoiseSchedule, ScheduleKind } from '../schedule/noise-schedule.js';
 import { fingerprint, nodeOf, sameFingerprint, sigmaOf, timeOfSigma } from '../schedule/sigmas.js';
+import { type ClassifierFreeGuidance, type GuidanceVariant, readClassifierFree } from './guidance.js';
 
 export const TABLE_FORMAT = 'dpm-solver-table/1';
-export const GUIDANCE_VARIANTS = ['cfg', 'cfg++', 'cfg-zero', 'apg'] as const;
 const KINDS = ['discrete', 'linear', 'cosine', 'flow', 'edm'] as const;
 const FORMS = ['data', 'noise', 'output'] as const satisfies TableForm[];
 
@@ -82,7 +82,7 @@ export interface TableGuidance {
   /** s of u + s (c - u). */
   scale: number;
   /** How the two predictions are combined; `'cfg'`. */
-  variant?: 'cfg' | 'cfg++' | 'cfg-zero' | 'apg';
+  variant?: GuidanceVariant;
   /** sigma / alpha between which the network is guided, the lower one first. */
   interval?: readonly [number, number];
   /** Of `'apg'`: how much of the parallel part stays. */
@@ -91,6 +91,8 @@ export interface TableGuidance {
   norm?: number;
   /** Of `'apg'`: how much of earlier differences goes on. */
   momentum?: number;
+  /** Of `'apg'`: what the difference is added to; `'cond'`. */
+  base?: 'cond' | 'uncond';
   /** How much of the guided prediction's deviation is that of the conditional one. */
   rescale?: number;
 }
@@ -235,21 +237,10 @@ function readNoise(value: unknown, n: number, name: string): number[] {
 }
 
 function readTableGuidance(value: unknown, name: string): TableGuidance {
-  knownOptions(value, ['scale', 'variant', 'interval', 'eta', 'norm', 'momentum', 'rescale'], name);
-  const { scale, variant, interval, ...rest } = value as Record<string, unknown>;
-  const guidance: TableGuidance = { scale: finiteNumber(scale, `${name}.scale`) };
-  if (variant !== undefined) guidance.variant = oneOf(variant as 'cfg', `${name}.variant`, GUIDANCE_VARIANTS);
-  if (interval !== undefined) {
-    const [low, high, ...more] = finiteNumbers(interval, `${name}.interval`);
-    if (!(low <= high) || more.length > 0) {
-      throw outOfRange('two numbers, the lower one first,', `${name}.interval`, String(interval));
-    }
-    guidance.interval = [low, high];
-  }
-  for (const key of ['eta', 'norm', 'momentum', 'rescale'] as const) {
-    if (rest[key] !== undefined) guidance[key] = finiteNumber(rest[key], `${name}.${key}`);
-  }
-  return guidance;
+  knownOptions(value, ['scale', 'variant', 'interval', 'eta', 'norm', 'momentum', 'base', 'rescale'], name);
+  const given = value as Omit<ClassifierFreeGuidance, 'type'>;
+  finiteNumber(given.scale, `${name}.scale`);
+  return readClassifierFree(given, name) as TableGuidance;
 }
 
 function readHeldOut(value: unknown, name: string): NonNullable<SolverTable['heldOut']> {

@@ -11,6 +11,7 @@ namespace dpm::addon {
 // step/: over tensors. Called so often that they go without node-addon-api's wrappers.
 napi_value AddonStep(napi_env env, napi_callback_info info);
 napi_value AddonQuantile(napi_env env, napi_callback_info info);
+napi_value AddonGuide(napi_env env, napi_callback_info info);
 napi_value AddonErrorNorm(napi_env env, napi_callback_info info);
 napi_value AddonStandardDeviation(napi_env env, napi_callback_info info);
 napi_value AddonConvert(napi_env env, napi_callback_info info);
@@ -73,6 +74,7 @@ napi_value AddonCudaZero(napi_env env, napi_callback_info info);
 napi_value AddonCudaTransfer(napi_env env, napi_callback_info info);
 napi_value AddonCudaTransferNow(napi_env env, napi_callback_info info);
 napi_value AddonCudaStep(napi_env env, napi_callback_info info);
+napi_value AddonCudaGuide(napi_env env, napi_callback_info info);
 napi_value AddonCudaErrorNorm(napi_env env, napi_callback_info info);
 napi_value AddonCudaNoise(napi_env env, napi_callback_info info);
 napi_value AddonCudaNothing(napi_env env, napi_callback_info info);

@@ -24,6 +24,7 @@ struct Named {
 constexpr Named kFunctions[] = {
     {"step", AddonStep},
     {"quantile", AddonQuantile},
+    {"guide", AddonGuide},
     {"errorNorm", AddonErrorNorm},
     {"standardDeviation", AddonStandardDeviation},
     {"convert", AddonConvert},
@@ -83,6 +84,7 @@ constexpr Named kCudaFunctions[] = {
     {"cudaTransfer", AddonCudaTransfer},
     {"cudaTransferNow", AddonCudaTransferNow},
     {"cudaStep", AddonCudaStep},
+    {"cudaGuide", AddonCudaGuide},
     {"cudaErrorNorm", AddonCudaErrorNorm},
     {"cudaNoise", AddonCudaNoise},
     {"cudaNothing", AddonCudaNothing},

@@ -89,6 +89,9 @@ struct TypedKernels {
   double (*error)(const T* low, const T* high, const T* previous, size_t n, double atol, double rtol);
   // Sum of (x - centre)^power for power 1 or 2, in double, in a fixed order.
   double (*moment)(const T* x, size_t n, double centre, int power);
+  // Of [begin, begin + n) the sums of A, B, A A, A B and B B, where A and B are sums over x, m, u and g: the sources of
+  // the step with the weights a and b.
+  void (*pairs)(const SampleStep<T>&, size_t begin, size_t n, const double* a, const double* b, double* sums);
 };
 
 struct Kernels {

@@ -10,11 +10,12 @@
 #include <cstdint>
 
 #include "args.h"
+#include "guide_args.h"
 #include "plan.h"
 
 namespace dpm::cuda {
 
-constexpr int kApiVersion = 3;
+constexpr int kApiVersion = 4;
 constexpr const char* kApiSymbol = "dpmSolverCuda";
 
 // CUDA's own numbers.
@@ -84,6 +85,9 @@ struct Api {
   int (*capture_end)(void* stream, void** graph);
   int (*graph_launch)(void* graph, void* stream);
   int (*graph_destroy)(void* graph);
+
+  // Queues what weighs the two answers of each sample: entries of its row, for the step that is queued next.
+  int (*guide)(void* stream, const GuideArgs* args);
 };
 
 using ApiFunction = const Api* (*)();

@@ -1,4 +1,5 @@
 // The kernels by name, and which of them serves a call.
+#include "guide.h"
 #include "kernels.h"
 #include "noise.h"
 #include "reduce.h"
@@ -41,6 +42,28 @@ __global__ void __launch_bounds__(kReduceThreads, 1) Error(const __grid_constant
 }
 __global__ void __launch_bounds__(kReduceThreads, 1) End(const __grid_constant__ ErrorArgs a, uint32_t stretches) {
   ErrorEnd::Run(a, stretches);
+}
+
+template <NetType kType, bool kSecond>
+__global__ void __launch_bounds__(kReduceThreads, 1) Pairs(const __grid_constant__ GuideArgs a) {
+  PairKernel<kType, kSecond>::Run(a);
+}
+template <bool kSecond>
+__global__ void __launch_bounds__(kReduceThreads, 1) Guided(const __grid_constant__ GuideArgs a, uint32_t stretches) {
+  GuideEnd<kSecond>::Run(a, stretches);
+}
+template <bool kSecond>
+const void* PairsFor(NetType type) {
+  switch (type) {
+    case NetType::f16:
+      return reinterpret_cast<const void*>(Pairs<NetType::f16, kSecond>);
+    case NetType::bf16:
+      return reinterpret_cast<const void*>(Pairs<NetType::bf16, kSecond>);
+    case NetType::f64:
+      return reinterpret_cast<const void*>(Pairs<NetType::f64, kSecond>);
+    default:
+      return reinterpret_cast<const void*>(Pairs<NetType::f32, kSecond>);
+  }
 }
 
 template <class T>
@@ -89,6 +112,10 @@ const void* ErrorKernelFor(bool wide) {
   return wide ? reinterpret_cast<const void*>(Error<double>) : reinterpret_cast<const void*>(Error<float>);
 }
 const void* ErrorEndKernel() { return reinterpret_cast<const void*>(End); }
+const void* PairKernelFor(NetType type, bool second) { return second ? PairsFor<true>(type) : PairsFor<false>(type); }
+const void* GuideEndKernelFor(bool second) {
+  return second ? reinterpret_cast<const void*>(Guided<true>) : reinterpret_cast<const void*>(Guided<false>);
+}
 const void* NoiseKernelFor(bool wide) {
   return wide ? reinterpret_cast<const void*>(Noise<double>) : reinterpret_cast<const void*>(Noise<float>);
 }

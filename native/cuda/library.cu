@@ -9,7 +9,7 @@ constexpr Api kApi = {
     Free,         StageTake,         StageReturn,   Copy,         Zero,          StreamCreate,    StreamDestroy,
     StreamWait,   StreamQuery,       StreamPointer, EventCreate,  EventDestroy,  EventRecord,     EventWait,
     StreamAfter,  EventMilliseconds, LaunchStep,    Noise<float>, Noise<double>, LaunchErrorNorm, Nothing,
-    CaptureBegin, CaptureEnd,        GraphLaunch,   GraphDestroy,
+    CaptureBegin, CaptureEnd,        GraphLaunch,   GraphDestroy, LaunchGuide,
 };
 
 }  // namespace

@@ -32,6 +32,7 @@ test('the fused step gives the bits of the CPU path', () => cases('--only', 'ste
 test('the thresholded step by clusters does', () => cases('--only', 'cluster', '--cases', '90', '--seed', '5000'));
 test('the step in double precision does', () => cases('--only', 'wide', '--cases', '200', '--seed', '12000'));
 test('the error of an adaptive step does', () => cases('--only', 'error', '--cases', '120', '--seed', '15000'));
+test('the weights of guidance do', () => cases('--only', 'guide', '--cases', '120', '--seed', '21000'));
 test('noise by itself does', () => cases('--only', 'noise', '--cases', '120', '--seed', '18000'));
 test('the thresholded step by teams that meet in global memory does', () =>
   cases('--only', 'team', '--cases', '90', '--seed', '9000'));

@@ -224,6 +224,10 @@ const FITTING: Record<string, Value[]> = {
     // x, m, u, g, base, p, d1, d2, d3, z, d0, out, out2, next: each at its own place.
     ...Array.from({ length: 14 }, (_, k) => view('Float32Array', TOTAL, 0, k * TOTAL)),
   ],
+  guide: [
+    ...[view('Float64Array', 32 * BATCH, 7), zero, value(BATCH), view('Float64Array', 10, 7), one],
+    ...[view('Float32Array', TOTAL), view('Float32Array', 2 * TOTAL, 1), view('Float32Array', TOTAL, 2)],
+  ],
   quantile: [view('Float32Array', TOTAL), value(BATCH), value(0.9), one, f64(BATCH, 1)],
   errorNorm: [
     ...[view('Float32Array', TOTAL), view('Float32Array', TOTAL, 1), view('Float32Array', TOTAL, 2)],

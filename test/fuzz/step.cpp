@@ -16,7 +16,9 @@
 #include <limits>
 #include <vector>
 
+#include "cpu/guide.h"
 #include "cpu/kernels.h"
+#include "step/guidance.h"
 
 using namespace dpm;
 
@@ -563,6 +565,34 @@ void FuzzQuantile(Reader& in) {
         "quantile %.17g of %zu elements: %.17g, expected %.17g", ratio, n, value, expected);
 }
 
+// The weights of guidance: bits that are the same for every instruction set and number of threads.
+template <class T>
+void FuzzGuide(T* const* arrays, size_t n, const std::vector<const Kernels*>& tables) {
+  const Type type = sizeof(T) == 4 ? Type::f32 : Type::f64;
+  for (int kind = 0; kind < 3; ++kind) {
+    const double guide[kGuideLength] = {static_cast<double>(kind), 3.5, 0.3, 2, 0.5, 0, 1.25, -0.5, 0.75, -1.5};
+    double expected[kGuideOperands], again[kGuideOperands];
+    GuideCall call;
+    call.state = type;
+    call.batch = 1, call.n = n, call.m_stride = n;
+    call.guide = guide;
+    call.x = {arrays[0], type}, call.u = {arrays[1], type}, call.m = {arrays[2], type};
+    if (kind == 2 && n % 2) call.kept = {arrays[1], type};
+    call.threads = 1, call.out = expected;
+    CHECK(Guide(call), "guidance");
+    const Kernels* const chosen = active;
+    call.out = again;
+    for (const Kernels* table : tables) {
+      active = table;
+      for (call.threads = 1; call.threads < 4; call.threads += 2) {
+        CHECK(Guide(call), "guidance");
+        Same("guidance", again, expected, kGuideOperands);
+      }
+    }
+    active = chosen;
+  }
+}
+
 // Bits that are the same for every instruction set and number of threads; near the sum in extended precision where the
 // numbers are near one another.
 template <class T>
@@ -595,6 +625,7 @@ void FuzzReductions(Reader& in, const std::vector<const Kernels*>& tables) {
     Same("standard deviation", &again, &deviation, 1);
   }
   active = chosen;
+  FuzzGuide(arrays, n, tables);
   long double sum = 0, squares = 0, ratios = 0, largest = 0;
   bool unknown = false, unknown_before = false;
   for (size_t i = 0; i < n; ++i) {

@@ -277,6 +277,8 @@ test('2.4 views that begin anywhere', () => {
 test('3.1 quantile, errorNorm, standardDeviation, convert, scratchBytes', () => {
   const x = new Float32Array(8);
   const out = new Float64Array(2);
+  const rows = new Float64Array(64);
+  const apg = Float64Array.of(2, 3, 0.5, 1, 0.5, 0, 1, -0.5, 1, -0.5);
   const cases: [string, unknown[], ErrorConstructor][] = [
     ['quantile', [], TypeError],
     ['quantile', [new Uint16Array(8), 2, 0.5, 1, out], TypeError],
@@ -289,6 +291,18 @@ test('3.1 quantile, errorNorm, standardDeviation, convert, scratchBytes', () => 
     ['quantile', [x, 2, 0.5, -1, out], RangeError],
     ['quantile', [new Float32Array(0), 2, 0.5, 1, out], RangeError],
     ['quantile', [detach(new Float32Array(8)), 2, 0.5, 1, out], RangeError],
+    ['guide', [], TypeError],
+    ['guide', [rows, 0, 2, apg, 1, x, new Float32Array(15), null], RangeError],
+    ['guide', [rows, 0, 2, apg, 1, x, new Float64Array(16), null], TypeError],
+    ['guide', [rows, 0, 2, apg, 1, x, new Float32Array(16), new Float64Array(8)], TypeError],
+    ['guide', [rows, 0, 2, apg, 1, x, new Float32Array(16), new Float32Array(7)], RangeError],
+    ['guide', [rows, 0, 2, apg.with(0, 3), 1, x, new Float32Array(16), null], RangeError],
+    ['guide', [rows, 0, 2, apg.with(9, 0), 1, x, new Float32Array(16), null], RangeError],
+    ['guide', [rows, 0, 2, apg.with(1, Number.NaN), 1, x, new Float32Array(16), null], RangeError],
+    ['guide', [rows, 0, 2, apg.subarray(1), 1, x, new Float32Array(16), null], RangeError],
+    ['guide', [rows, 1, 2, apg, 1, x, new Float32Array(16), null], RangeError],
+    ['guide', [rows, 0, 3, apg, 1, x, new Float32Array(16), null], RangeError],
+    ['guide', [x, 0, 2, apg, 1, x, new Float32Array(16), null], TypeError],
     ['errorNorm', [x, x, new Float64Array(8), 2, 0.1, 0.1, 1, out], RangeError],
     ['errorNorm', [x, x, new Float32Array(7), 2, 0.1, 0.1, 1, out], RangeError],
     ['errorNorm', [x, x, x, 3, 0.1, 0.1, 1, out], RangeError],

@@ -93,4 +93,49 @@ test('2.2 standardDeviation by sample', () => {
   assert.equal([...out], [1, 0, 1]);
 });
 
+test('3.1 guidance is the formula, sample by sample', () => {
+  const random = new Random(41);
+  for (const wide of [false, true]) {
+    for (const n of SIZES) {
+      const batch = 2;
+      const [x, kept, m] = [batch * n, batch * n, 2 * batch * n].map((length) => random.array(wide, length));
+      const [s, eta, norm, fx, fm, qx, qm] = [3.5, 0.3, 0.8 * Math.sqrt(n), 1.25, -0.5, 0.75, -1.5];
+      for (const kind of [1, 2, 3, 4]) {
+        const [apg, keeps, onU] = [kind > 1, kind === 3, kind === 4];
+        const rows = new Float64Array(32 * batch);
+        const guide = Float64Array.of(apg ? 2 : 1, s, eta, norm, 0, onU ? 1 : 0, fx, fm, qx, qm);
+        addon.guide(rows, 0, batch, guide, 1, x!, m!, keeps ? kept! : null);
+        for (let b = 0; b < batch; b++) {
+          const at = (i: number) => b * n + i;
+          const c = (i: number) => qx * x![at(i)]! + qm * m![batch * n + at(i)]!;
+          const u = (i: number) => qx * x![at(i)]! + qm * m![at(i)]!;
+          const d = (i: number) => (keeps ? kept![at(i)]! : c(i) - u(i));
+          const dot = (p: (i: number) => number, q: (i: number) => number) => exactSum(n, (i) => p(i) * q(i));
+          const cut = Math.min(1, norm / Math.sqrt(dot(d, d)));
+          const parallel = dot(d, c) / dot(c, c);
+          const star = dot(u, c) / (dot(u, u) + 1e-8);
+          const q = (i: number) =>
+            apg
+              ? (onU ? u(i) : c(i)) + s * cut * (d(i) - (1 - eta) * parallel * c(i))
+              : star * u(i) + s * (c(i) - star * u(i));
+          const [cx, cm, cu, cg] = rows.subarray(32 * b, 32 * b + 4);
+          for (let i = 0; i < n; i += 1 + (n >> 4)) {
+            const output = (q(i) - qx * x![at(i)]!) / qm;
+            const expected = fx * x![at(i)]! + fm * output;
+            const terms = [
+              cx! * x![at(i)]!,
+              cm! * m![batch * n + at(i)]!,
+              cu! * m![at(i)]!,
+              keeps ? cg! * kept![at(i)]! : 0,
+            ];
+            const size = terms.reduce((sum, term) => sum + Math.abs(term), 0);
+            const found = terms.reduce((sum, term) => sum + term, 0);
+            assert.ok(Math.abs(found - expected) <= 1e-12 * size, `kind ${kind}, n ${n}: ${found}, ${expected}`);
+          }
+        }
+      }
+    }
+  }
+});
+
 test.run();

@@ -99,7 +99,7 @@ test('the form is the table’s, whatever the algorithm', async () => {
 /** What the definition of SolverTable says, in plain doubles; `thresholded` stands for what may happen to P. */
 function byDefinition(table: SolverTable, schedule: NoiseSchedule, options: SolverOptions, z: Float64Array[] = []) {
   const { guidance = { type: 'uncond' }, modelType } = options;
-  const scale = guidance.type === 'classifier-free' ? guidance.scale : 1;
+  const scale = guidance.type === 'classifier-free' ? (guidance.scale as number) : 1;
   const told: number[] = [];
   let x = Float64Array.from(start('float64').data);
   let y = x;

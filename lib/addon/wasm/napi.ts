@@ -37,6 +37,7 @@ type AnyFunction = (...args: unknown[]) => unknown;
 const WRITES: Record<string, readonly number[]> = {
   step: [~11, 16, 17, 18, 19],
   quantile: [4],
+  guide: [~0],
   errorNorm: [7],
   standardDeviation: [2],
   convert: [1],

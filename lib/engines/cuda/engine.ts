@@ -15,7 +15,7 @@ import {
   type TensorView,
   wrongDims,
 } from '../../base/tensor.js';
-import { deviceErrorNorm, errorNormSpace, KnownStep } from '../../cuda/step.js';
+import { deviceErrorNorm, errorNormSpace, guideSpace, KnownStep, queueGuide } from '../../cuda/step.js';
 import type { Stream } from '../../cuda/stream.js';
 import { DeviceTensor, type DeviceType, type HostArray } from '../../cuda/tensor.js';
 import {
@@ -29,6 +29,7 @@ import {
   type Transfers,
   wantsGradient,
 } from '../../solver/engine.js';
+import { GUIDE_LENGTH, keepsDifference, mayDouble } from '../../solver/guidance.js';
 import type { Sampler } from '../../solver/options.js';
 import type { Plan } from '../../solver/plan.js';
 import { type Check, Checks } from './checks.js';
@@ -40,6 +41,8 @@ interface Slot {
   readonly state: DeviceTensor;
   /** The network's input, in its type; twice where the batch is doubled. */
   readonly input: DeviceTensor;
+  /** The first half of it, for an evaluation that takes the batch as it is; the input itself where it is never doubled. */
+  readonly single: DeviceTensor;
   /** Addresses of what the step has to write: the state, and once or twice what completes the input. */
   readonly at: bigint;
   readonly next: readonly [bigint, bigint];
@@ -49,6 +52,13 @@ interface Slot {
 interface OnCard {
   readonly m: DeviceTensor;
   readonly g: DeviceTensor | null;
+}
+
+/** The input of a network on the host, and the first half of it. */
+interface HostInput {
+  readonly tensor: Tensor;
+  readonly single: Tensor;
+  readonly data: NetworkArray;
 }
 
 /** Evaluations between two looks at the flags where their number is not known beforehand: of one adaptive step. */
@@ -99,11 +109,15 @@ export class CudaEngine implements Engine {
   #applies = 0;
   #corrections = 0;
   // A network on the host: its input, and where its output goes.
-  readonly #hostInput: { tensor: Tensor; data: NetworkArray } | null = null;
+  readonly #hostInput: HostInput | null = null;
   #fetched = -1;
   readonly #outputs = new Map<string, DeviceTensor>();
   /** Outputs that work may still read: a graph needs them all as long as it lives. */
   readonly #read: Output[] = [];
+  /** Where guidance sums, what it is told where no table tells it, and the difference that it keeps. */
+  #guidance: { work: DeviceTensor; told: DeviceTensor; difference: DeviceTensor | null } | null = null;
+  #differs = false;
+  #differenceDone = false;
   #norms: { out: DeviceTensor; partial: DeviceTensor; host: Float64Array } | null = null;
   readonly #pending = new Set<Promise<void>>();
   #failure: unknown;
@@ -127,7 +141,7 @@ export class CudaEngine implements Engine {
     this.#length = length;
     this.batch = dims[0]!;
     this.stateType = type === 'float64' ? 'float64' : 'float32';
-    this.#doubled = solver.guidance.type === 'classifier-free' && solver.guidance.scale !== 1;
+    this.#doubled = mayDouble(solver.guidance);
     this.#inputDims = this.#doubled ? [2 * this.batch, ...dims.slice(1)] : dims;
     this.#inputType = this.#networkInput();
     if (typeof sampler.seed === 'object' && sampler.seed.length !== this.batch) {
@@ -176,6 +190,11 @@ export class CudaEngine implements Engine {
     }
   }
 
+  /** Is there an evaluation that takes the batch twice? */
+  get doubles(): boolean {
+    return this.#doubled;
+  }
+
   dispose(): void {
     this.#memory.dispose();
     if (this.#hostInput) giveHostMemory(this.#stream, this.#hostInput.data);
@@ -202,7 +221,8 @@ export class CudaEngine implements Engine {
   #makeSlot(input: DeviceTensor, own: DeviceTensor | undefined): Slot {
     const shared = this.#inputType === this.stateType;
     const state = !shared ? own! : this.#doubled ? input.part(0, this.#dims) : input;
-    const half = BigInt(input.bytes / (this.#doubled ? 2 : 1));
+    const single = this.#doubled ? input.part(0, this.#dims) : input;
+    const half = BigInt(single.bytes);
     const { pointer } = input;
     // Beside the state: both halves of an input of another type, the second of one that the state is part of.
     const first = shared ? 0n : pointer;
@@ -211,16 +231,19 @@ export class CudaEngine implements Engine {
       : shared
         ? [pointer + half, 0n]
         : [first, pointer + half];
-    return { state, input, at: state.pointer, next };
+    return { state, input, single, at: state.pointer, next };
   }
 
-  #makeHostInput(xT: Tensor | DeviceTensor, type: DeviceType): { tensor: Tensor; data: NetworkArray } {
+  #makeHostInput(xT: Tensor | DeviceTensor, type: DeviceType): HostInput {
     const length = (this.#doubled ? 2 : 1) * this.#length;
     const memory = takeHostMemory(this.#stream, length * DeviceTensor.bytesOf(type));
     const like = allocate(type as TensorType, 0, this.#host?.data);
     const data = new (like.constructor as new (buffer: ArrayBuffer) => NetworkArray)(memory);
     const source = this.#host ? (xT as Tensor) : ({} as Tensor);
-    return { tensor: makeTensor(source, type as TensorType, data, this.#inputDims), data };
+    const tensor = makeTensor(source, type as TensorType, data, this.#inputDims);
+    if (!this.#doubled) return { tensor, single: tensor, data };
+    const single = makeTensor(source, type as TensorType, data.subarray(0, this.#length), this.#dims);
+    return { tensor, single, data };
   }
 
   #checkStart(host: TensorView | null): void {
@@ -309,6 +332,8 @@ export class CudaEngine implements Engine {
       const timed = this.#solver.onCard ? this.#inputDims[0]! : 0;
       this.#tables = new Tables(this.#memory, plan, { batch: this.batch, timed, given: this.#x0 !== null, philox });
       if (noisy > 0 && !philox) this.#makeZ(this.#graph ? noisy : 1);
+      // A capture allows no allocation.
+      if (plan.evaluations.some(({ guide }) => guide)) this.#forGuidance();
       this.#uploadTables(plan);
     } catch (error) {
       this.dispose();
@@ -380,22 +405,28 @@ export class CudaEngine implements Engine {
     this.#raise();
   }
 
-  input(slot: number): Tensor {
-    if (!this.#hostInput) return this.#slots[slot]!.input as unknown as Tensor;
+  input(slot: number, doubled: boolean): Tensor {
+    const { input, single } = this.#slots[slot]!;
+    const from = doubled ? input : single;
+    if (!this.#hostInput) return from as unknown as Tensor;
+    const { data, tensor } = doubled
+      ? this.#hostInput
+      : { data: this.#hostInput.single.data, tensor: this.#hostInput.single };
     if (this.#fetched !== slot) {
-      this.#timed(() => this.#slots[slot]!.input.transferNow(this.#hostInput!.data as HostArray, this.#stream, 'down'));
-      this.transfers.downloaded += this.#slots[slot]!.input.bytes;
+      this.#timed(() => from.transferNow(data as HostArray, this.#stream, 'down'));
+      this.transfers.downloaded += from.bytes;
       this.#fetched = slot;
     }
-    return this.#hostInput.tensor;
+    return tensor;
   }
 
   /** The same without blocking: afterwards input() is there. */
-  async fetch(slot: number): Promise<void> {
+  async fetch(slot: number, doubled: boolean): Promise<void> {
     if (!this.#hostInput || this.#fetched === slot) return;
-    const { input } = this.#slots[slot]!;
+    const { input: both, single } = this.#slots[slot]!;
+    const input = doubled ? both : single;
     const begin = performance.now();
-    await input.copyTo(this.#hostInput.data as HostArray, this.#stream);
+    await input.copyTo((doubled ? this.#hostInput.data : this.#hostInput.single.data) as HostArray, this.#stream);
     this.transfers.milliseconds += performance.now() - begin;
     this.transfers.downloaded += input.bytes;
     this.#fetched = slot;
@@ -408,11 +439,12 @@ export class CudaEngine implements Engine {
   }
 
   /** What the network is told: modelTime for every sample of its input. */
-  deviceTime(evaluation: number, modelTime: number): DeviceTensor {
-    if (this.#tables) return this.#tables.times[evaluation]!;
+  deviceTime(evaluation: number, modelTime: number, samples: number): DeviceTensor {
+    const of = (times: DeviceTensor) => (samples === times.length ? times : times.part(0, [samples]));
+    if (this.#tables) return of(this.#tables.times[evaluation]!);
     if (!this.#time) [this.#time] = this.#memory.take([[this.#inputDims[0]!], 'float32']);
     this.#upload(this.#time, new Float32Array(this.#inputDims[0]!).fill(modelTime));
-    return this.#time;
+    return of(this.#time);
   }
 
   // ---- states -------------------------------------------------------------------------------------------------------
@@ -499,8 +531,8 @@ export class CudaEngine implements Engine {
 
   // ---- the step -----------------------------------------------------------------------------------------------------
 
-  readOutput(output: unknown, gradient: unknown): Output {
-    const m = this.#readNetwork(output, 'the network output', this.#inputDims);
+  readOutput(output: unknown, gradient: unknown, doubled: boolean): Output {
+    const m = this.#readNetwork(output, 'the network output', doubled ? this.#inputDims : this.#dims);
     const wanted = wantsGradient(this.#solver, gradient);
     const g = wanted ? this.#readNetwork(gradient, 'the gradient', this.#dims) : null;
     return { m, g } as unknown as Output;
@@ -538,7 +570,7 @@ export class CudaEngine implements Engine {
   #onCard(data: DeviceTensor | NetworkArray, name: 'm' | 'g', dims: readonly number[]): DeviceTensor {
     if (data instanceof DeviceTensor) return data;
     const type = data instanceof Float32Array ? 'float32' : data instanceof Float64Array ? 'float64' : 'float16';
-    const key = `${name} ${type}`;
+    const key = `${name} ${type} ${dims[0]}`;
     let tensor = this.#outputs.get(key);
     if (!tensor) {
       [tensor] = this.#memory.take([dims, type]);
@@ -554,9 +586,10 @@ export class CudaEngine implements Engine {
     this.#drawZ(step);
     const { m, g } = output as unknown as { m: DeviceTensor | NetworkArray; g: DeviceTensor | NetworkArray | null };
     const network: OnCard = {
-      m: this.#onCard(m, 'm', this.#inputDims),
+      m: this.#onCard(m, 'm', step.doubled ? this.#inputDims : this.#dims),
       g: g ? this.#onCard(g, 'g', this.#dims) : null,
     };
+    if (step.guide?.keep && !this.#differenceDone) this.#keepDifference(rows, step, step.guide.keep.index, network);
     const { correctX0 } = this.#solver;
     if (correctX0 && step.predictsData) {
       this.#queue(rows, step, network, this.#x0, false, { what: 'output', apply: this.#applies });
@@ -568,11 +601,62 @@ export class CudaEngine implements Engine {
       this.#queue(rows, step, network, null, false, { what: 'output', apply: this.#applies });
     }
     this.#applies++;
+    this.#differenceDone = false;
     this.#drawn = false;
     this.#read.push(output);
     if (!this.#graph && this.#read.length > 2) this.#read.shift();
     this.#fetched = -1;
     return NOTHING_FOUND;
+  }
+
+  #forGuidance() {
+    if (!this.#guidance) {
+      const [work, told] = this.#memory.take(
+        [[guideSpace(this.batch, this.#length / this.batch)], 'float64'],
+        [[GUIDE_LENGTH], 'float64'],
+      );
+      const keeps = keepsDifference(this.#solver.guidance);
+      const difference = keeps ? this.#memory.take([this.#dims, this.stateType])[0] : null;
+      this.#guidance = { work, told, difference };
+    }
+    return this.#guidance;
+  }
+
+  /** Queues the answers' difference, and what goes on of the last one, in its place. */
+  #keepDifference(rows: Float64Array, step: Application, index: number, network: OnCard): void {
+    const { type } = network.m;
+    if (type !== this.stateType) {
+      throw outOfRange(`0 with a network that gives ${type} on a card`, 'guidance.momentum', 'another');
+    }
+    const { difference } = this.#forGuidance();
+    const queued = this.#step;
+    for (const name of ['base', 'p', 'd1', 'd2', 'd3', 'z', 'noise', 'd0', 'out2', 'next', 'next2', 'flags'] as const)
+      queued.set(name, 0n);
+    queued.set('rows', this.#rowsOf(rows, index, false));
+    queued.set('x', this.#slots[step.seen]!.at);
+    this.#setNetwork(network, null, true);
+    queued.set('g', this.#differs ? difference!.pointer : 0n);
+    queued.set('out', difference!.pointer);
+    queued.types(type, this.#inputType, false);
+    this.#queueStep(network.m);
+    this.#differs = true;
+    this.#differenceDone = true;
+  }
+
+  /** Queues what weighs the answers, into the rows at an address. */
+  #guide(rows: bigint, step: Application, { m }: OnCard): void {
+    const { parameters, keep } = step.guide!;
+    const { work, told, difference } = this.#forGuidance();
+    let guide = this.#tables?.guides[step.row];
+    if (guide === undefined) {
+      this.#upload(told, parameters);
+      guide = told.pointer;
+    }
+    queueGuide(this.#stream, {
+      ...{ rows, guide, parameters, work: work.pointer, batch: this.batch, n: this.#length / this.batch },
+      ...{ x: this.#slots[step.seen]!.at, u: m.pointer, m: m.pointer + BigInt(m.bytes / 2), type: m.type },
+      kept: keep ? difference!.pointer : null,
+    });
   }
 
   applyKept(rows: Float64Array, step: Application, kept: number): void {
@@ -592,7 +676,9 @@ export class CudaEngine implements Engine {
     const slot = predictOnly ? null : this.#slots[step.out]!;
     const queued = this.#step;
     const [d1, d2, d3] = step.history;
-    queued.set('rows', this.#rowsOf(rows, step.row, given));
+    const at = this.#rowsOf(rows, step.row, given);
+    if (step.guide && network && !given) this.#guide(at, step, network);
+    queued.set('rows', at);
     queued.set('x', this.#slots[step.seen]!.at);
     queued.set('base', this.#slots[step.base]!.at);
     queued.set('p', p ? p.pointer : 0n);
@@ -606,13 +692,14 @@ export class CudaEngine implements Engine {
     queued.set('next', slot ? slot.next[0] : 0n);
     queued.set('next2', slot ? slot.next[1] : 0n);
     queued.set('flags', check && this.#checks ? this.#checks.next(check) : 0n);
-    this.#setNetwork(network, slot);
+    this.#setNetwork(network, slot, step.doubled ?? false);
+    if (step.guide?.keep && network) queued.set('g', this.#guidance!.difference!.pointer);
     const thresholds = this.#solver.thresholding !== null && step.predictsData && !given;
     queued.types(network ? network.m.type : this.stateType, this.#inputType, thresholds);
     this.#queueStep(network?.m ?? null, network?.g ?? null);
   }
 
-  #setNetwork(network: OnCard | null, slot: Slot | null): void {
+  #setNetwork(network: OnCard | null, slot: Slot | null, doubled: boolean): void {
     if (!network) {
       for (const name of ['m', 'u', 'g'] as const) this.#step.set(name, 0n);
       return;
@@ -621,8 +708,8 @@ export class CudaEngine implements Engine {
     if (g && g.type !== m.type) throw new TypeError(`Expected ${m.type} for g but received ${g.type}`);
     if (slot) this.#checkApart(m, slot);
     const at = m.pointer;
-    this.#step.set('u', this.#doubled ? at : 0n);
-    this.#step.set('m', this.#doubled ? at + BigInt(m.bytes / 2) : at);
+    this.#step.set('u', doubled ? at : 0n);
+    this.#step.set('m', doubled ? at + BigInt(m.bytes / 2) : at);
     this.#step.set('g', g ? g.pointer : 0n);
   }
 

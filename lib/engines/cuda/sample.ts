@@ -148,7 +148,7 @@ function caller(f: DeviceModel, engine: CudaEngine, run: InternalRun, stream: St
   const context = signal ? { stream, signal } : { stream };
   return () => {
     const x = run.x as unknown as DeviceTensor;
-    return f(x, engine.deviceTime(run.nfe, run.t), context) as unknown as Tensor | Promise<Tensor>;
+    return f(x, engine.deviceTime(run.evaluations, run.t, x.dims[0]!), context) as unknown as Tensor | Promise<Tensor>;
   };
 }
 
@@ -165,6 +165,8 @@ function shapeOf(plan: Plan, { noise }: Sampler, xT: AnyTensor, stream: Stream):
     one.predictsData,
     one.out2,
     one.more,
+    one.doubled,
+    one.guide && [one.guide.parameters[0], one.guide.parameters[4] !== 0, one.guide.keep?.index],
   ]);
   const { stateSlots, historySlots, begin } = plan;
   return JSON.stringify([stream.device, dims, type, noise, stateSlots, historySlots, begin, evaluations]);
@@ -246,7 +248,7 @@ class CapturedRun {
         downloaded: xT instanceof DeviceTensor ? 0 : this.#result.bytes,
         milliseconds: 0,
       };
-      const sampling: Sampling = { sample, nfe: plan.evaluations.length, times, transfers };
+      const sampling: Sampling = { sample, nfe: priceOf(plan, this.#engine.doubles), times, transfers };
       if (seed !== undefined) sampling.seed = typeof seed === 'number' ? seed : [...seed];
       return sampling;
     } finally {
@@ -277,6 +279,11 @@ class CapturedRun {
     this.#graph.dispose();
     this.#engine.dispose();
   }
+}
+
+/** As a run counts: halves where half of the batch is left out. */
+function priceOf({ evaluations }: Plan, doubles: boolean): number {
+  return evaluations.reduce((sum, { doubled }) => sum + (doubled || !doubles ? 1 : 0.5), 0);
 }
 
 /** A capture cannot wait. */

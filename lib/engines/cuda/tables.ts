@@ -2,6 +2,7 @@
 import { ROW, TRANSFORM } from '../../addon/coefficients.js';
 import type { PhiloxNoise } from '../../addon/noise.js';
 import type { DeviceTensor } from '../../cuda/tensor.js';
+import { GUIDE_LENGTH } from '../../solver/guidance.js';
 import type { Plan } from '../../solver/plan.js';
 import type { RunMemory } from './memory.js';
 
@@ -23,6 +24,8 @@ export class Tables {
   /** Addresses of a row for every sample, by its index; the same with P given. */
   readonly rows: readonly bigint[];
   readonly givenRows: readonly bigint[];
+  /** Addresses of what the guidance of a row is told. */
+  readonly guides: readonly bigint[];
   /** Addresses of the keys of the noise of a row. */
   readonly words: readonly bigint[];
   /** What the network is told, by evaluation. */
@@ -30,6 +33,7 @@ export class Tables {
   readonly #sizes: TableSizes;
   readonly #rows: Float64Array;
   readonly #given: Float64Array;
+  readonly #guides: Float64Array;
   readonly #times: Float32Array;
   readonly #words: Uint32Array;
 
@@ -37,24 +41,28 @@ export class Tables {
     const { batch, timed, given, philox } = sizes;
     const [count, length] = [plan.rows.length / ROW.length, plan.evaluations.length];
     const numbers = count * batch * ROW.length;
+    const guided = plan.evaluations.some(({ guide }) => guide) ? GUIDE_LENGTH * count : 0;
     const { block, offsets, tensors } = memory.takeTogether(
       [[numbers], 'float64'],
       [[given ? numbers : 1], 'float64'],
+      [[Math.max(1, guided)], 'float64'],
       [[Math.max(1, length * timed)], 'float32'],
       [[philox ? 4 * count * batch : 1], 'uint32'],
     );
-    const [rows, givenRows, times, words] = tensors;
+    const [rows, givenRows, guides, times, words] = tensors;
     this.block = block;
     this.host = new Uint32Array(block.length);
     this.#sizes = sizes;
     this.#rows = new Float64Array(this.host.buffer, offsets[0], numbers);
     this.#given = new Float64Array(this.host.buffer, offsets[1], given ? numbers : 0);
-    this.#times = new Float32Array(this.host.buffer, offsets[2], length * timed);
-    this.#words = new Uint32Array(this.host.buffer, offsets[3], philox ? 4 * count * batch : 0);
+    this.#guides = new Float64Array(this.host.buffer, offsets[2], guided);
+    this.#times = new Float32Array(this.host.buffer, offsets[3], length * timed);
+    this.#words = new Uint32Array(this.host.buffer, offsets[4], philox ? 4 * count * batch : 0);
     const addresses = (of: DeviceTensor, bytes: number) =>
       Array.from({ length: count }, (_, i) => of.pointer + BigInt(i * bytes));
     this.rows = addresses(rows, 8 * batch * ROW.length);
     this.givenRows = given ? addresses(givenRows, 8 * batch * ROW.length) : [];
+    this.guides = guided > 0 ? addresses(guides, 8 * GUIDE_LENGTH) : [];
     this.words = philox ? addresses(words, 16 * batch) : [];
     this.times = timed > 0 ? Array.from({ length }, (_, i) => times.part(i * timed, [timed])) : [];
   }
@@ -69,6 +77,9 @@ export class Tables {
     if (given) {
       this.#given.set(this.#rows);
       for (let at = ROW.transform; at < this.#given.length; at += ROW.length) this.#given[at] = TRANSFORM.given;
+    }
+    if (this.#guides.length > 0) {
+      for (const { guide, row } of evaluations) if (guide) this.#guides.set(guide.parameters, row * GUIDE_LENGTH);
     }
     if (timed > 0) {
       for (const [i, { modelTime }] of evaluations.entries()) this.#times.fill(modelTime, i * timed, (i + 1) * timed);

@@ -24,6 +24,7 @@ import {
   type Sizes,
   wantsGradient,
 } from '../../solver/engine.js';
+import { keepsDifference, mayDouble } from '../../solver/guidance.js';
 import type { Sampler, Solver } from '../../solver/options.js';
 
 /** A state and what the network is given for it: the same memory where their types agree. */
@@ -31,6 +32,8 @@ interface Slot {
   readonly state: StateArray;
   /** The network's input, in its type; twice where the batch is doubled. */
   readonly input: Tensor;
+  /** The first half of it, for an evaluation that takes the batch as it is; the input itself where it is never doubled. */
+  readonly single: Tensor;
   /** What the step has to write besides the state to complete the input. */
   readonly next: NetworkArray | null;
   /** The state as the caller knows it: xT's dims and type. */
@@ -74,6 +77,11 @@ export class HostEngine implements Engine {
   readonly #x0: StateArray | null = null;
   readonly #x0View: Tensor | null = null;
   readonly #norms: Float64Array;
+  /** What APG keeps of the answers' differences; there is none before the first one. */
+  readonly #difference: StateArray | null = null;
+  #differs = false;
+  /** The difference is that of a step that has not been made yet. */
+  #kept = false;
 
   constructor(solver: Solver, sampler: Sampler, xT: Tensor, { states, history }: Sizes) {
     const view = readTensor(xT, 'xT');
@@ -83,9 +91,9 @@ export class HostEngine implements Engine {
     this.stateType = view.type === 'float64' ? 'float64' : 'float32';
     // bfloat16 is for networks on a card only.
     const inputType = (solver.modelDtype as TensorType | undefined) ?? view.type;
-    const doubled = solver.guidance.type === 'classifier-free' && solver.guidance.scale !== 1;
+    const doubled = mayDouble(solver.guidance);
     this.#inputDims = doubled ? [2 * view.batch, ...view.dims.slice(1)] : view.dims;
-    this.#flags = (solver.checkFinite ? CHECK_FINITE : 0) | (doubled ? DOUBLED : 0);
+    this.#flags = solver.checkFinite ? CHECK_FINITE : 0;
     const { thresholding, threads } = solver;
     const n = view.length / view.batch;
     const scratch = thresholding
@@ -94,7 +102,7 @@ export class HostEngine implements Engine {
     const [state, outputs] = [BYTES[this.stateType] * view.length, doubled ? 2 : 1];
     this.#arena = new Arena(
       [
-        [state, states + history + 2], // z and x0 as well
+        [state, states + history + 3], // z, x0 and a difference as well
         [BYTES[inputType] * view.length * outputs, states],
         [BYTES[view.type] * view.length, states],
         [8 * view.batch * (ROW.length + 1), 1],
@@ -122,6 +130,7 @@ export class HostEngine implements Engine {
       this.#x0 = this.#stateArray();
       this.#x0View = makeTensor(xT, this.stateType, this.#x0, view.dims);
     }
+    if (keepsDifference(solver.guidance)) this.#difference = this.#stateArray();
     this.setState(0, view.data);
     const bad = this.#notFinite(0);
     if (bad >= 0) {
@@ -151,12 +160,13 @@ export class HostEngine implements Engine {
     const viewData = type === this.stateType ? state : this.#arena.allocate(type, length, data);
     const view = shared && !doubled && viewData === state ? input : makeTensor(source, type, viewData, dims);
     const own = type === this.stateType ? view : makeTensor(source, this.stateType, state, dims);
+    const single = doubled ? makeTensor(source, inputType, inputData.subarray(0, length), dims) : input;
     const next = shared ? (doubled ? inputData.subarray(length) : null) : inputData;
-    return { state, input, next, view, viewData, own };
+    return { state, input, single, next, view, viewData, own };
   }
 
-  input(slot: number): Tensor {
-    return this.#slots[slot].input;
+  input(slot: number, doubled: boolean): Tensor {
+    return doubled ? this.#slots[slot].input : this.#slots[slot].single;
   }
 
   view(slot: number): Tensor {
@@ -197,8 +207,8 @@ export class HostEngine implements Engine {
     }
   }
 
-  readOutput(output: unknown, gradient: unknown): HostOutput {
-    const m = this.#readNetwork(output, 'the network output', this.#inputDims);
+  readOutput(output: unknown, gradient: unknown, doubled: boolean): HostOutput {
+    const m = this.#readNetwork(output, 'the network output', doubled ? this.#inputDims : this.#xT.dims);
     const wanted = wantsGradient(this.#solver, gradient);
     return { m, g: wanted ? this.#readNetwork(gradient, 'the gradient', this.#xT.dims) : null };
   }
@@ -219,8 +229,10 @@ export class HostEngine implements Engine {
       this.#noise!.fill(this.#z!, this.batch, this.#draws++);
       this.#drawn = true;
     }
+    if (step.guide?.keep && !this.#kept) this.#keepDifference(step, step.guide.keep.row, output);
     const found = this.#applyCorrected(rows, step, output);
     this.#drawn = false;
+    this.#kept = false;
     return found;
   }
 
@@ -243,6 +255,19 @@ export class HostEngine implements Engine {
     this.#native(rows, step, null, this.#historyAt(kept), kept >= 0);
   }
 
+  /** The answers' difference, and what goes on of the last one, in its place. */
+  #keepDifference(step: Application, row: Float64Array, { m }: HostOutput): void {
+    const difference = this.#difference!;
+    const nothing = null;
+    addon.step(
+      ...([this.#rowsOf(row, 0, false), 0, this.batch, DOUBLED, this.#solver.threads, nothing] as const),
+      ...([this.#slots[step.seen].state, m, nothing, this.#differs ? difference : nothing] as const),
+      ...([nothing, nothing, nothing, nothing, nothing, nothing, nothing, difference, nothing, nothing] as const),
+    );
+    this.#differs = true;
+    this.#kept = true;
+  }
+
   #native(
     rows: Float64Array,
     step: Application,
@@ -254,17 +279,23 @@ export class HostEngine implements Engine {
     const row = this.#rowsOf(rows, step.row, given);
     const slot = predictOnly ? null : this.#slots[step.out];
     const [d1, d2, d3] = step.history;
+    const { guide } = step;
+    const kept = guide?.keep ? this.#difference : null;
+    if (guide && output && !given) {
+      const x = this.#slots[step.seen].state;
+      addon.guide(row, 0, this.batch, guide.parameters, this.#solver.threads, x, output.m, kept);
+    }
     return addon.step(
       row,
       0,
       this.batch,
-      output ? this.#flags : this.#flags & ~DOUBLED,
+      output && step.doubled ? this.#flags | DOUBLED : this.#flags,
       this.#solver.threads,
       this.#scratch,
       this.#slots[step.seen].state,
       output ? output.m : null,
       null,
-      output ? output.g : null,
+      output ? (output.g ?? kept) : null,
       this.#slots[step.base].state,
       p,
       this.#historyAt(d1),

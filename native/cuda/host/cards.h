@@ -80,6 +80,12 @@ inline int Examine(int device, Card* out) {
     DPM_TRY(LoadKernel(ErrorKernelFor(wide), 0));
     DPM_TRY(LoadKernel(NoiseKernelFor(wide), 0));
   }
+  for (const bool second : {false, true}) {
+    for (const NetType type : {NetType::f16, NetType::f32, NetType::f64, NetType::bf16}) {
+      DPM_TRY(LoadKernel(PairKernelFor(type, second), 0));
+    }
+    DPM_TRY(LoadKernel(GuideEndKernelFor(second), 0));
+  }
   DPM_TRY(LoadKernel(ErrorEndKernel(), 0));
   DPM_TRY(LoadKernel(NothingKernel(), 0));
   // Of the variants of a kernel the one that fits least decides.

@@ -87,6 +87,32 @@ inline int LaunchErrorNorm(void* stream, const ErrorArgs* args) {
   return Launch(s, plan, ErrorEndKernel(), parameters);
 }
 
+inline int LaunchGuide(void* stream, const GuideArgs* args) {
+  GuideArgs a = *args;
+  const Stream& s = Of(stream);
+  if (a.batch == 0 || a.batch > 0x7fffffffu || a.n == 0 || a.n > 0xffffffffu) return kErrorArgument;
+  const OnDevice scope(s.device);
+  DPM_TRY(scope.error());
+  uint32_t stretches = static_cast<uint32_t>(DivideUp(a.n, kReduceBlock));
+  for (const bool second : {false, true}) {
+    if (second && !a.rescales) break;
+    Plan plan;
+    plan.threads = kReduceThreads;
+    if (second || a.looks) {
+      plan.grid_x = stretches, plan.grid_y = a.batch < 65535 ? a.batch : 65535;
+      plan.shared_bytes = kPairShared;
+      void* parameters[] = {&a};
+      DPM_TRY(Launch(s, plan, PairKernelFor(a.type, second), parameters));
+    }
+    const uint64_t blocks = DivideUp(a.batch, kReduceThreads);
+    plan.grid_x = static_cast<uint32_t>(blocks < 1024 ? blocks : 1024), plan.grid_y = 1;
+    plan.shared_bytes = 0;
+    void* parameters[] = {&a, &stretches};
+    DPM_TRY(Launch(s, plan, GuideEndKernelFor(second), parameters));
+  }
+  return 0;
+}
+
 template <class T>
 int Noise(void* stream, uint64_t seed, uint32_t step, uint32_t number, T* to, uint64_t n) {
   if (n == 0) return 0;

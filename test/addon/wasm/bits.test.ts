@@ -132,6 +132,35 @@ test('quantiles and reductions', () => {
   }
 });
 
+test('guidance', () => {
+  const random = new Random(19);
+  for (const wide of [false, true]) {
+    for (const n of [1, 17, 1000, 4096, 9001]) {
+      const [x, kept] = [0, 1].map(() => random.array(wide, 2 * n));
+      for (const m of [random.array(wide, 4 * n), random.halves(4 * n)]) {
+        for (const [kind, rescale, keeps] of GUIDES) {
+          const guide = Float64Array.of(kind, 3.5, 0.3, 2, rescale, n % 2, 1.25, -0.5, 0.75, -1.5);
+          const [a, b] = [new Float64Array(64), new Float64Array(64)];
+          for (const [call, rows] of [[native, a] as const, [wasm, b] as const]) {
+            call.guide!(rows, 0, 2, guide, 1, x, m, keeps ? kept : null);
+          }
+          assert.ok(a[1] !== 0);
+          assertSame(b, a, `kind ${kind}, n ${n}`);
+        }
+      }
+    }
+  }
+});
+
+/** Kind, how much is rescaled, and whether differences are kept. */
+const GUIDES = [
+  [0, 0.7, false],
+  [1, 0, false],
+  [1, 0.5, false],
+  [2, 0, false],
+  [2, 0.2, true],
+] as const;
+
 test('conversions: every float16 number, and floats around their ties', () => {
   const halves = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((bits) => (bits & 0x7fff) <= 0x7c00);
   const random = new Random(5);
@@ -293,6 +322,10 @@ function goodCalls(rows: Float64Array, n: number): Record<string, () => unknown[
     ],
     quantile: () => [new Float32Array(n), 1, 0.5, 1, new Float64Array(1)],
     errorNorm: () => [...[0, 1, 2].map(() => new Float32Array(n)), 1, 0.1, 0.1, 1, new Float64Array(1)],
+    guide: () => [
+      ...[rows.slice(), 0, 1, Float64Array.of(2, 3, 0.5, 1, 0.5, 0, 1, -0.5, 1, -0.5), 1],
+      ...[new Float32Array(n), new Float32Array(2 * n), new Float32Array(n)],
+    ],
     standardDeviation: () => [new Float32Array(n), 1, new Float64Array(1)],
     convert: () => [new Float32Array(n), new Float64Array(n)],
     scratchBytes: () => [0, 1, 10, 0.5, 1],

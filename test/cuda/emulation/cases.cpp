@@ -8,10 +8,13 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "cpu/guide.h"
 #include "cpu/kernels.h"
 #include "cpu/step.h"
+#include "cuda/guide.h"
 #include "cuda/noise.h"
 #include "cuda/plan.h"
 #include "cuda/reduce.h"
@@ -558,6 +561,95 @@ void CheckError() {
   }
 }
 
+// Guidance whose weights the answers decide, compared with the CPU's.
+template <NetType kType>
+void CheckGuide() {
+  constexpr bool kWide = kType == NetType::f64;
+  using T = std::conditional_t<kWide, double, float>;
+  using Element = std::conditional_t<kWide, double, std::conditional_t<kType == NetType::f32, float, uint16_t>>;
+  GuideArgs a;
+  a.type = kType;
+  a.batch = 1 + Below(3);
+  a.n = Chance(0.3) ? 1 + Below(40) : Chance(0.8) ? 1 + Below(5000) : kReduceBlock * (1 + Below(2)) - 20 + Below(40);
+  a.m_stride = a.n;
+  const int kind = static_cast<int>(Below(3));
+  const bool keeps = kind == 2 && Chance(0.5);
+  const double rescale = kind == 0 || Chance(0.5) ? 0.7 : 0;
+  const double guide[kGuideLength] = {static_cast<double>(kind),
+                                      Normal(),
+                                      0.3,
+                                      Pick({0.0, 0.5, 20.0}),
+                                      rescale,
+                                      static_cast<double>(Below(2)),
+                                      Normal(),
+                                      Normal(),
+                                      Normal(),
+                                      Normal()};
+  const size_t total = a.batch * a.n;
+  std::vector<T> x(total), kept(total);
+  std::vector<Element> m(total), u(total);
+  for (size_t i = 0; i < total; ++i) {
+    x[i] = static_cast<T>(Normal()), kept[i] = static_cast<T>(Normal());
+    for (std::vector<Element>* to : {&m, &u}) {
+      if constexpr (sizeof(Element) == 2) {
+        uint32_t bits;
+        const float value = static_cast<float>(Normal());
+        std::memcpy(&bits, &value, 4);
+        (*to)[i] = FloatBitsToHalf(bits);
+      } else {
+        (*to)[i] = static_cast<Element>(Normal());
+      }
+    }
+  }
+  const uint32_t stretches = static_cast<uint32_t>(DivideUp(a.n, kReduceBlock));
+  std::vector<double> work(a.batch * (stretches * kPairSums + kGuideOperands)), rows(a.batch * kRowLength, 7);
+  a.rows = rows.data(), a.guide = guide, a.x = x.data(), a.m = m.data(), a.u = u.data(), a.work = work.data();
+  a.kept = keeps ? kept.data() : nullptr;
+  a.looks = kind != 0, a.rescales = rescale != 0;
+  Launch l;
+  l.blocks = Pick({Order::ascending, Order::descending, Order::random});
+  l.fibers = Pick({Order::ascending, Order::descending, Order::random});
+  l.seed = random_();
+  const uint32_t threads = Pick({96u, 128u, 256u});
+  const auto know = [&] {
+    emulation::ForgetBuffers();
+    for (const std::vector<T>* v : {&x, &kept}) emulation::KnowBuffer(v->data(), total * sizeof(T), sizeof(T), true);
+    for (const std::vector<Element>* v : {&m, &u}) {
+      emulation::KnowBuffer(v->data(), total * sizeof(Element), sizeof(Element), true);
+    }
+    emulation::KnowBuffer(guide, sizeof guide, 8, true);
+    emulation::KnowBuffer(work.data(), work.size() * 8, 8, true);
+    emulation::KnowBuffer(rows.data(), rows.size() * 8, 8, true);
+  };
+  for (const bool second : {false, true}) {
+    if (second && !a.rescales) break;
+    if (second || a.looks) {
+      know();
+      l.threads = threads, l.grid_x = stretches, l.grid_y = 1 + Below(a.batch), l.shared_words = kPairShared / 4;
+      emulation::Run(l, [&] { second ? PairKernel<kType, true>::Run(a) : PairKernel<kType, false>::Run(a); });
+    }
+    know();
+    l.threads = 32, l.grid_x = 1 + Below(2), l.grid_y = 1, l.shared_words = 0;
+    emulation::Run(l, [&] { second ? GuideEnd<true>::Run(a, stretches) : GuideEnd<false>::Run(a, stretches); });
+  }
+  std::vector<double> expected(a.batch * kGuideOperands);
+  GuideCall c;
+  const Type state = kWide ? Type::f64 : Type::f32, network = sizeof(Element) == 2 ? Type::f16 : state;
+  c.state = state, c.batch = a.batch, c.n = c.m_stride = a.n, c.guide = guide, c.threads = 1, c.out = expected.data();
+  c.x = {x.data(), state}, c.m = {m.data(), network}, c.u = {u.data(), network};
+  if (keeps) c.kept = {kept.data(), state};
+  Guide(c);
+  for (uint32_t b = 0; b < a.batch; ++b) {
+    for (int k = 0; k < kGuideOperands; ++k) {
+      const double found = rows[b * kRowLength + kCx + k];
+      if (std::memcmp(&found, &expected[b * kGuideOperands + k], 8) == 0) continue;
+      std::fprintf(stderr, "wrong: weight %d of sample %u of %u (n %llu, kind %d) is %.17g, not %.17g\n", k, b, a.batch,
+                   static_cast<unsigned long long>(a.n), kind, found, expected[b * kGuideOperands + k]);
+      std::_Exit(2);
+    }
+  }
+}
+
 // Noise by itself, compared with the CPU's: elements of a sample, one block of Philox after the other.
 template <class T>
 void CheckNoise() {
@@ -590,7 +682,7 @@ void CheckNoise() {
 int main(int argc, char** argv) {
   using namespace dpm::cuda;
   uint64_t cases = 200, seed = 1;
-  constexpr int kOnlyError = 100, kOnlyNoise = 101;
+  constexpr int kOnlyError = 100, kOnlyNoise = 101, kOnlyGuide = 102;
   int only = -1;
   bool verbose = false;
   for (int k = 1; k < argc; ++k) {
@@ -603,7 +695,7 @@ int main(int argc, char** argv) {
       if (word == "--seed") seed = std::stoull(value);
       if (word == "--only") {
         const std::string names[] = {"step", "cluster", "team", "wide"};
-        only = value == "noise" ? kOnlyNoise : kOnlyError;
+        only = value == "noise" ? kOnlyNoise : value == "guide" ? kOnlyGuide : kOnlyError;
         for (int name = 0; name < 4; ++name) only = value == names[name] ? name : only;
       }
     }
@@ -616,6 +708,19 @@ int main(int argc, char** argv) {
     }
     if (only == kOnlyNoise) {
       Chance(0.5) ? CheckNoise<double>() : CheckNoise<float>();
+      continue;
+    }
+    if (only == kOnlyGuide) {
+      switch (Below(3)) {
+        case 0:
+          CheckGuide<NetType::f64>();
+          break;
+        case 1:
+          CheckGuide<NetType::f16>();
+          break;
+        default:
+          CheckGuide<NetType::f32>();
+      }
       continue;
     }
     Case c = MakeCase(only);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cuda/api.h"
+#include "cuda/guide.h"
 #include "cuda/noise.h"
 #include "cuda/plan.h"
 #include "cuda/reduce.h"
@@ -419,6 +420,44 @@ int ErrorNorm(void* stream, const ErrorArgs* args) {
     return 0;
   });
 }
+template <bool kSecond>
+void Pairs(const emulation::Launch& launch, const GuideArgs& a) {
+  emulation::Run(launch, [&] {
+    switch (a.type) {
+      case NetType::f16:
+        return PairKernel<NetType::f16, kSecond>::Run(a);
+      case NetType::bf16:
+        return PairKernel<NetType::bf16, kSecond>::Run(a);
+      case NetType::f64:
+        return PairKernel<NetType::f64, kSecond>::Run(a);
+      default:
+        return PairKernel<NetType::f32, kSecond>::Run(a);
+    }
+  });
+}
+int Guide(void* stream, const GuideArgs* args) {
+  DPM_LOCKED;
+  return Queue(stream, [a = *args] {
+    const uint32_t stretches = static_cast<uint32_t>(DivideUp(a.n, kReduceBlock));
+    for (const bool second : {false, true}) {
+      if (second && !a.rescales) break;
+      emulation::Launch launch;
+      launch.threads = kReduceThreads;
+      if (second || a.looks) {
+        Known();
+        launch.grid_x = stretches, launch.grid_y = a.batch;
+        launch.shared_words = kPairShared / 4;
+        Skew(launch);
+        second ? Pairs<true>(launch, a) : Pairs<false>(launch, a);
+      }
+      Known();
+      launch.grid_x = launch.grid_y = 1, launch.shared_words = 0;
+      Skew(launch);
+      emulation::Run(launch, [&] { second ? GuideEnd<true>::Run(a, stretches) : GuideEnd<false>::Run(a, stretches); });
+    }
+    return 0;
+  });
+}
 int Nothing(void* stream) {
   DPM_LOCKED;
   return Queue(stream, [] { return 0; });
@@ -495,6 +534,7 @@ constexpr Api kApi = {
     CaptureEnd,
     GraphLaunch,
     GraphDestroy,
+    Guide,
 };
 
 }  // namespace

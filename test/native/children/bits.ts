@@ -52,6 +52,17 @@ for (const wide of [false, true]) {
     }
     if (n > 1) addon.standardDeviation(low, 1, out);
     hash.update(bytes(out));
+    if (n > 70000) continue;
+    const [both, row] = [random.array(wide, 2 * n), new Float64Array(32)];
+    for (const kind of [0, 1, 2]) {
+      const guide = Float64Array.of(kind, 3.5, 0.3, 2, 0.4, 0, 1.25, -0.5, 0.75, -1.5);
+      for (const threads of [1, 2, 3, 8]) {
+        for (const m of [both, random.halves(2 * n)]) {
+          addon.guide(row, 0, 1, guide, threads, low, m, kind === 2 ? high : null);
+          hash.update(bytes(row));
+        }
+      }
+    }
   }
 }
 console.log(JSON.stringify({ simd: info().simd, hash: hash.digest('hex') }));
