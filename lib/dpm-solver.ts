@@ -73,8 +73,9 @@ export interface DeviceSolverOptions
 export interface SampleOptions<X = Tensor> extends CommonSampleOptions<X> {
   /**
    * With a network on a card: all that the run queues becomes one CUDA graph, which later runs of the same shape launch
-   * anew, whatever their times; false. The first time the network is called once more, for it to make what it needs;
-   * after that it is not called any more, so all that it is told has to be in tensors that stay where they are.
+   * anew, whatever their times; false. The first time the network is called once more for each size of its batch, for it
+   * to make what it needs; after that it is not called any more, so all that it is told has to be in tensors that stay
+   * where they are.
    */
   graph?: boolean;
 }

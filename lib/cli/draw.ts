@@ -4,6 +4,7 @@ import { type ArgsDef, defineCommand } from 'citty';
 import { encodePng, writeFileAtomically } from '../image/file.js';
 import type { Image } from '../image/image.js';
 import type { GenerateOptions } from '../pipelines/index.js';
+import { GUIDANCE_VARIANTS } from '../solver/guidance.js';
 import {
   checkPng,
   checkSheet,
@@ -31,7 +32,7 @@ import {
   withPipeline,
 } from './generate.js';
 import { keeping, keepingArgs } from './latents.js';
-import { UsageError } from './usage.js';
+import { choice, UsageError } from './usage.js';
 
 const guidanceArgs = {
   steps: { type: 'string', default: '20', valueHint: 'N', description: 'Network evaluations for a picture' },
@@ -44,10 +45,25 @@ const guidanceArgs = {
   cut: { type: 'boolean', description: 'Cut prompts that are too long instead of refusing them' },
 } as const satisfies ArgsDef;
 
+/** Where there is guidance, and of what kind. */
+const pairArgs = {
+  'guidance-interval': {
+    type: 'string',
+    valueHint: 'LOW,HIGH',
+    description: 'sigma / alpha between which there is guidance; half the work outside (Default: all)',
+  },
+  'guidance-variant': {
+    type: 'string',
+    valueHint: 'NAME',
+    description: 'cfg, cfg++, cfg-zero or apg (Default: cfg)',
+  },
+} as const satisfies ArgsDef;
+
 const drawArgs = {
   prompts: { type: 'positional', required: false, description: 'What to draw, one row of the sheet each' },
   ...modelArgs,
   ...guidanceArgs,
+  ...pairArgs,
   seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i of the sheet has the seed N + i' },
   count: { type: 'string', default: '1', valueHint: 'N', description: 'Pictures of every prompt' },
   negative: negativeArg,
@@ -73,6 +89,24 @@ const maskArg = {
 
 type Values = Record<string, unknown> & { _: string[] };
 
+function readGuidanceFlags(
+  values: Record<string, unknown>,
+): Pick<GenerateOptions, 'guidanceInterval' | 'guidanceVariant'> {
+  const [text, variant] = [values['guidance-interval'], values['guidance-variant']] as (string | undefined)[];
+  const found: Pick<GenerateOptions, 'guidanceInterval' | 'guidanceVariant'> = {};
+  if (text !== undefined) {
+    const ends = text.split(',').map((one) => (one.trim() === '' ? Number.NaN : Number(one)));
+    if (ends.length !== 2 || !(ends[0] >= 0 && ends[0] <= ends[1])) {
+      throw new UsageError(
+        `Expected two numbers of at least 0, the lower one first, for --guidance-interval but received '${text}'`,
+      );
+    }
+    found.guidanceInterval = [ends[0], ends[1]];
+  }
+  if (variant !== undefined) found.guidanceVariant = choice('guidance-variant', variant, GUIDANCE_VARIANTS);
+  return found;
+}
+
 /** What a file of latents says of itself. */
 function wordsOf({ folder }: Place, prompts: readonly string[], seed: number | undefined) {
   return { model: folder, prompts: JSON.stringify(prompts), seed: String(seed) };
@@ -86,6 +120,7 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
     steps: wholeOf(values, 'steps', 1),
     guidance: numberOf(values, 'guidance'),
     guidanceRescale: numberOf(values, 'guidance-rescale'),
+    ...readGuidanceFlags(values),
     seed: wholeOf(values, 'seed'),
     count,
     ...readSolver(values),

@@ -90,7 +90,7 @@ export async function generate(
         listener,
         { batch, batches },
         {
-          ...{ schedule: ofSolver ? by.schedule : undefined, scale: network.scale, shape },
+          ...{ schedule: ofSolver ? by.schedule : undefined, scale: network.scale, samples: part.length, shape },
           count: (told) => countStep(stage, told),
         },
       );

@@ -36,8 +36,16 @@ export function networkOf(
   const both = split
     ? oneByOne(halves.map((half) => denoiser.prepare(half, shape, { ...own, extra: extra && joined(extra) })))
     : denoiser.prepare(halves.flat(), shape, { ...own, extra: extra && joined([...extra, ...extra]) });
-  if (fold && rescale === 0) return { evaluate: both, scale: pair };
-  return { evaluate: guided(both, pair, rescale) };
+  if (!fold) return { evaluate: guided(both, pair, rescale) };
+  if (guidance.how?.interval === undefined) return { evaluate: both, scale: pair };
+  // Outside of an interval the network is asked once, with the condition.
+  let alone: Evaluate | undefined;
+  const evaluate: Evaluate = (x, t, signal) => {
+    if (x.dims[0] !== conditional.length) return both(x, t, signal);
+    alone ??= denoiser.prepare(conditional, shape, { ...own, extra: extra && joined(extra) });
+    return alone(x, t, signal);
+  };
+  return { evaluate, scale: pair };
 }
 
 /** What a network is told for a flow's time of 1: thousandths, as its training counted, but for Flux. */

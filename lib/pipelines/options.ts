@@ -6,6 +6,7 @@ import type { Image } from '../image/image.js';
 import type { GraphDevice } from '../onnx/graph.js';
 import type { OnProgress } from './stages.js';
 import type { Tiles, VaeTiling } from './tiling.js';
+import type { GuidanceVariant } from '../solver/guidance.js';
 import type { SolverTable } from '../solver/table.js';
 
 /** How a solver step is made, as the solver library has it. What is absent comes from the model's scheduler_config.json. */
@@ -83,6 +84,20 @@ export interface CommonOptions extends SolverChoices {
    * 2023, arXiv 2305.08891); 0.
    */
   guidanceRescale?: number;
+  /**
+   * sigma / alpha between which two predictions are made, the lower one first; outside, the network gets the batch as it is,
+   * half of the work, and `nfe` counts half. All of it. See `DPMSolver`'s guidance for this and what follows; not with
+   * scheduler objects, nor in edits.
+   */
+  guidanceInterval?: readonly [low: number, high: number];
+  /** How the two predictions become one; `'cfg'`. */
+  guidanceVariant?: GuidanceVariant;
+  /** Of `'apg'`: how much of what is parallel to the conditional prediction stays; 0. */
+  guidanceEta?: number;
+  /** Of `'apg'`: the greatest length of the difference of the two, 0 for any; 5. */
+  guidanceNorm?: number;
+  /** Of `'apg'`: how much of the last difference goes on, -1 to 1; 0. */
+  guidanceMomentum?: number;
   /**
    * Whether the two predictions of classifier-free guidance are made by two network calls, one after the other, in place of
    * one of twice the samples: less memory for a little time. false.

@@ -303,9 +303,10 @@ export function solverOptionsOf({ training, denoiser }: Parts, choices: SolverCh
   };
 }
 
-/** Classifier-free guidance in the solver's step, unless its result has to be rescaled first. */
-export function guidanceOf({ pair }: Guidance, rescale: number): NonNullable<SolverOptions['guidance']> {
-  return pair !== undefined && rescale === 0 ? { type: 'classifier-free', scale: pair } : { type: 'uncond' };
+/** Classifier-free guidance in the solver's step. */
+export function guidanceOf({ pair, how }: Guidance, rescale: number): NonNullable<SolverOptions['guidance']> {
+  if (pair === undefined) return { type: 'uncond' };
+  return { type: 'classifier-free', scale: pair, ...how, ...(rescale === 0 ? {} : { rescale }) };
 }
 
 /** The options of a run that have been set. */

@@ -15,6 +15,7 @@ import { meantOption } from '../base/names.js';
 import { readTensor } from '../base/tensor.js';
 import type { Image } from '../image/image.js';
 import type { Size } from './conditioner.js';
+import { type ClassifierFreeGuidance, readClassifierFree } from '../solver/guidance.js';
 import { type SolverTable, evaluationsOf, readTable } from '../solver/table.js';
 import { type Mask, readMask } from './mask.js';
 import type { CommonOptions, EditOptions, GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
@@ -29,6 +30,11 @@ const commonKeys = [
   'guidance',
   'trueGuidance',
   'guidanceRescale',
+  'guidanceInterval',
+  'guidanceVariant',
+  'guidanceEta',
+  'guidanceNorm',
+  'guidanceMomentum',
   'overlong',
   'onWarning',
   'onStep',
@@ -97,7 +103,12 @@ export interface Guidance {
   readonly pair: number | undefined;
   /** Is the one prediction that without the prompt? */
   readonly unconditional: boolean;
+  /** How the two become one, and where, as far as the call says. */
+  readonly how?: GuidanceHow;
 }
+
+/** All of a classifier-free guidance but its scale and rescaling. */
+export type GuidanceHow = Omit<ClassifierFreeGuidance, 'type' | 'scale' | 'rescale'>;
 
 /** A part of the steps. */
 export interface Span {
@@ -168,6 +179,9 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
   }
   const span = readSpan(options, images.length > 0, latents !== undefined);
   const { choices, scheduler } = readScheduler(options);
+  if (scheduler && readHow(options, 1)) {
+    throw new TypeError('Expected no kind of guidance with a scheduler object, which is given the guided prediction');
+  }
   if (span.strength < 1 && choices.tStart !== undefined) {
     throw new TypeError('Expected either strength or tStart but received both');
   }
@@ -244,6 +258,7 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
     return options[name];
   };
   const [source, target] = [prompt('source'), prompt('target')];
+  if (readHow(options, 1)) throw new TypeError('Expected no kind of guidance for edit, which goes there and back');
   if (source === target) throw new RangeError('Expected a target other than the source but received the same prompt');
   const { negativePrompt } = options;
   if (negativePrompt !== undefined && typeof negativePrompt !== 'string') {
@@ -332,6 +347,8 @@ export function readGuidance(options: CommonOptions & { classifierScale?: number
   if (options.classifierScale !== undefined) {
     finiteNumber(options.classifierScale, 'classifierScale');
     const guidance = options.guidance === null ? 1 : (options.guidance ?? 0);
+    if (readHow(options, 1))
+      throw new TypeError('Expected no kind of guidance beside classifierScale but received one');
     if (guidance === 0 || guidance === 1) return { scale: guidance, pair: undefined, unconditional: guidance === 0 };
     throw new RangeError(
       `Expected a guidance of 0 (unconditional) or 1 (conditional) beside classifierScale but received ${show(guidance)}`,
@@ -344,8 +361,25 @@ export function readGuidance(options: CommonOptions & { classifierScale?: number
     throw new TypeError('Expected guidance, and not trueGuidance, for a network that is guided by two predictions');
   }
   const pair = pairs ? scale : finiteNumber(trueGuidance ?? 1, 'trueGuidance');
+  const how = readHow(options, pair);
   // As in diffusers, of whose distilled networks the cards say 0.
-  return { scale: limits.guidance === 'none' ? 1 : scale, pair: pair > 1 ? pair : undefined, unconditional: false };
+  const two = how?.variant === 'cfg++' || (how?.variant === 'apg' ? pair !== 0 : pair > 1);
+  return {
+    ...{ scale: limits.guidance === 'none' ? 1 : scale, pair: two ? pair : undefined, unconditional: false },
+    ...(how ? { how } : {}),
+  };
+}
+
+/** What a call says of guidance beside its scale. */
+function readHow(options: CommonOptions, scale: number): GuidanceHow | undefined {
+  const { guidanceInterval: interval, guidanceVariant: variant, guidanceEta: eta } = options;
+  const { guidanceNorm: norm, guidanceMomentum: momentum } = options;
+  const given = Object.fromEntries(
+    Object.entries({ interval, variant, eta, norm, momentum }).filter(([, value]) => value !== undefined),
+  ) as GuidanceHow;
+  if (Object.keys(given).length === 0) return undefined;
+  const { scale: _, ...how } = readClassifierFree({ scale, ...given }, 'guidance');
+  return how;
 }
 
 /** What was asked for and does nothing. */

@@ -51,12 +51,12 @@ const BESIDE = ['threads', 'checkFinite', 'correctX0', 'noise'];
  */
 export function tableFor(
   tables: readonly SolverTable[],
-  request: Pick<Request, 'choices' | 'steps' | 'span' | 'rescale' | 'scheduler'>,
+  request: Pick<Request, 'choices' | 'steps' | 'span' | 'rescale' | 'scheduler' | 'guidance'>,
   { schedule, modelType, scale }: { schedule: NoiseSchedule; modelType: string; scale: number },
 ): SolverTable | undefined {
-  const { choices, steps, span, rescale, scheduler } = request;
+  const { choices, steps, span, rescale, scheduler, guidance } = request;
   const asked = Object.keys(choices).some((key) => !BESIDE.includes(key));
-  if (asked || !isWhole(span) || rescale !== 0 || scheduler) return undefined;
+  if (asked || guidance.how || !isWhole(span) || rescale !== 0 || scheduler) return undefined;
   const { kind, hash } = tableSchedule(schedule);
   return tables.find(
     (one) =>

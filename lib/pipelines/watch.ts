@@ -18,6 +18,8 @@ export interface WatchOptions {
   readonly schedule: NoiseSchedule | undefined;
   /** Of classifier-free guidance, where the network's output is unconditional and conditional. */
   readonly scale: number | undefined;
+  /** Pictures of a batch: an evaluation of no more has the conditional output alone. */
+  readonly samples?: number;
   readonly shape: Shape;
   /** Told how far it is. */
   readonly count?: (progress: Count) => void;
@@ -32,6 +34,7 @@ export class Watch {
   /** undefined for networks that the solver's schedules have no place for. */
   readonly #training: { schedule: NoiseSchedule; modelType: Training['modelType'] } | undefined;
   readonly #scale: number | undefined;
+  readonly #samples: number | undefined;
   #x0: Float32Array | undefined;
 
   /** Listens for all batches of a call. */
@@ -44,7 +47,7 @@ export class Watch {
     parts: Parts,
     listener: Listener<Progress> | undefined,
     place: { batch: number; batches: number },
-    { schedule, scale, shape, count }: WatchOptions,
+    { schedule, scale, samples, shape, count }: WatchOptions,
   ) {
     this.#previewer = parts.previewer;
     this.#count = count;
@@ -54,13 +57,16 @@ export class Watch {
     const own = schedule ?? training?.scheduleFor?.(tokensOf(parts, shape)) ?? training?.schedule;
     this.#training = training && own && { schedule: own, modelType: training.modelType };
     this.#scale = scale;
+    this.#samples = samples;
   }
 
   /** Looks at an evaluation. */
   see(x: Tensor, output: Tensor, time: number | undefined): void {
     if (!this.#listener) return;
     const known = time !== undefined && this.#training;
-    this.#x0 = known ? predictX0(x, output, known, time, this.#scale) : undefined;
+    this.#x0 = known
+      ? predictX0(x, output, known, time, x.dims[0] === this.#samples ? undefined : this.#scale)
+      : undefined;
   }
 
   /** The schedule's time for what a network is told, a flow's being sigma, where the two go together. */

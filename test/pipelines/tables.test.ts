@@ -52,6 +52,7 @@ test('a folder is calibrated, and runs by its tables where a call leaves the sol
       ...[{ steps: 5 }, { guidance: 4 }, { guidance: 1 }, { order: 2 }, { skipType: 'karras' }],
       ...[
         { guidanceRescale: 0.5 },
+        { guidanceInterval: [0, 1] },
         { thresholding: true },
         { scheduler: { order: 3 } },
         { algorithmType: 'dpmsolver' },

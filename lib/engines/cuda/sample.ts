@@ -211,8 +211,11 @@ class CapturedRun {
       tensors.begin();
       const evaluate = caller(model, tensors, run, stream);
       const gradient = gradientOf && caller(gradientOf as unknown as DeviceModel, tensors, run, stream);
-      // Once for it to make what it needs: a capture allows no allocation.
-      await evaluate();
+      // Once for it to make what it needs, of each size: a capture allows no allocation.
+      for (const doubled of new Set(plan.evaluations.map((one) => one.doubled))) {
+        const x = tensors.input(plan.evaluations[0]!.seen, doubled) as unknown as DeviceTensor;
+        await model(x, tensors.deviceTime(0, run.t, x.dims[0]!), { stream });
+      }
       await gradient?.();
       await tensors.settled();
       await stream.done();

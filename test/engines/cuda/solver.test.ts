@@ -127,19 +127,24 @@ const CASES: Case[] = [
   ['adaptive, float64', {}, { method: 'adaptive', order: 3, rtol: 0.01, atol: 0.001 }, 'float64'],
 ];
 
-const free = (options: object): SolverOptions => ({
+const guidedBy = (options: object): SolverOptions => ({
   guidance: { type: 'classifier-free', scale: 3, ...options },
 });
 CASES.push(
-  ['guidance in an interval', free({ interval: [0.3, 4] }), { order: 2 }],
-  ['guidance in an interval, float16', { ...free({ interval: [0.3, 4] }), modelDtype: 'float16' }, { order: 3 }],
-  ['CFG++', free({ variant: 'cfg++', scale: 0.6 }), { order: 2 }],
-  ['CFG-Zero*, rescaled', free({ variant: 'cfg-zero', rescale: 0.6 }), { order: 2 }],
-  ['rescaled guidance, float16', { ...free({ rescale: 0.6 }), modelDtype: 'float16' }, { order: 2 }],
-  ['APG with momentum', free({ variant: 'apg', norm: 1, eta: 0.2, momentum: -0.5 }), { order: 3 }],
-  ['APG in an interval, float64', free({ variant: 'apg', interval: [0, 4], momentum: 0.3 }), { order: 2 }, 'float64'],
-  ['APG, thresholding', { ...free({ variant: 'apg', base: 'uncond' }), thresholding: THRESHOLD }, { order: 2 }],
-  ['CFG-Zero*, adaptive', free({ variant: 'cfg-zero', interval: [0.1, 10] }), { method: 'adaptive', order: 2 }],
+  ['guidance in an interval', guidedBy({ interval: [0.3, 4] }), { order: 2 }],
+  ['guidance in an interval, float16', { ...guidedBy({ interval: [0.3, 4] }), modelDtype: 'float16' }, { order: 3 }],
+  ['CFG++', guidedBy({ variant: 'cfg++', scale: 0.6 }), { order: 2 }],
+  ['CFG-Zero*, rescaled', guidedBy({ variant: 'cfg-zero', rescale: 0.6 }), { order: 2 }],
+  ['rescaled guidance, float16', { ...guidedBy({ rescale: 0.6 }), modelDtype: 'float16' }, { order: 2 }],
+  ['APG with momentum', guidedBy({ variant: 'apg', norm: 1, eta: 0.2, momentum: -0.5 }), { order: 3 }],
+  [
+    'APG in an interval, float64',
+    guidedBy({ variant: 'apg', interval: [0, 4], momentum: 0.3 }),
+    { order: 2 },
+    'float64',
+  ],
+  ['APG, thresholding', { ...guidedBy({ variant: 'apg', base: 'uncond' }), thresholding: THRESHOLD }, { order: 2 }],
+  ['CFG-Zero*, adaptive', guidedBy({ variant: 'cfg-zero', interval: [0.1, 10] }), { method: 'adaptive', order: 2 }],
 );
 
 /** Tables with all that a plan does not have otherwise. */

@@ -1,0 +1,87 @@
+// Where pipelines guide, and how.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { DiffusionPipeline, type GenerateOptions } from '../../lib/pipelines/index.js';
+import { DPMSolverMultistepScheduler } from '../../lib/schedulers/index.js';
+import { assertBitsEqual, assertRejects } from '../support.js';
+import { layout, removeCopies } from './models.js';
+
+test.after(removeCopies);
+
+const call: GenerateOptions = { prompt: ['red', 'green'], seed: 1, steps: 8, guidance: 3 };
+
+test('outside of an interval half of the batch, half the price', async () => {
+  const pipe = await DiffusionPipeline.fromPretrained(layout('sd'));
+  try {
+    const plain = await pipe(call);
+    assert.is(plain.nfe, 8);
+    const whole = await pipe({ ...call, guidanceInterval: [0, Infinity] });
+    assertBitsEqual(whole.sample.data, plain.sample.data);
+    assert.is(whole.nfe, 8);
+    const batches: number[] = [];
+    const part = await pipe({
+      ...call,
+      guidanceInterval: [0.3, 5],
+      onStep: ({ nfe }) => {
+        batches.push(nfe - (batches.length > 0 ? seen : 0));
+        seen = nfe;
+      },
+    });
+    assert.ok(batches.includes(0.5) && batches.includes(1), batches.join());
+    assert.is(
+      part.nfe,
+      batches.reduce((a, b) => a + b),
+    );
+    const one = await pipe({ ...call, prompt: 'green', seed: 2, guidanceInterval: [0.3, 5] });
+    assert.is(one.nfe, part.nfe);
+    const split = await pipe({ ...call, guidanceInterval: [0.3, 5], splitGuidance: true });
+    assertBitsEqual(split.sample.data, part.sample.data);
+    // Nowhere guided is the conditional network at half the price.
+    const nowhere = await pipe({ ...call, guidanceInterval: [1e6, 1e6] });
+    assert.is(nowhere.nfe, 4);
+    assertBitsEqual(nowhere.sample.data, (await pipe({ ...call, guidance: 1 })).sample.data);
+  } finally {
+    await pipe.dispose();
+  }
+});
+let seen = 0;
+
+test('variants, and what they do not go with', async () => {
+  const pipe = await DiffusionPipeline.fromPretrained(layout('sd'));
+  try {
+    const plain = await pipe(call);
+    const same = await pipe({
+      ...{ ...call, guidance: 2, guidanceVariant: 'apg', guidanceEta: 1, guidanceNorm: 0 },
+    });
+    const [a, b] = [same.sample.data as Float32Array, plain.sample.data as Float32Array];
+    assert.ok(
+      a.every((value, i) => Math.abs(value - b[i]) < 1e-3),
+      'c + 2 (c - u) is u + 3 (c - u)',
+    );
+    for (const options of [
+      { guidanceVariant: 'cfg++', guidance: 0.6 },
+      { guidanceVariant: 'cfg-zero' },
+      { guidanceVariant: 'apg', guidanceMomentum: -0.5 },
+      { guidanceRescale: 0.7 },
+    ] satisfies Partial<GenerateOptions>[]) {
+      const made = await pipe({ ...call, ...options });
+      assert.ok((made.sample.data as Float32Array).every(Number.isFinite));
+      assert.ok(
+        (made.sample.data as Float32Array).some((value, i) => value !== b[i]),
+        JSON.stringify(options),
+      );
+    }
+    const scheduler = DPMSolverMultistepScheduler.fromConfig({});
+    await assertRejects(
+      () => pipe({ ...call, scheduler, guidanceVariant: 'apg' }),
+      TypeError,
+      /no kind of guidance with a/,
+    );
+    await assertRejects(() => pipe({ ...call, guidanceEta: 1 }), RangeError, /no guidance.eta without variant 'apg'/);
+    await assertRejects(() => pipe({ ...call, guidanceInterval: [2, 1] }), RangeError, /for guidance.interval/);
+  } finally {
+    await pipe.dispose();
+  }
+});
+
+test.run();
