@@ -9,16 +9,8 @@ import { parseJson } from '../folder/json.js';
 import { readGraph } from '../folder/graph-file.js';
 import { modelFolder } from '../folder/packed.js';
 import { cacheFolder, Store, storedToken } from './cache.js';
-import {
-  type Access,
-  fetchFile,
-  type HubFile,
-  HubMissing,
-  HubUnreachable,
-  isBelow,
-  type Listing,
-  listRepository,
-} from './client.js';
+import { describe, fetchFile, type HubFile, isBelow, type Listing, listRepository } from './client.js';
+import { type Access, HubMissing, HubUnreachable, several } from './http.js';
 import { INDEX, maybeWeights, missingPart, type Needed, neededOf, OWN_TABLES } from './needed.js';
 
 /** Where a model's files come from, of {@link pull} and `fromPretrained`. */
@@ -78,8 +70,6 @@ export interface PlannedFile {
 export const HUB_OPTIONS = [
   ...['revision', 'subfolder', 'cacheDir', 'localFilesOnly', 'token', 'onProgress', 'signal'],
 ] as const;
-/** Files that come at once. */
-const AT_ONCE = 4;
 /** Where there is something to go on with, a hub that does not answer is not waited for. */
 const LITTLE_PATIENCE = { tries: 1, silence: 10_000 };
 const SOME_PATIENCE = { tries: 3, silence: 30_000 };
@@ -161,12 +151,12 @@ export async function plan(name: string, options: PullOptions = {}): Promise<Pla
   for (const graph of graphs) {
     const path = join(store.snapshot(listing.commit), graph);
     const known = existsSync(path);
-    const weights = known ? weightsOf(path, graph, listing).map((file) => file.path) : maybeWeights(graph, names);
+    const weights = known ? weightsOf(path, graph, listing) : maybeWeights(graph, names);
     for (const one of weights) files.set(one, !known);
   }
-  return [...files].map(([path, guess]) => {
-    const { size, hash } = listing.files.get(path) as HubFile;
-    return { path, size, cached: store.has(hash.hex, size), guess };
+  const described = await describe(listing, [...files.keys()], access);
+  return described.map(({ path, size, hash }) => {
+    return { path, size, cached: store.has(hash.hex, size), guess: files.get(path) === true };
   });
 }
 
@@ -250,37 +240,36 @@ async function fetchNeeded(listing: Listing, request: Request): Promise<Needed> 
   const needed = neededOf(id, [...listing.files.keys()], request);
   const listener = onProgress && listening(onProgress);
   const tally = new Tally(listener && ((progress) => listener.tell(progress)));
-  const first = [...needed.small, ...needed.graphs].map((path) => listing.files.get(path) as HubFile);
-  await fetchAll(listing, first, request, tally);
-  const weights = new Map<string, HubFile>();
+  await fetchAll(listing, [...needed.small, ...needed.graphs], request, tally);
+  const weights = new Set<string>();
   for (const graph of needed.graphs) {
     const path = join(store.snapshot(listing.commit), graph);
-    for (const file of weightsOf(path, graph, listing)) weights.set(file.path, file);
+    for (const file of weightsOf(path, graph, listing)) weights.add(file);
   }
-  await fetchAll(listing, [...weights.values()], request, tally);
+  await fetchAll(listing, [...weights], request, tally);
   await listener?.done();
   return needed;
 }
 
 /** The files that a graph's weights are in. */
-function weightsOf(path: string, graph: string, { id, files }: Listing): HubFile[] {
+function weightsOf(path: string, graph: string, { id, files }: Listing): string[] {
   return readGraph(path).files.map(({ location }) => {
     // As exporters write it, now and then.
     const plain = location.replace(/^(?:\.\/)+/, '');
     const name = `${dirname(graph)}/${plain}`;
-    const file = isBelow(plain) ? files.get(name) : undefined;
-    if (file === undefined) {
+    if (!isBelow(plain) || !files.has(name)) {
       throw new Error(
         `Expected ${show(location)}, which ${graph} names for its weights, beside it in ${id} but it is not there`,
       );
     }
-    return file;
+    return name;
   });
 }
 
-/** Fetches several files at once; the first failure ends them all. */
-async function fetchAll(listing: Listing, files: readonly HubFile[], request: Request, tally: Tally): Promise<void> {
+/** Fetches files, a few at once. */
+async function fetchAll(listing: Listing, paths: readonly string[], request: Request, tally: Tally): Promise<void> {
   const { store, access } = request;
+  const files = await describe(listing, paths, access);
   const lacking = files.map(({ hash, size }) => store.lacks(hash.hex, size));
   checkRoom(
     listing.id,
@@ -290,22 +279,7 @@ async function fetchAll(listing: Listing, files: readonly HubFile[], request: Re
   files.forEach((file, i) => {
     tally.expect(file, lacking[i]);
   });
-  const failed = new AbortController();
-  const signal = AbortSignal.any([failed.signal, ...(access.signal ? [access.signal] : [])]);
-  let failure: { reason: unknown } | undefined;
-  const queue = [...files];
-  const work = async () => {
-    for (let file = queue.shift(); file && !failure; file = queue.shift()) {
-      try {
-        await fetchOne(listing, file, store, { ...access, signal }, tally);
-      } catch (reason) {
-        failure ??= { reason };
-        failed.abort(reason);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  if (failure) throw failure.reason;
+  await several(files, access, (file, access) => fetchOne(listing, file, store, access, tally));
 }
 
 async function fetchOne(listing: Listing, file: HubFile, store: Store, access: Access, tally: Tally): Promise<void> {

@@ -42,6 +42,8 @@ export class Hub {
   gated = false;
   /** Sizes that it tells of files, by their paths, in place of their own. */
   readonly sizes = new Map<string, number>();
+  /** Does its list tell sizes and checksums? Those that stand in for a hub may not. */
+  told = true;
   /** Milliseconds in the middle of a large file. */
   delay = 0;
   readonly #times = new Map<string, number>();
@@ -127,7 +129,7 @@ export class Hub {
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
     };
     if (revision) {
-      json({ id: name, sha: commit, siblings: [...files].map(([path, bytes]) => this.#described(path, bytes)) });
+      json({ id: name, sha: commit, siblings: [...files].map((file) => this.#sibling(...file)) });
     } else if (tree) {
       const entries = [...files].map(([path, bytes]) => {
         const { size, blobId, lfs } = this.#described(path, bytes);
@@ -146,6 +148,10 @@ export class Hub {
       response.setHeader('x-linked-size', lfs.size);
       response.writeHead(302, { location: encodeURI(`${this.#store}/${name}/${path}`) }).end();
     }
+  }
+
+  #sibling(path: string, bytes: Uint8Array) {
+    return this.told ? this.#described(path, bytes) : { rfilename: path };
   }
 
   #described(path: string, bytes: Uint8Array) {

@@ -171,6 +171,32 @@ test('takes weights of any name, one file or a file a tensor, and says which it 
   );
 });
 
+test('asks for sizes and checksums where a list has none', async () => {
+  hub.told = false;
+  const folder = await pull('tiny/sd1');
+  assert.equal(filesIn(folder), filesIn(exportedFolder('sd1-converter')));
+  assert.ok(blobs().every((name) => /^(?:[\da-f]{40}|[\da-f]{64})$/.test(name)));
+  // Of large files the hub knows, and what it redirects to is not asked.
+  const heads = hub.asked.filter(({ method }) => method === 'HEAD');
+  assert.ok(heads.length === filesIn(folder).length && heads.every(({ origin }) => origin === 'hub'));
+  hub.fault = ({ method, url }) =>
+    method === 'HEAD' && url.endsWith('unet/model.onnx') ? { status: 200, headers: { etag: '"5"' } } : undefined;
+  await assertRejects(
+    pull('tiny/sd1'),
+    Error,
+    /^Expected size and checksum of unet\/model\.onnx in what http.* says of tiny\/sd1; is/,
+  );
+  // A repository that was renamed.
+  let redirects = 0;
+  hub.fault = ({ method, url }) =>
+    method === 'HEAD' && url.endsWith('vocab.json') && redirects++ === 0
+      ? { status: 307, headers: { location: url } }
+      : undefined;
+  rmSync(store(), { recursive: true });
+  assert.is(await pull('tiny/sd1'), folder);
+  assert.is(redirects, 2);
+});
+
 test('leaves the choice of several pipelines, and of float16', async () => {
   const converter = exportedFolder('sd1-converter');
   const half = readFileSync(join(exportedFolder('sd1-float16'), 'unet/model.onnx'));
