@@ -55,6 +55,11 @@ const args = {
   'held-out': { type: 'string', default: '128', valueHint: 'N', description: 'Further pictures that choose' },
   budget: { type: 'string', default: '5000', valueHint: 'N', description: 'Evaluations that fitting may take, each' },
   seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i has the seed N + i' },
+  threads: {
+    type: 'string',
+    valueHint: 'N',
+    description: 'Of the network: 1 is quickest beside other work (Default: all)',
+  },
   ...sizeArgs,
   ...modelArgs,
   model: shapesArg,

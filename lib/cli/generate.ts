@@ -26,7 +26,10 @@ import { samplerName, settingsOf, textsOf } from './settings.js';
 import { choice, number, UsageError, whole } from './usage.js';
 import { version } from './version.js';
 
-export const skipTypes = ['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const;
+export const skipTypes = [
+  ...(['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const),
+  ...(['ays', 'oss', 'gits', 'dmn'] as const),
+] as const;
 const devices = ['auto', ...GRAPH_DEVICES] as const;
 
 /** How the steps are made. */
@@ -283,6 +286,8 @@ export interface Place {
   device: (typeof devices)[number] | undefined;
   dtype: 'float32' | 'float16' | undefined;
   memory: 'auto' | 'low' | 'fast' | undefined;
+  /** Of the networks; those that onnxruntime takes by itself. */
+  networkThreads?: number;
 }
 
 /** The values of {@link modelArgs} and {@link machineArgs}. */
@@ -297,6 +302,7 @@ export function readPlace(values: Values, standard?: string): Place {
     device: choice('device', text(values, 'device'), devices),
     dtype: choice('dtype', text(values, 'dtype'), ['float32', 'float16']),
     memory: choice('memory', text(values, 'memory'), ['auto', 'low', 'fast']),
+    networkThreads: wholeOf(values, 'threads', 1),
   };
 }
 
@@ -331,8 +337,8 @@ export async function withPipeline<T>(
   const told = telling(json);
   const { onProgress } = told;
   try {
-    const { folder, device, dtype, memory } = await fetchedTelling(asked, onProgress);
-    const pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory, onProgress });
+    const { folder, device, dtype, memory, networkThreads } = await fetchedTelling(asked, onProgress);
+    const pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory, networkThreads, onProgress });
     try {
       if (pipe.memory === 'low' && memory !== 'low') {
         told.warn('Networks are loaded one after the other, as all at once would not fit into the memory that is left');
@@ -376,7 +382,7 @@ export function report(
   destination: Destination,
   details: Record<string, unknown>,
 ): void {
-  const { images, nfe, seeds, guidance, table, memory, tiles, timings } = generation;
+  const { images, nfe, seeds, guidance, table, grid, memory, tiles, timings } = generation;
   const { output, json } = destination;
   const all = promptsOf(details);
   const together = onSheet(destination, images.length);
@@ -395,13 +401,13 @@ export function report(
     const name = writePicture(destination, i, withText(encodePng(picture), texts));
     if (!json) return;
     const { width, height } = picture;
-    const more = { ...details, ...own, guidance, nfe, table, memory, tiles, timings };
+    const more = { ...details, ...own, guidance, nfe, table, grid, memory, tiles, timings };
     say(JSON.stringify({ output: name, width, height, ...more }));
   });
   if (json) return;
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;
   const each = images.length === 1 ? '' : ' each';
-  const by = table === undefined ? '' : `, by the table ${table}`;
+  const by = table !== undefined ? `, by the table ${table}` : grid !== undefined ? `, on the grid ${grid}` : '';
   const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${each}${by}`;
   say(
     `${output === '-' ? 'standard output' : output}: ${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`,

@@ -118,6 +118,7 @@ export async function generate(
     sample: { type: 'float32', data: sample, dims },
     nfe,
     ...(plan.table ? { table: plan.table.name } : {}),
+    ...(plan.grid === undefined ? {} : { grid: plan.grid }),
     seeds: pictures.map(({ seed }) => seed),
     guidance: guidance.scale,
     memory,

@@ -269,6 +269,8 @@ export interface Generation {
   nfe: number;
   /** The name of the table that made them; absent where a solver did. */
   table?: string;
+  /** The published grid that `skipType` named, and for which network: `'ays for sdxl'`. */
+  grid?: string;
   /** Of each picture. */
   seeds: number[];
   /** The classifier-free guidance scale in effect. */

@@ -12,6 +12,7 @@ import type { Shape } from './denoiser.js';
 import { elements } from './latents.js';
 import type { GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
 import type { Parts } from './parts.js';
+import { publishedOf } from './published.js';
 import { type Guidance, type Request, readRequest } from './request.js';
 import { type SchedulerPlan, schedulerPlanOf, takesEta } from './scheduler-object.js';
 import { shapeOf, tokensOf, trainingStepsOf } from './shape.js';
@@ -30,6 +31,7 @@ export interface Plan {
   readonly steps: number;
   /** The table that the run goes by, of the folder or of the call. */
   readonly table: SolverTable | undefined;
+  readonly grid: string | undefined;
   readonly classifier: Classifier | undefined;
   /** For the classifier, of every picture. */
   readonly labels: readonly (readonly number[])[];
@@ -44,6 +46,8 @@ export interface SolverPlan {
   readonly solverOptions: SolverOptions;
   /** The table that stands for the solver's rows, where one does. */
   readonly table: SolverTable | undefined;
+  /** The published grid that the call names, and the network that it is for. */
+  readonly grid?: string;
 }
 
 /**
@@ -80,7 +84,7 @@ export async function planOf(
     : (solverPlanOf(parts, request, shape, options.classifierScale) ??
       schedulerPlanOf(parts, likeSolver(parts, request.choices), request, shape));
   const [steps, table] = 'run' in by ? [stepsOf(by.run), by.table] : [by.steps, undefined];
-  return { request, shape, by, steps, table, classifier, labels };
+  return { request, shape, by, steps, table, grid: 'run' in by ? by.grid : undefined, classifier, labels };
 }
 
 /** Steps of a run, of which the adaptive method knows none. */
@@ -145,7 +149,8 @@ function solverPlanOf(
   const zeros = { type: 'float32', data: new Float32Array(elements(shape)), dims: [1, ...shape] } as Tensor;
   new DPMSolver(null, schedule, solverOptions).start(zeros, { ...run, seed: [pictures[0].seed] });
   const start = run.table ? timeOfSigma(schedule, run.table.sigmas[0], 'the first sigma') : (run.tStart ?? schedule.T);
-  return { schedule, run, start, solverOptions, table };
+  const grid = publishedOf(parts, request.choices)?.name;
+  return { schedule, run, start, solverOptions, table, ...(grid === undefined ? {} : { grid }) };
 }
 
 /** DPM-Solver as the scheduler's file has it, as an object. */
@@ -216,22 +221,20 @@ function runOptionsOf(
 const BEYOND = 1.001;
 
 /** The options of a run on a grid that the call names, from the schedule's ends. */
-function ownGridOf(
-  { training }: Parts,
-  { choices, steps: asked, span }: Asked,
-  schedule: NoiseSchedule,
-): SampleOptions {
+function ownGridOf(parts: Parts, { choices, steps: asked, span }: Asked, schedule: NoiseSchedule): SampleOptions {
   for (const [name, value] of Object.entries({ denoisingStart: span.start, denoisingEnd: span.end })) {
     if (value === undefined) continue;
     throw new TypeError(`Expected no ${name} with a grid or a method of the call's own, whose steps it does not count`);
   }
-  const { defaults } = training;
+  const { defaults } = parts.training;
+  const published = publishedOf(parts, choices);
   const steps = span.known ? Math.max(1, Math.trunc(asked * span.strength)) : asked;
   const run: SampleOptions = {
     ...pickRun(defaults),
     ...orderOf(defaults.order, choices, asked, steps),
     ...pickRun({ ...choices, order: undefined }),
     steps,
+    ...(published ? { network: published.network } : {}),
   };
   if (span.strength < 1) {
     const end = choices.tEnd ?? schedule.epsilon;
