@@ -195,7 +195,7 @@ export function scaleAt(guidance: GuidanceOption, { alpha, sigma }: Node): numbe
 
 const KIND = { cfg: 0, 'cfg-zero': 1, apg: 2 } as const;
 
-/** What weighs the two answers of each sample, where the answers themselves decide. @internal */
+/** What weighs the two answers of each sample, where the answers themselves decide. */
 export interface Guide {
   /**
    * As native/step/guidance.h has it: kind, s, eta, norm, rescale, whether d is added to u; then the prediction P = fx x +
