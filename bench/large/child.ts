@@ -1,0 +1,59 @@
+// One measurement in a process of its own: what a call takes of time and memory, told as one line of JSON.
+import { readFileSync } from 'node:fs';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
+
+const [, , model, what, side, steps] = process.argv;
+const size = { width: Number(side), height: Number(side) };
+const delay = monitorEventLoopDelay({ resolution: 5 });
+
+/** The most memory that this process had, in bytes. */
+function peak(): number {
+  return 1024 * Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? Number.NaN);
+}
+
+async function draw(memory: 'low' | 'fast'): Promise<object> {
+  const begun = performance.now();
+  const pipe = await DiffusionPipeline.fromPretrained(model, { memory });
+  const loadS = (performance.now() - begun) / 1000;
+  const calls: number[] = [];
+  let last = 0;
+  let loads = 0;
+  delay.enable();
+  const { timings, tiles } = await pipe({
+    ...{ prompt: 'an astronaut', steps: Number(steps), seed: 1, ...size },
+    onProgress: ({ stage, done, of, seconds }) => {
+      if (stage === 'load' && done === of) loads += seconds;
+      if (stage !== 'step') return;
+      if (done > 0) calls.push(seconds - last);
+      last = seconds;
+    },
+  });
+  delay.disable();
+  const { networkTotalMs, stepMs, stepTotalMs, encodeMs, vaeMs = 0, totalMs } = timings;
+  await pipe.dispose();
+  return {
+    ...{ what: memory, loadS: loadS + loads, calls, decodeS: vaeMs / 1000, encodeS: encodeMs / 1000, stepMs, tiles },
+    outsideMs: totalMs - 1000 * loads - networkTotalMs - encodeMs - vaeMs - stepTotalMs,
+    ...{ totalS: totalMs / 1000, delayMs: { median: delay.percentile(50) / 1e6 - 5, most: delay.max / 1e6 - 5 } },
+  };
+}
+
+async function decode(tiled: boolean): Promise<object> {
+  const pipe = await DiffusionPipeline.fromPretrained(model, { memory: 'low' });
+  const [height, width] = [size.height / 8, size.width / 8];
+  const { latent_channels: channels = 4 } = JSON.parse(readFileSync(`${model}/vae_decoder/config.json`, 'utf8'));
+  const data = Float32Array.from({ length: channels * height * width }, (_, i) => Math.sin(i * 12.9898) * 1.4);
+  const begun = performance.now();
+  let tiles = 0;
+  await pipe.decode(
+    { data, dims: [1, channels, height, width] },
+    { vaeTiling: tiled, onProgress: ({ stage, of }) => (tiles = stage === 'decode' ? of : tiles) },
+  );
+  const decodeS = (performance.now() - begun) / 1000;
+  await pipe.dispose();
+  return { what: tiled ? 'tiles' : 'whole', decodeS, tiles };
+}
+
+const made = what === 'low' || what === 'fast' ? await draw(what) : await decode(what === 'tiles');
+console.log(JSON.stringify({ ...made, side: Number(side), peakBytes: peak() }));
