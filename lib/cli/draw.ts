@@ -31,7 +31,7 @@ import {
   wholeOf,
   withPipeline,
 } from './generate.js';
-import { keeping, keepingArgs } from './latents.js';
+import { keeping, keepingArgs, latentsArg, readStart } from './latents.js';
 import { choice, UsageError } from './usage.js';
 
 const guidanceArgs = {
@@ -137,7 +137,7 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
     ...(own.image === undefined ? {} : { image: own.image }),
     ...(own.mask === undefined ? {} : { mask: own.mask }),
   };
-  const { width, height, strength } = own;
+  const { width, height, strength, latents, denoisingStart } = own;
   const options = {
     prompt: prompts,
     negativePrompt,
@@ -146,6 +146,7 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
     width,
     height,
     strength,
+    ...(latents === undefined ? {} : { latents, denoisingStart }),
   };
   await withPipeline(place, destination.json, async (pipe, telling) => {
     const { defaults } = pipe;
@@ -165,8 +166,12 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
 
 export const txt2img = defineCommand({
   meta: { name: 'txt2img', description: 'Draw pictures from prompts with a model of your own' },
-  args: { ...drawArgs, ...sizeArgs },
-  run: ({ args }) => draw('txt2img', args, { width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1) }),
+  args: { ...drawArgs, ...latentsArg, ...sizeArgs },
+  run: ({ args }) =>
+    draw('txt2img', args, {
+      ...{ width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1) },
+      ...readStart(args),
+    }),
 });
 
 export const img2img = defineCommand({

@@ -18,6 +18,24 @@ function writeLatents(
   return path;
 }
 
+export const latentsArg = {
+  latents: {
+    type: 'string',
+    valueHint: 'FILE',
+    description: 'Go on from what --keep wrote, or begin at latents as at a picture',
+  },
+} as const satisfies ArgsDef;
+
+/** The options in the value of {@link latentsArg}. */
+export function readStart(
+  values: Readonly<Record<string, unknown>>,
+): Pick<GenerateOptions, 'latents' | 'denoisingStart'> {
+  if (values.latents === undefined) return {};
+  const { data, dims, metadata } = readTensor(values.latents as string, 'latents');
+  const start = metadata.denoising_start === undefined ? undefined : Number(metadata.denoising_start);
+  return { latents: { type: 'float32', data, dims }, ...(start === undefined ? {} : { denoisingStart: start }) };
+}
+
 /** Reads what a command kept, or somebody else's file with a tensor `latents`. */
 export function readLatents(path: string): { data: Float32Array; dims: readonly number[] } {
   return readTensor(path, 'latents');
@@ -45,11 +63,11 @@ export async function keeping<T extends Generation>(
 ): Promise<T> {
   const { DecodeError } = await import('../pipelines/index.js');
   const abort = new AbortController();
-  let last: { data: Float32Array; dims: number[]; step: number; steps: number } | undefined;
+  let last: { data: Float32Array; dims: number[]; step: number; steps: number; share?: number } | undefined;
   const kept: Call = {
     signal: abort.signal,
-    onStep: ({ x, step, steps }) => {
-      last = { data: new Float32Array(x.data as Float32Array), dims: [...x.dims], step, steps };
+    onStep: ({ x, step, steps, share }) => {
+      last = { data: new Float32Array(x.data as Float32Array), dims: [...x.dims], step, steps, share };
     },
   };
   const interrupt = () => abort.abort(new Error('The run was stopped'));
@@ -67,11 +85,16 @@ export async function keeping<T extends Generation>(
     }
     if (!abort.signal.aborted) throw error;
     if (last) {
-      const { step, steps, ...state } = last;
-      const path = writeLatents(output, state, { ...words, step: String(step), steps: String(steps) });
+      const { step, steps, share, ...state } = last;
+      const path = writeLatents(output, state, {
+        ...{ ...words, step: String(step), steps: String(steps) },
+        ...(share === undefined ? {} : { denoising_start: String(share) }),
+      });
       if (!json)
         console.error(
-          printable(`dpm-solver: ${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}`),
+          printable(
+            `dpm-solver: ${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}: --latents goes on from it`,
+          ),
         );
     }
     process.exit(130);

@@ -24,6 +24,7 @@ const NOT_KEPT = [
   'memory',
   'save-latents',
   'keep',
+  'latents',
   'batch',
   'image',
   'mask',

@@ -31,7 +31,7 @@ export async function drive(run: Run, { network, gradient, clock, signal, watch 
     }
     if (watch) {
       // What it costs to look is not the step's time.
-      watch.see(x, output, run.time);
+      watch.see(x, output, run.time, t);
       ready = performance.now();
     }
     run.advance(output, g);

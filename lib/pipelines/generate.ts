@@ -91,6 +91,7 @@ export async function generate(
         { batch, batches },
         {
           ...{ schedule: ofSolver ? by.schedule : undefined, scale: network.scale, samples: part.length, shape },
+          resumable: !ofSolver || (by.run.table !== undefined && by.table === undefined),
           count: (told) => countStep(stage, told),
         },
       );

@@ -242,6 +242,11 @@ export interface Progress {
   batches: number;
   /** The state; overwritten by the next step. */
   x: Tensor;
+  /**
+   * Which share of the sampling is behind: with it as `denoisingStart`, and the state as `latents`, another call goes on from
+   * here, with a first step of first order. Absent where the network's times do not say.
+   */
+  share?: number;
   /** What the network took the result to be at the last evaluation, `x`'s dims; absent where that cannot be said. */
   x0?: Tensor;
   /**

@@ -173,7 +173,7 @@ async function driven(job: SchedulerJob, work: Work): Promise<{ sample: Float32A
       convert(output.data as NetworkArray, taken);
     }
     const looked = performance.now();
-    work.watch?.see(input, tensor(taken), work.watch.timeOf(t * plan.unit));
+    work.watch?.see(input, tensor(taken), work.watch.timeOf(t * plan.unit), t * plan.unit);
     const ready = evaluated + performance.now() - looked;
     const made =
       scheduler instanceof Scheduler

@@ -9,7 +9,7 @@ import type { Shape } from './denoiser.js';
 import { predictX0 } from './guidance.js';
 import type { CommonOptions, Progress } from './options.js';
 import type { Parts } from './parts.js';
-import { tokensOf } from './shape.js';
+import { tokensOf, trainingStepsOf } from './shape.js';
 
 type Count = Pick<Progress, 'step' | 'steps' | 'batch' | 'batches'>;
 
@@ -21,6 +21,8 @@ export interface WatchOptions {
   /** Pictures of a batch: an evaluation of no more has the conditional output alone. */
   readonly samples?: number;
   readonly shape: Shape;
+  /** Is the grid the one that `denoisingStart` counts by? */
+  readonly resumable?: boolean;
   /** Told how far it is. */
   readonly count?: (progress: Count) => void;
 }
@@ -35,7 +37,10 @@ export class Watch {
   readonly #training: { schedule: NoiseSchedule; modelType: Training['modelType'] } | undefined;
   readonly #scale: number | undefined;
   readonly #samples: number | undefined;
+  /** The network's training steps, and how many of them are 1 of what it is told; undefined where a run cannot be gone on with. */
+  readonly #labels: { steps: number; unit: number } | undefined;
   #x0: Float32Array | undefined;
+  #share: number | undefined;
 
   /** Listens for all batches of a call. */
   static listen(onStep: NonNullable<CommonOptions['onStep']>): Listener<Progress> {
@@ -47,7 +52,7 @@ export class Watch {
     parts: Parts,
     listener: Listener<Progress> | undefined,
     place: { batch: number; batches: number },
-    { schedule, scale, samples, shape, count }: WatchOptions,
+    { schedule, scale, samples, shape, count, resumable = false }: WatchOptions,
   ) {
     this.#previewer = parts.previewer;
     this.#count = count;
@@ -58,11 +63,18 @@ export class Watch {
     this.#training = training && own && { schedule: own, modelType: training.modelType };
     this.#scale = scale;
     this.#samples = samples;
+    const labels = own?.kind === 'flow' ? { steps: 1000, unit: 1000 } : { steps: trainingStepsOf(parts), unit: 1 };
+    this.#labels = resumable && own ? labels : undefined;
   }
 
-  /** Looks at an evaluation. */
-  see(x: Tensor, output: Tensor, time: number | undefined): void {
+  /**
+   * Looks at an evaluation.
+   *
+   * @param told what the network was told as its time
+   */
+  see(x: Tensor, output: Tensor, time: number | undefined, told: number): void {
     if (!this.#listener) return;
+    this.#share = this.#labels && shareOf(told, this.#labels);
     const known = time !== undefined && this.#training;
     this.#x0 = known
       ? predictX0(x, output, known, time, x.dims[0] === this.#samples ? undefined : this.#scale)
@@ -80,7 +92,7 @@ export class Watch {
     return schedule.kind === 'discrete' && time >= low && time <= high ? time : undefined;
   }
 
-  tell(progress: Omit<Progress, 'batch' | 'batches' | 'x0' | 'preview'>): void {
+  tell(progress: Omit<Progress, 'batch' | 'batches' | 'share' | 'x0' | 'preview'>): void {
     this.#count?.({ ...progress, ...this.#place });
     if (!this.#listener) return;
     const data = this.#x0;
@@ -92,8 +104,16 @@ export class Watch {
       return decoded ? previewer.decoded({ data, dims }) : previewer.images({ data, dims });
     };
     const x0 = data && ({ type: 'float32', data, dims } as Tensor);
-    this.#listener.tell({ ...progress, ...this.#place, ...(x0 ? { x0 } : {}), preview });
+    const share = this.#share === undefined ? {} : { share: this.#share };
+    this.#listener.tell({ ...progress, ...this.#place, ...share, ...(x0 ? { x0 } : {}), preview });
   }
+}
+
+/** The share that leaves all times after this one, counted as `denoisingStart` is; undefined beyond its ends. */
+function shareOf(told: number, { steps, unit }: { steps: number; unit: number }): number | undefined {
+  // Times of float32 may be a little below the whole number that they stand for.
+  const share = 1 - Math.floor(told * unit + 1e-3) / steps;
+  return share >= 0 && share < 1 ? share : undefined;
 }
 
 function trainingOf({ scheduler }: Parts): Training | undefined {

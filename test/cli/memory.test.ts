@@ -135,6 +135,26 @@ test('keeps the state of a run that is stopped, between steps', async () => {
   assert.is(metadata.steps, '100000');
 });
 
+test('goes on from a run that was stopped', async () => {
+  const first = ['txt2img', 'a cat', '--model', model, '--width', '96', '--height', '64', '--steps', '500', '--keep'];
+  const { child, ended } = start(folder, [...first, '--json', '-o', 'half.png']);
+  let heard = '';
+  let stopped = false;
+  child.stderr!.on('data', (text) => {
+    heard += text;
+    if (!stopped && /"stage":"step","done":20,/.test(heard)) stopped = child.kill('SIGINT');
+  });
+  assert.is((await ended).code, 130);
+  const { metadata } = readTensor(join(folder, 'half.latents.safetensors'), 'latents');
+  const made = Number(metadata.step);
+  const rest = await start(folder, [
+    ...[...first, '--json', '--latents', 'half.latents.safetensors', '-o', 'whole.png'],
+  ]).ended;
+  assert.is(rest.code, 0, rest.stderr);
+  // Every step once, and none twice.
+  assert.is(JSON.parse(rest.stdout).nfe, 500 - made);
+});
+
 test('tells programs what it is at, from loading on, one object a line', async () => {
   const { code, stdout, stderr } = await start(folder, [...draw, '--json', '--memory', 'low']).ended;
   assert.is(code, 0);

@@ -50,6 +50,35 @@ for (const name of ['DPMSolverMultistep', 'UniPCMultistep', 'EulerAncestralDiscr
   });
 }
 
+for (const name of ['sd1', 'sd3'] as const) {
+  test(`a call goes on from any step of another, on ${name}`, async () => {
+    const pipe = await load(folder(name));
+    // Of first order, so that nothing of earlier steps is missed.
+    const options = { ...ask, steps: 6, order: 1 as const };
+    const states: { share: number; x: Float32Array; dims: readonly number[]; step: number }[] = [];
+    const whole = await pipe({
+      ...options,
+      onStep: ({ share, x, step }) => {
+        if (share !== undefined)
+          states.push({ share, x: new Float32Array(x.data as Float32Array), dims: x.dims, step });
+      },
+    });
+    assert.ok(states.length >= 5, String(states.length));
+    for (const { share, x, dims, step } of states.filter((state) => state.step < 6)) {
+      const latents = { type: 'float32' as const, data: x, dims: [...dims] };
+      const rest = await pipe({ ...options, latents, denoisingStart: share });
+      assert.is(rest.nfe, 6 - step);
+      assertBitsEqual(rest.sample.data, whole.sample.data);
+    }
+    const own: unknown[] = [];
+    await pipe({ ...ask, method: 'singlestep', onStep: ({ share }) => own.push(share) });
+    assert.ok(
+      own.every((share) => share === undefined),
+      'a grid that shares do not count',
+    );
+  });
+}
+
 test("another's scheduler object is in one call at a time", async () => {
   const pipe = await load(folder('sd1'));
   const inner = DDIMScheduler.fromConfig(pipe.schedulerConfig);
