@@ -23,6 +23,21 @@ const args = {
     description: 'Names that the server is called by, besides localhost and addresses: a,b',
   },
   queue: { type: 'string', default: '32', valueHint: 'N', description: 'Runs that may wait' },
+  together: {
+    type: 'string',
+    default: '64',
+    valueHint: 'N',
+    description: 'Runs that share network calls, at most, as far as there is room in them',
+  },
+  batch: {
+    type: 'string',
+    valueHint: 'N',
+    description: 'Samples of a network call, at most: a picture has two under guidance (Default: measured)',
+  },
+  reproducible: {
+    type: 'boolean',
+    description: 'Make every network call with as many samples, so that bits do not depend on who shares it',
+  },
   'api-key': {
     type: 'string',
     valueHint: 'KEYS',
@@ -54,11 +69,26 @@ export const serve = defineCommand({
     // An empty one would let everybody in.
     if (given !== undefined && keys.length === 0)
       throw new UsageError('Expected a key for --api-key but received none');
-    const limits = { waiting: wholeOf(args, 'queue', 0), seconds: wholeOf(args, 'time-limit', 1) };
+    const limits = {
+      waiting: wholeOf(args, 'queue', 0),
+      seconds: wholeOf(args, 'time-limit', 1),
+      together: wholeOf(args, 'together', 1),
+    };
+    const maxBatch = wholeOf(args, 'batch', 1);
+    const { reproducible } = args;
     // Imported here, so that the other commands start as fast as they did.
     const { startServer } = await import('../serve/server.js');
     const here = await fetched(place, false);
-    const { url, model, close } = await startServer({ ...here, port, host: args.host, hosts, keys, limits });
+    const { url, model, close } = await startServer({
+      ...here,
+      maxBatch,
+      reproducible,
+      port,
+      host: args.host,
+      hosts,
+      keys,
+      limits,
+    });
     console.log(printable(`${url} draws with ${model.name}; Ctrl-C ends it`));
     let closing = false;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -33,6 +33,32 @@ export interface PrepareOptions {
   timeScale?: number;
 }
 
+/** Places in one batch of the network; see {@link Denoiser.seats}. */
+export interface Seats {
+  readonly size: number;
+  /** Somebody else sits there from now on. */
+  seat(i: number, conditioning: Conditioning, own: { guidance?: number; extra?: Float32Array }): void;
+  /** The state of a place, and its time: one for all where the network takes no more. */
+  put(i: number, x: ArrayLike<number>, t: number): void;
+  /** All places; overwritten by the next evaluation. */
+  evaluate(signal?: AbortSignal): Promise<Tensor>;
+}
+
+/** Buffers of one batch. */
+interface Bound {
+  readonly feeds: Record<string, Slot>;
+  /** x is read in place; the times stay as they are where none is given. */
+  readonly evaluate: (x: Tensor, time: number | undefined, signal?: AbortSignal) => Promise<Tensor>;
+}
+
+const elementsOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** The part of a buffer that is one sample's. */
+function row({ type, data, dims }: Slot, i: number): Slot {
+  const n = data.length / dims[0];
+  return { type, data: data.subarray(i * n, (i + 1) * n), dims: [1, ...dims.slice(1)] };
+}
+
 export class Denoiser {
   readonly #graph: Graph;
   /** What the graph and its configuration say. */
@@ -137,9 +163,8 @@ export class Denoiser {
    * @returns evaluates the network at x, whose data is read in place, and the time t as the network counts
    */
   prepare(conditionings: readonly Conditioning[], shape: Shape, options: PrepareOptions = {}): Evaluate {
-    const fixed = this.#graph.input(this.facts.state).shape[0];
-    if (typeof fixed !== 'number' || fixed === conditionings.length)
-      return this.#prepare(conditionings, shape, options);
+    const fixed = this.fixedBatch;
+    if (fixed === undefined || fixed === conditionings.length) return this.#prepare(conditionings, shape, options);
     return this.#inPortions(fixed, conditionings, shape, options);
   }
 
@@ -182,7 +207,63 @@ export class Denoiser {
     };
   }
 
+  /** Does the network take a time for each sample, or one for all? */
+  get timesEach(): boolean {
+    const [first, ...rest] = this.#graph.input('timestep').shape;
+    return rest.length === 0 && typeof first === 'string' && /batch|times/i.test(first);
+  }
+
+  /** The samples of every call, where the graph was exported for so many. */
+  get fixedBatch(): number | undefined {
+    const [first] = this.#graph.input(this.facts.state).shape;
+    return typeof first === 'number' ? first : undefined;
+  }
+
+  /**
+   * Places in one batch that samples of several runs take, each with its own conditioning, guidance and time.
+   *
+   * @param size how many; a graph that was exported for so many samples has that many
+   * @param like what one sample is conditioned on: those that come have buffers of its sizes
+   */
+  seats(size: number, like: Conditioning, shape: Shape, options: PrepareOptions = {}): Seats {
+    const { extraChannels, state: name, type } = this.facts;
+    const count = this.fixedBatch ?? size;
+    const n = elementsOf(shape);
+    const state = slot(type, [count, ...shape]);
+    const extra = extraChannels > 0 ? new Float32Array(count * (n / shape[0]) * extraChannels) : undefined;
+    const each = this.timesEach;
+    const likes = Array<Conditioning>(count).fill(like);
+    const { feeds, evaluate } = this.#bound(likes, shape, { ...options, extra }, each ? count : undefined);
+    const scale = options.timeScale ?? 1;
+    return {
+      size: count,
+      seat: (i, conditioning, { guidance = 1, extra: own }) => {
+        for (const key of this.conditioning.keys()) {
+          const { data } = conditioning.get(key) as Slot;
+          feeds[key].data.set(data as never, i * data.length);
+        }
+        if (feeds.guidance) fill(row(feeds.guidance, i), guidance);
+        if (feeds.timestep_cond) {
+          row(feeds.timestep_cond, i).data.set(this.#embeddedGuidance(1, guidance).data as never);
+        }
+        if (own) putExtra(row(feeds[name], i), own, shape, extraChannels);
+      },
+      put: (i, x, t) => {
+        state.data.set(x as never, i * n);
+        fill(each ? row(feeds.timestep, i) : feeds.timestep, t * scale);
+      },
+      evaluate: (signal) => evaluate(state as Tensor, undefined, signal),
+    };
+  }
+
   #prepare(conditionings: readonly Conditioning[], shape: Shape, options: PrepareOptions): Evaluate {
+    const { evaluate } = this.#bound(conditionings, shape, options);
+    const scale = options.timeScale ?? 1;
+    return (x, t, signal) => evaluate(x, t * scale, signal);
+  }
+
+  /** @param times as many as there are in the buffer of times; what the graph declares where absent */
+  #bound(conditionings: readonly Conditioning[], shape: Shape, options: PrepareOptions, times?: number): Bound {
     const { kind, state, output: outputName, type, extraChannels } = this.facts;
     const graph = this.#graph;
     const batch = conditionings.length;
@@ -191,7 +272,9 @@ export class Denoiser {
     const packedDims = [batch, (height / 2) * (width / 2), 4 * channels];
     const flux = kind === 'flux';
     const inputDims = flux ? packedDims : [batch, channels + extraChannels, height, width];
-    const feeds: Record<string, Slot> = { [state]: slot(type, inputDims), timestep: timeSlot(graph, batch) };
+    const declared = timeSlot(graph, batch);
+    const timestep = times === undefined ? declared : slot(declared.type, [times]);
+    const feeds: Record<string, Slot> = { [state]: slot(type, inputDims), timestep };
     for (const name of this.conditioning.keys()) {
       const first = conditionings[0].get(name) as Slot;
       const all = slot(first.type, [batch, ...first.dims]);
@@ -220,14 +303,12 @@ export class Denoiser {
     }
     const output = slot(graph.output(outputName).type as ElementType, flux ? packedDims : dims);
     const binding = graph.bind(feeds, { [outputName]: output });
-    const scale = options.timeScale ?? 1;
     const data = flux ? slot(output.type, dims).data : output.data;
     const result: Tensor = { type: output.type, data, dims } as Tensor;
-    return async (x, t, signal) => {
-      const time = t * scale;
+    const evaluate: Bound['evaluate'] = async (x, time, signal) => {
+      if (time !== undefined) fill(binding.feeds.timestep, time);
       if (flux) {
         permute(x.data as Slot['data'], sample.data, dims, 'pack');
-        fill(binding.feeds.timestep, time);
         await binding.run(signal);
         permute(output.data, data, dims, 'unpack');
       } else if (extraChannels > 0) {
@@ -236,13 +317,13 @@ export class Denoiser {
         const source = x.data as Float32Array;
         for (let b = 0; b < batch; b++)
           (sample.data as Float32Array).set(source.subarray(b * n, (b + 1) * n), b * whole);
-        fill(binding.feeds.timestep, time);
         await binding.run(signal);
       } else {
-        await runAt(binding, x, time, { state, signal });
+        await runOn(binding, x, state, signal);
       }
       return result;
     };
+    return { feeds: binding.feeds, evaluate };
   }
 
   /** Where each token stands: text at the origin, pictures by row and column; per batch where the graph says so. */
@@ -330,15 +411,19 @@ export async function runAt(
   binding: Binding,
   x: Tensor,
   t: number,
-  { state = 'sample', signal }: { state?: string; signal?: AbortSignal } = {},
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<void> {
-  const { [state]: sample, timestep } = binding.feeds;
+  fill(binding.feeds.timestep, t);
+  await runOn(binding, x, 'sample', signal);
+}
+
+async function runOn(binding: Binding, x: Tensor, state: string, signal: AbortSignal | undefined): Promise<void> {
+  const { [state]: sample } = binding.feeds;
   const data = x.data as Slot['data'];
   if (data.length !== sample.data.length) {
     throw new RangeError(`Expected ${sample.data.length} elements for the network but received ${data.length}`);
   }
   sample.data = data;
-  fill(timestep, t);
   await binding.run(signal);
 }
 

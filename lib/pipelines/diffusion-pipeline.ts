@@ -10,6 +10,7 @@ import { generate } from './generate.js';
 import type { Edit, EditOptions, GenerateOptions, Generation } from './options.js';
 import { loadParts, type Parts, type PipelineOptions, releaseParts } from './parts.js';
 import { type Plan, planOf } from './plan.js';
+import { PipelineSession, type SessionOptions } from './session.js';
 import { telling } from './stages.js';
 
 /** A base class whose instances are functions, so that a pipeline can be called. */
@@ -74,6 +75,21 @@ export class DiffusionPipeline extends Callable {
    */
   async check(options: GenerateOptions): Promise<void> {
     await this.#during(() => this.#plan(options));
+  }
+
+  /**
+   * For those who make pictures for many at once: calls of a session share network calls, each at its own step, with its own
+   * solver and guidance, and join and leave between evaluations. See {@link PipelineSession}.
+   *
+   * @throws RangeError for options
+   */
+  session(options: SessionOptions = {}): PipelineSession {
+    return new PipelineSession(this.#parts, options, (parts, call) =>
+      this.#during(() => {
+        const started = performance.now();
+        return telling(call, async (told) => generate(parts, await this.#plan(told), told, started));
+      }),
+    );
   }
 
   /**

@@ -18,5 +18,6 @@ export type {
   Timings,
 } from './options.js';
 export type { PipelineOptions } from './parts.js';
+export { type NetworkCall, PipelineSession, type SessionCallOptions, type SessionOptions } from './session.js';
 export type { OnProgress, StageProgress } from './stages.js';
 export type { Tiles, VaeTiling } from './tiling.js';

@@ -25,7 +25,7 @@ export function networkOf(
   unconditional: readonly Conditioning[],
   { guidance, rescale, shape, fold, split, extra }: NetworkOptions,
 ): { evaluate: Evaluate; scale?: number } {
-  const { denoiser } = parts;
+  const denoiser = parts.shared ?? parts.denoiser;
   const { pair, scale } = guidance;
   const own = { guidance: scale, timeScale: timeScaleOf(parts) };
   if (pair === undefined) {

@@ -53,6 +53,8 @@ export interface PipelineOptions extends Omit<HubOptions, 'onProgress'> {
 /** Networks and what is known of them; nothing here changes from call to call. */
 export interface Parts {
   readonly denoiser: Denoiser;
+  /** The network as a session shares it; the calls' own where absent. */
+  readonly shared?: Pick<Denoiser, 'prepare'>;
   readonly conditioner: Conditioner;
   /** null: the network works in pixels. */
   readonly vae: Vae | null;

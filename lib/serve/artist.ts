@@ -5,7 +5,7 @@ import { MOST_VOCABULARY, readJson } from '../folder/files.js';
 import type { Image } from '../image/image.js';
 import { modelName } from '../hub/index.js';
 import { loadRuntime } from '../onnx/runtime.js';
-import { DiffusionPipeline, type GenerateOptions, type Progress } from '../pipelines/index.js';
+import { DiffusionPipeline, type GenerateOptions, type PipelineSession, type Progress } from '../pipelines/index.js';
 import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
 import type { Coding, Job, Model, Order, Place, Report } from './messages.js';
 import { FIXED_SOLVERS, type Settings } from './settings.js';
@@ -13,6 +13,7 @@ import { Missing } from './optional.js';
 import { checkPixels, coder, encode, readUploads, resized, sizesFor } from './uploads.js';
 
 let pipe: DiffusionPipeline;
+let session: PipelineSession;
 let folder = '';
 const going = new Map<string, AbortController>();
 
@@ -29,16 +30,25 @@ function sentence(error: unknown): string {
 async function open(place: Place): Promise<void> {
   try {
     folder = place.folder;
-    const { device, dtype, memory } = place;
+    const { device, dtype, memory, maxBatch, reproducible } = place;
     // onnxruntime's own log would repeat at length what the error says in a sentence.
     (await loadRuntime()).env.logLevel = 'fatal';
     pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory });
+    session = pipe.session({ maxBatch, reproducible, onCall: tellCall });
     const model: Model = { name: modelName(folder), ...pipe.defaults, words: readWords() };
     send({ type: 'opened', model });
   } catch (error) {
     // Whoever starts the server may know where its model lies.
     send({ type: 'broken', error: error instanceof Error ? error.message : String(error) });
   }
+}
+
+/**
+ * Of every network call the server is told, and how many samples of runs there is room for: as many again as go into a call,
+ * so that the next ones are encoded when the first are over.
+ */
+function tellCall(call: { samples: number; milliseconds: number }): void {
+  send({ type: 'call', ...call, room: 2 * session.most() });
 }
 
 /** The words of a tokenizer that knows few of them. */
@@ -104,7 +114,7 @@ async function check(id: string, job: Job): Promise<void> {
   }
 }
 
-async function run(id: string, job: Job, seed: number, maxNfe: number): Promise<void> {
+async function run(id: string, job: Job, client: string, seed: number, maxNfe: number): Promise<void> {
   const { settings, coding, previews } = job;
   const abort = new AbortController();
   going.set(id, abort);
@@ -134,7 +144,7 @@ async function run(id: string, job: Job, seed: number, maxNfe: number): Promise<
       // The error comes out where it is awaited.
       told.catch(() => undefined);
     };
-    const { images, nfe, seeds, guidance, timings } = await pipe({ ...options, onStep, signal });
+    const { images, nfe, seeds, guidance, timings } = await session.generate({ ...options, client, onStep, signal });
     await told;
     signal.throwIfAborted();
     const { width, height } = images[0];
@@ -189,7 +199,7 @@ async function toBase64(image: Image, coding: Coding, settings?: object): Promis
 process.on('message', (order: Order) => {
   if (order.type === 'open') open(order.place);
   else if (order.type === 'check') check(order.id, order.job);
-  else if (order.type === 'run') run(order.id, order.job, order.seed, order.maxNfe);
+  else if (order.type === 'run') run(order.id, order.job, order.client, order.seed, order.maxNfe);
   else going.get(order.id)?.abort(new Error('cancelled'));
 });
 // A Ctrl-C reaches the whole group; it is the server that ends this process.

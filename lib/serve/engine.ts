@@ -49,6 +49,8 @@ export class Engine {
   readonly #checks = new Map<string, { resolve(error: string | undefined): void; reject(error: Error): void }>();
   readonly #runs = new Map<string, { listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void }>();
   #room = 0;
+  /** Told of every network call. */
+  onCall: ((call: { samples: number; milliseconds: number }) => void) | undefined;
   #closed = false;
   /** Starts in a row that came to nothing. */
   #failures = 0;
@@ -115,7 +117,7 @@ export class Engine {
   }
 
   /** Makes the pictures. */
-  run(id: string, job: Job, seed: number, maxNfe: number, listener: Listener): Promise<Outcome> {
+  run(id: string, job: Job, client: string, seed: number, maxNfe: number, listener: Listener): Promise<Outcome> {
     return new Promise((resolve) => {
       const run = { listener, cancelled: false, resolve };
       this.#runs.set(id, run);
@@ -124,7 +126,7 @@ export class Engine {
         () => {
           if (this.#runs.get(id) !== run) return;
           if (!run.cancelled) {
-            this.#send({ type: 'run', id, job, seed, maxNfe });
+            this.#send({ type: 'run', id, job, client, seed, maxNfe });
             return;
           }
           this.#runs.delete(id);
@@ -191,6 +193,9 @@ export class Engine {
         } else if (report.type === 'broken') {
           reject(new Error(report.error));
           child.kill('SIGKILL');
+        } else if (report.type === 'call') {
+          this.#room = report.room;
+          this.onCall?.(report);
         } else this.#hear(report);
       });
       const lost = (why: string): void => {
@@ -206,7 +211,7 @@ export class Engine {
     });
   }
 
-  #hear(report: Exclude<Report, { type: 'opened' | 'broken' }>): void {
+  #hear(report: Exclude<Report, { type: 'opened' | 'broken' | 'call' }>): void {
     if (report.type === 'checked') {
       this.#checks.get(report.id)?.resolve(report.error);
       this.#checks.delete(report.id);

@@ -15,6 +15,8 @@ export interface Limits {
   pixels: number;
   /** Runs that wait, besides the one that is made. */
   waiting: number;
+  /** Runs of a model that are made at once, as far as there is room for them in network calls. */
+  together: number;
   /** Runs that one client may have, waiting and being made; half of all places where absent. */
   perClient?: number;
   /** Bytes of pictures that are sent with a request, and of all that are being read at once. */
@@ -45,6 +47,7 @@ export const defaultLimits: Readonly<Limits> = {
   side: 1024,
   pixels: 4 * 1024 * 1024,
   waiting: 32,
+  together: 64,
   upload: 16 * 1024 * 1024,
   uploads: 64 * 1024 * 1024,
   seconds: 300,

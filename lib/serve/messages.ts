@@ -21,6 +21,10 @@ export interface Place {
   device?: 'auto' | GraphDevice;
   dtype?: 'float32' | 'float16';
   memory?: 'auto' | 'low' | 'fast';
+  /** Samples of a network call, at most; measured where absent. */
+  maxBatch?: number;
+  /** Do pictures not depend, bit for bit, on what is made beside them? */
+  reproducible?: boolean;
 }
 
 /** Pictures that a run starts from, as they were sent. */
@@ -57,7 +61,7 @@ export interface Job {
 export type Order =
   | { type: 'open'; place: Place }
   | { type: 'check'; id: string; job: Job }
-  | { type: 'run'; id: string; job: Job; seed: number; maxNfe: number }
+  | { type: 'run'; id: string; job: Job; client: string; seed: number; maxNfe: number }
   | { type: 'cancel'; id: string };
 
 /** What a run tells while it goes on. */
@@ -96,6 +100,8 @@ export interface Done {
 /** From the process that draws. */
 export type Report =
   | { type: 'opened'; model: Model }
+  /** A network call, and how many samples there is room for in runs that go on at once. */
+  | { type: 'call'; samples: number; milliseconds: number; room: number }
   | { type: 'broken'; error: string }
   | { type: 'checked'; id: string; error?: string }
   | { type: 'step'; id: string; data: Step }

@@ -46,6 +46,9 @@ interface Entry {
   ahead: number;
 }
 
+/** Who takes turns with whom in network calls. */
+const clientOf = ({ client: { id, user = '' } }: Entry): string => JSON.stringify([id, user]);
+
 /** Seconds that a network call may go on after a run's time is up before the process is ended. */
 const GRACE = 10;
 /** The longest time that timers of Node take, in seconds. */
@@ -92,7 +95,8 @@ export class Queue {
         `Expected at most ${pixels} pixels in all pictures of a run but received ${width} x ${height} x ${count}`,
       );
     }
-    this.#findPlace(client);
+    const rows = count * (guidance > 1 ? 2 : 1);
+    this.#findPlace(client, { engine, rows });
     const id = randomBytes(16).toString('hex');
     this.#checking.push(client);
     let error: string | undefined;
@@ -113,7 +117,6 @@ export class Queue {
     }
     if (error !== undefined) throw new Refused(error);
     if (signal.aborted || this.#closed) throw new Unavailable('The server is shutting down', 5);
-    const rows = count * (guidance > 1 ? 2 : 1);
     const work = width * height * rows * steps;
     this.#waiting.add({ id, engine, job, client, rows, work, tell, cancelled: false, ahead: -1 });
     this.#advance();
@@ -121,11 +124,11 @@ export class Queue {
   }
 
   /** @throws Full */
-  #findPlace(client: Client): void {
+  #findPlace(client: Client, run: Pick<Entry, 'engine' | 'rows'>): void {
     const { waiting } = this.#limits;
-    // Those that are being made have places of their own, one at least.
-    const taken = this.#waiting.size + this.#checking.length + Math.min(1, this.#running.size);
-    if (taken > waiting) throw new Full(`all ${waiting} are taken`, this.#freeIn());
+    const taken = this.#waiting.size + this.#checking.length;
+    // One that would not wait needs no place to do so.
+    if (taken >= waiting + (this.#hasRoom(run) ? 1 : 0)) throw new Full(`all ${waiting} are taken`, this.#freeIn());
     const { perClient = Math.max(1, Math.ceil((waiting + 1) / 2)) } = this.#limits;
     const holders = [...this.#checking, ...this.#entries().map((entry) => entry.client)];
     if (holders.filter(({ id }) => id === client.id).length < perClient) return;
@@ -205,11 +208,11 @@ export class Queue {
   }
 
   /** Runs share network calls as far as there is room in them. */
-  #hasRoom({ engine, rows }: Entry): boolean {
+  #hasRoom({ engine, rows }: Pick<Entry, 'engine' | 'rows'>): boolean {
     const beside = [...this.#running.values()].filter((entry) => entry.engine === engine);
-    return (
-      beside.reduce((sum, entry) => sum + entry.rows, rows) <= Math.max(engine.room, beside.length === 0 ? rows : 0)
-    );
+    if (beside.length === 0) return true;
+    if (beside.length >= this.#limits.together) return false;
+    return beside.reduce((sum, entry) => sum + entry.rows, rows) <= engine.room;
   }
 
   async #make(entry: Entry): Promise<void> {
@@ -228,7 +231,7 @@ export class Queue {
       grace = setTimeout(() => engine.kill(), GRACE * 1000);
     }, timeOf(seconds));
     this.#pace.begin(id, entry.work);
-    const outcome = await engine.run(id, job, seed, steps, {
+    const outcome = await engine.run(id, job, clientOf(entry), seed, steps, {
       step: (data) => {
         if (!entry.cancelled && !late) tell({ event: 'step', data });
       },

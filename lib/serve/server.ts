@@ -39,10 +39,21 @@ export interface Serving {
  * @throws Error in one sentence for a model that cannot be loaded, or a port that cannot be had
  */
 export async function startServer(options: ServeOptions): Promise<Serving> {
-  const { folder, device, dtype, memory, port = 8321, host = '127.0.0.1', hosts = [], keys = [] } = options;
+  const {
+    folder,
+    device,
+    dtype,
+    memory,
+    maxBatch,
+    reproducible,
+    port = 8321,
+    host = '127.0.0.1',
+    hosts = [],
+    keys = [],
+  } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  const engine = new Engine({ folder, device, dtype, memory });
+  const engine = new Engine({ folder, device, dtype, memory, maxBatch, reproducible });
   const queue = new Queue(limits);
   const models = [{ id: modelName(folder), engine }];
   const names = hosts.map((name) => name.toLowerCase());

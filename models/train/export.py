@@ -125,6 +125,16 @@ def tokenizer():
   }
 
 
+def name_times(path):
+  """Lets the network be told a time for each sample: a time for all is broadcast, several take no other way."""
+  import onnx
+  model = onnx.load(path)
+  times = next(one for one in model.graph.input if one.name == 'timestep')
+  times.type.tensor_type.shape.dim[0].dim_param = 'times'
+  onnx.checker.check_model(model)
+  onnx.save(model, path)
+
+
 def write_configs(out):
   write_json(os.path.join(out, 'model_index.json'), {
     '_class_name': 'StableDiffusionPipeline',
@@ -179,6 +189,7 @@ def main():
   write_onnx(os.path.join(args.out, 'text_encoder/model.onnx'), Encode(model.text_encoder), {'input_ids': ids}, ['last_hidden_state'])
   write_onnx(os.path.join(args.out, 'unet/model.onnx'), model.unet,
              {'sample': sample, 'timestep': timestep, 'encoder_hidden_states': states}, ['out_sample'], ['timestep'])
+  name_times(os.path.join(args.out, 'unet/model.onnx'))
   write_onnx(os.path.join(args.out, 'classifier/model.onnx'), Guide(classifier),
              {'sample': sample, 'timestep': timestep, 'labels': torch.tensor([[0, 1, 2], [3, 4, 5]])},
              ['gradient', 'log_prob'], ['timestep'])

@@ -117,7 +117,7 @@ for (const [what, fails] of failures) {
     failing = true;
     starts[0].kill();
     await later(10);
-    const outcome = await engine.run('1', job(), 0, 10, { step: () => undefined });
+    const outcome = await engine.run('1', job(), 'client', 0, 10, { step: () => undefined });
     assert.is(outcome.type, 'failed');
     failing = false;
     await engine.open();

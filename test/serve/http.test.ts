@@ -20,7 +20,7 @@ test.before(async () => {
   server = await startServer({
     folder: constant,
     port: 0,
-    limits: { steps: 20_000, waiting: 2, perClient: 3, headSeconds: 1 },
+    limits: { steps: 20_000, waiting: 2, perClient: 3, together: 1, headSeconds: 1 },
   });
   url = server.url;
 });

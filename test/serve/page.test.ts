@@ -39,7 +39,7 @@ page_.before(async () => {
   if (why) return;
   mkdirSync(artefacts, { recursive: true });
   profile = mkdtempSync(join(tmpdir(), 'dpm-solver-chromium-'));
-  server = await startServer({ folder: shapes, port: 0 });
+  server = await startServer({ folder: shapes, port: 0, limits: { together: 1 } });
   const { chromium: driver } = await import('playwright-core');
   context = await driver.launchPersistentContext(profile, {
     executablePath: chromium,
