@@ -17,8 +17,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const NOT_RUN: Record<string, string> = {
   'docs/cuda.md#2': 'needs a card: test/engines/cuda/solver.test.ts runs the same calls on an emulated one',
   'docs/cuda.md#3': 'needs a card: test/cuda/device.test.ts runs the same calls on an emulated one',
-  'docs/serve.md#2': 'needs a server on its port: test/serve/openai.test.ts draws by the same calls',
   'docs/serve.md#3': 'needs a server on its port: test/serve/openai.test.ts draws by the same calls',
+  'docs/serve.md#4': 'needs a server on its port: test/serve/openai.test.ts draws by the same calls',
 };
 
 /** Blocks of neither code nor commands, by language. */

@@ -3,7 +3,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
 
 export type App = Hono<Env>;
-export type Env = { Bindings: HttpBindings; Variables: { client: string } };
+export type Env = { Bindings: HttpBindings; Variables: { client: string; request: string } };
 type Asked = Context<Env>;
 
 /** JSON without a character that could begin markup, or a terminal's commands, wherever it may end up. */

@@ -1,5 +1,5 @@
 // What the server answers: the page, and the interface beneath it.
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import { Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
@@ -11,9 +11,12 @@ import { answer, type App, encode, type Env, notAllowed, refuse, unavailable } f
 import { parseBody } from './body.js';
 import { follow, type Keep, PULSE } from './follow.js';
 import type { Limits } from './limits.js';
+import type { Metrics } from './metrics.js';
 import type { Served } from './models.js';
 import { openaiRoutes } from './openai.js';
 import { readPage } from './page.js';
+import type { Observer } from './observe.js';
+import { Missing } from './optional.js';
 import type { Queue } from './queue.js';
 import { describe } from './schema.js';
 import { readSettings, settingsSchema } from './settings.js';
@@ -30,12 +33,16 @@ export interface AppOptions {
   keys: readonly string[];
   version: string;
   keep: Keep;
+  observer?: Observer;
+  /** Figures for Prometheus, or why there are none. */
+  metrics?: Metrics | Missing;
 }
 
-export function createApp({ models, queue, limits, hosts, keys, version, keep }: AppOptions): App {
+export function createApp({ models, queue, limits, hosts, keys, version, keep, ...more }: AppOptions): App {
   const app: App = new Hono();
   const schema = settingsSchema(limits);
   const [{ engine }] = models;
+  const { observer = {}, metrics } = more;
   const following = { queue, backlog: limits.backlog, keep };
   const budget = new UploadBudget(limits.upload, limits.uploads);
 
@@ -59,6 +66,28 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep }:
   );
 
   app.use(async (c, next) => {
+    const since = performance.now();
+    const given = c.req.header('x-request-id') ?? '';
+    const id = /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+    c.set('request', id);
+    c.set('client', '');
+    await next();
+    c.header('X-Request-Id', id);
+    const { method, path } = c.req;
+    const ms = performance.now() - since;
+    observer.request?.({ id, method, path: path.slice(0, 200), status: c.res.status, ms, client: c.get('client') });
+  });
+
+  // Asked by machines by whatever name they know this one, and nothing is told.
+  app.get('/healthz', (c) => answer(c, 200, { ok: true }));
+  app.all('/healthz', (c) => notAllowed(c, 'GET'));
+  app.get('/readyz', (c) => {
+    const ready = queue.open && models.every((one) => one.engine.model !== undefined);
+    return answer(c, ready ? 200 : 503, { ready });
+  });
+  app.all('/readyz', (c) => notAllowed(c, 'GET'));
+
+  app.use(async (c, next) => {
     const host = c.req.header('host') ?? '';
     if (!isTrusted(host, hosts)) {
       // A page elsewhere may have pointed its own name at this address (DNS rebinding).
@@ -75,6 +104,13 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep }:
   app.use('/api/*', withKey(keys));
   app.use('/v1/*', withKey(keys));
   app.use('/sdapi/*', withKey(keys));
+  app.use('/metrics', withKey(keys));
+
+  app.get('/metrics', async (c) => {
+    if (!metrics || metrics instanceof Missing) return refuse(c, 501, metrics?.message ?? 'There are no figures');
+    return c.body(await metrics.text(), 200, { 'Content-Type': metrics.type });
+  });
+  app.all('/metrics', (c) => notAllowed(c, 'GET'));
 
   for (const { path, type, body } of readPage()) {
     app.get(path, (c) => c.body(body, 200, { 'Content-Type': type }));

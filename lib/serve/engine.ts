@@ -1,7 +1,9 @@
 // The process that draws, seen from the server: started, asked, and started again when it ends.
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { modelName } from '../hub/index.js';
 import type { Done, Job, Model, Order, Place, Report, Step } from './messages.js';
+import type { Observer } from './observe.js';
 
 /** What a run may tell. */
 export interface Listener {
@@ -49,8 +51,6 @@ export class Engine {
   readonly #checks = new Map<string, { resolve(error: string | undefined): void; reject(error: Error): void }>();
   readonly #runs = new Map<string, { listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void }>();
   #room = 0;
-  /** Told of every network call. */
-  onCall: ((call: { samples: number; milliseconds: number }) => void) | undefined;
   #closed = false;
   /** Starts in a row that came to nothing. */
   #failures = 0;
@@ -59,10 +59,20 @@ export class Engine {
   #took = 2000;
   #since: number | undefined;
 
+  /** The model's name, where the server has several. */
+  readonly name: string;
+  readonly #observer: Observer;
+
   /** @param forked makes the process; for tests another one */
-  constructor(place: Place, forked: () => ChildProcess = forkArtist) {
+  constructor(
+    place: Place,
+    forked: () => ChildProcess = forkArtist,
+    { name = modelName(place.folder), observer = {} }: { name?: string; observer?: Observer } = {},
+  ) {
     this.#place = place;
     this.#fork = forked;
+    this.name = name;
+    this.#observer = observer;
   }
 
   /** What is known of the model; undefined while it is being loaded again. */
@@ -195,7 +205,8 @@ export class Engine {
           child.kill('SIGKILL');
         } else if (report.type === 'call') {
           this.#room = report.room;
-          this.onCall?.(report);
+          const { samples, milliseconds } = report;
+          this.#observer.called?.({ model: this.name, samples, seconds: milliseconds / 1000 });
         } else this.#hear(report);
       });
       const lost = (why: string): void => {
@@ -230,6 +241,7 @@ export class Engine {
   /** Nobody waits for an answer that will not come. */
   #lost(): void {
     const opened = this.#model !== undefined;
+    if (opened && !this.#closed) this.#observer.lost?.({ model: this.name });
     this.#model = undefined;
     this.#child = undefined;
     // Who asks from now on gets another one, and not what has come of this.

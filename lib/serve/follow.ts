@@ -56,7 +56,7 @@ export async function follow(
   };
   let id: string;
   try {
-    id = await queue.enter(engine, job, { id: c.get('client'), user }, tell, signal);
+    id = await queue.enter(engine, job, { id: c.get('client'), user }, tell, signal, c.get('request'));
   } catch (error) {
     release();
     if (error instanceof Refused) return refuse(c, 400, error.message, paramOf(error.message));

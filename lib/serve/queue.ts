@@ -3,6 +3,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { type Engine, timeOf, Unavailable } from './engine.js';
 import type { Limits } from './limits.js';
 import type { Done, Job, Step } from './messages.js';
+import type { Observer, RunNote } from './observe.js';
 import { Pace } from './pace.js';
 import type { Settings } from './settings.js';
 import { type Client, Turns } from './turns.js';
@@ -34,6 +35,10 @@ export class Refused extends Error {
 
 interface Entry {
   id: string;
+  /** The request that asked for it. */
+  request: string | undefined;
+  /** When it came. */
+  since: number;
   engine: Engine;
   job: Job;
   client: Client;
@@ -61,10 +66,34 @@ export class Queue {
   /** Clients whose jobs are being checked, which have a place as well. */
   readonly #checking: Client[] = [];
   readonly #pace = new Pace();
+  readonly #observer: Observer;
   #closed = false;
+  /** Called when nothing is left to do; nothing new is taken from then on. */
+  #drained: (() => void) | undefined;
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, observer: Observer = {}) {
     this.#limits = limits;
+    this.#observer = observer;
+  }
+
+  /** Are runs taken? */
+  get open(): boolean {
+    return !this.#closed && this.#drained === undefined;
+  }
+
+  /** Takes no new runs, and waits for those that are here, for `ms` at most. */
+  async drain(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#drained = resolve;
+      timer = setTimeout(resolve, ms);
+      this.#look();
+    });
+    clearTimeout(timer);
+  }
+
+  #look(): void {
+    if (this.#running.size + this.#waiting.size + this.#checking.length === 0) this.#drained?.();
   }
 
   get state(): { running: number; waiting: number } {
@@ -84,9 +113,10 @@ export class Queue {
     client: Client,
     tell: (event: RunEvent) => void,
     signal: AbortSignal,
+    request?: string,
   ): Promise<string> {
     const { pixels } = this.#limits;
-    if (this.#closed) throw new Unavailable('The server is shutting down', 5);
+    if (!this.open) throw new Unavailable('The server is shutting down', 5);
     const { model } = engine;
     if (!model) throw new Unavailable('The model is being loaded', engine.readyIn);
     const { width = model.width, height = model.height, count, steps, guidance = model.guidance } = job.settings;
@@ -114,11 +144,13 @@ export class Queue {
     } finally {
       left.abort();
       this.#checking.splice(this.#checking.indexOf(client), 1);
+      this.#look();
     }
     if (error !== undefined) throw new Refused(error);
     if (signal.aborted || this.#closed) throw new Unavailable('The server is shutting down', 5);
     const work = width * height * rows * steps;
-    this.#waiting.add({ id, engine, job, client, rows, work, tell, cancelled: false, ahead: -1 });
+    const since = performance.now();
+    this.#waiting.add({ id, request, since, engine, job, client, rows, work, tell, cancelled: false, ahead: -1 });
     this.#advance();
     return id;
   }
@@ -160,6 +192,7 @@ export class Queue {
     if (waiting) {
       waiting.tell({ event: 'cancelled', data: { ms: 0 } });
       this.#tellPlaces();
+      this.#look();
       return true;
     }
     const running = this.#running.get(id);
@@ -202,6 +235,7 @@ export class Queue {
       this.#make(entry).finally(() => {
         this.#running.delete(entry.id);
         this.#advance();
+        this.#look();
       });
       this.#tellPlaces();
     }
@@ -231,6 +265,8 @@ export class Queue {
       grace = setTimeout(() => engine.kill(), GRACE * 1000);
     }, timeOf(seconds));
     this.#pace.begin(id, entry.work);
+    const waited = (performance.now() - entry.since) / 1000;
+    this.#observer.started?.({ ...this.#note(entry, waited), seconds: 0 });
     const outcome = await engine.run(id, job, clientOf(entry), seed, steps, {
       step: (data) => {
         if (!entry.cancelled && !late) tell({ event: 'step', data });
@@ -239,11 +275,21 @@ export class Queue {
     clearTimeout(limit);
     clearTimeout(grace);
     const ms = this.#pace.end(id, outcome.type === 'done');
-    if (this.#closed) return;
-    if (late) tell({ event: 'failed', data: { error: `The run took longer than the ${seconds} s that it may` } });
-    else if (entry.cancelled) tell({ event: 'cancelled', data: { ms } });
-    else if (outcome.type === 'done') tell({ event: 'done', data: outcome.data });
-    else if (outcome.type === 'failed') tell({ event: 'failed', data: { error: outcome.error } });
-    else tell({ event: 'cancelled', data: { ms } });
+    const note = { ...this.#note(entry, waited), seconds: ms / 1000 };
+    const end = (event: RunEvent & { event: 'done' | 'cancelled' | 'failed' }): void => {
+      const error = event.event === 'failed' ? { error: event.data.error } : {};
+      const done = event.event === 'done' ? { done: event.data } : {};
+      this.#observer.ended?.({ ...note, outcome: event.event, ...error, ...done });
+      if (!this.#closed) tell(event);
+    };
+    if (late) end({ event: 'failed', data: { error: `The run took longer than the ${seconds} s that it may` } });
+    else if (entry.cancelled) end({ event: 'cancelled', data: { ms } });
+    else if (outcome.type === 'done') end({ event: 'done', data: outcome.data });
+    else if (outcome.type === 'failed') end({ event: 'failed', data: { error: outcome.error } });
+    else end({ event: 'cancelled', data: { ms } });
+  }
+
+  #note({ id, engine, client, request }: Entry, waited: number): Omit<RunNote, 'seconds'> {
+    return { id, model: engine.name, client: client.id, user: client.user, request, waited };
   }
 }

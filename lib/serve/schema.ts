@@ -90,6 +90,7 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
     415: 'The body has another type.',
     429: 'The queue is full, or this client has all the places that one may have.',
     500: 'The run failed.',
+    501: 'A package is missing, which the sentence names.',
     503: 'The model is being loaded.',
   };
   const refusals = (form: string, ...codes: number[]) =>
@@ -177,6 +178,25 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
         object({ ready: { type: 'boolean' }, running: integer, waiting: integer }),
       ),
       '/api/schema': get('This document', { type: 'object' }),
+      '/healthz': { get: { summary: 'Is the server there?', responses: ok(object({ ok: { const: true } })) } },
+      '/readyz': {
+        get: {
+          summary: 'Are the models loaded, and runs taken?',
+          responses: {
+            ...ok(object({ ready: { type: 'boolean' } })),
+            503: { description: 'Not now.', ...json(object({ ready: { type: 'boolean' } })) },
+          },
+        },
+      },
+      '/metrics': {
+        get: {
+          summary: 'Figures for Prometheus',
+          responses: {
+            200: { description: 'Text', ...content('text/plain', string) },
+            ...refusals('Error', 401, 501),
+          },
+        },
+      },
       '/v1/models': {
         get: {
           summary: 'The models that are served',

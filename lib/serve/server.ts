@@ -10,9 +10,15 @@ import { Engine } from './engine.js';
 import type { Keep } from './follow.js';
 import { defaultLimits, type Limits } from './limits.js';
 import type { Model, Place } from './messages.js';
+import { type LogLevel, openLog } from './log.js';
+import { openMetrics } from './metrics.js';
+import { all, type Observer } from './observe.js';
+import { Missing } from './optional.js';
 import { Queue } from './queue.js';
 
-export interface ServeOptions extends Place {
+export interface ServeOptions extends Omit<Place, 'folder'> {
+  /** A model's folder; or several, by name. The first draws what asks for none by name. */
+  folder: string | Readonly<Record<string, string>>;
   /** 8321; 0 for any that is free. */
   port?: number;
   /** The address to listen at; the loopback one. */
@@ -22,6 +28,8 @@ export interface ServeOptions extends Place {
   /** One of them has to be shown as a bearer token; nobody has to show any where there are none. */
   keys?: readonly string[];
   limits?: Partial<Limits>;
+  /** What is written to the standard error output, as JSON; nothing where absent. */
+  log?: LogLevel;
 }
 
 export interface Serving {
@@ -29,6 +37,8 @@ export interface Serving {
   model: Model;
   /** The process that draws, for tests. @internal */
   engine: Engine;
+  /** Takes no more runs, and waits for those that are here for so many seconds at most. */
+  drain(seconds: number): Promise<void>;
   /** Ends all runs and connections. */
   close(): Promise<void>;
 }
@@ -39,47 +49,47 @@ export interface Serving {
  * @throws Error in one sentence for a model that cannot be loaded, or a port that cannot be had
  */
 export async function startServer(options: ServeOptions): Promise<Serving> {
-  const {
-    folder,
-    device,
-    dtype,
-    memory,
-    maxBatch,
-    reproducible,
-    port = 8321,
-    host = '127.0.0.1',
-    hosts = [],
-    keys = [],
-  } = options;
-  const limits = { ...defaultLimits, ...options.limits };
+  const { folder, port = 8321, host = '127.0.0.1', hosts = [], keys = [], limits: given, log, ...place } = options;
+  const limits = { ...defaultLimits, ...given };
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  const engine = new Engine({ folder, device, dtype, memory, maxBatch, reproducible });
-  const queue = new Queue(limits);
-  const models = [{ id: modelName(folder), engine }];
+  const observers: Observer[] = log ? [await openLog(log)] : [];
+  const observer = all(observers);
+  const folders = typeof folder === 'string' ? { [modelName(folder)]: folder } : folder;
+  const queue = new Queue(limits, observer);
+  const models = Object.entries(folders).map(([id, own]) => ({
+    id,
+    engine: new Engine({ folder: own, ...pick(place) }, undefined, { name: id, observer }),
+  }));
+  const metrics = await openMetrics(models, queue);
+  if (!(metrics instanceof Missing)) observers.push(metrics);
   const names = hosts.map((name) => name.toLowerCase());
   const connections = new Connections(limits.connections, limits.unread);
   const keep: Keep = ({ socket }, waiting) => connections.keep(socket, waiting);
-  const app = createApp({ models, queue, limits, hosts: names, keys, version, keep });
+  const app = createApp({ models, queue, limits, hosts: names, keys, version, keep, observer, metrics });
   const server = listener(app.fetch as Fetch, limits, connections);
   // A port that is taken is told before a model is loaded.
   await listen(server, port, host);
-  let model: Model;
+  const engines = models.map(({ engine }) => engine);
+  const [engine] = engines;
+  const opened: Model[] = [];
   try {
-    model = await engine.open();
+    // One after the other: each takes all the machine has.
+    for (const one of engines) opened.push(await one.open());
   } catch (error) {
-    await engine.close();
+    await Promise.all(engines.map((one) => one.close()));
     server.close();
     server.closeAllConnections();
     throw error;
   }
   return {
     url: urlOf(server.address() as AddressInfo),
-    model,
+    model: opened[0],
     engine,
+    drain: (seconds) => queue.drain(seconds * 1000),
     async close() {
       queue.close();
       const closed = new Promise((resolve) => server.close(resolve));
-      await engine.close();
+      await Promise.all(engines.map((one) => one.close()));
       // Long enough for the last events to leave.
       const timer = setTimeout(() => server.closeAllConnections(), 500);
       server.closeIdleConnections();
@@ -87,6 +97,11 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
       clearTimeout(timer);
     },
   };
+}
+
+/** What there is of a place besides its folder. */
+function pick({ device, dtype, memory, maxBatch, reproducible }: Omit<Place, 'folder'>): Omit<Place, 'folder'> {
+  return { device, dtype, memory, maxBatch, reproducible };
 }
 
 type Fetch = Parameters<typeof getRequestListener>[0];

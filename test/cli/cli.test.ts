@@ -472,7 +472,7 @@ test('serves until it is told to end', async () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const { child, ended } = start(
       ['serve', '--model', constant, '--port', '0', '--allow-host', ' One.example, two.example'],
-      { NODE_OPTIONS: `--import ${new URL('./hide-sharp.mjs', import.meta.url)}` },
+      { NODE_OPTIONS: `--import ${new URL('./hide-package.mjs', import.meta.url)}` },
     );
     const url = await new Promise<string>((resolve, reject) => {
       child.stdout!.once('data', (text) => resolve(String(text).split(' ')[0]));

@@ -75,6 +75,9 @@ const requests: Record<string, [init: RequestInit, status: number, path?: string
   'get /api/model': [[{}, 200]],
   'get /api/status': [[{}, 200]],
   'get /api/schema': [[{}, 200]],
+  'get /healthz': [[{}, 200]],
+  'get /readyz': [[{}, 200]],
+  'get /metrics': [[{}, 200]],
   'get /v1/models': [[{}, 200]],
   'get /v1/models/{id}': [
     [{}, 200, '/v1/models/constant'],

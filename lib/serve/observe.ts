@@ -1,0 +1,37 @@
+// What goes on in the server, told to whoever counts it or writes it down.
+import type { Done } from './messages.js';
+
+/** A run that has begun or is over. */
+export interface RunNote {
+  id: string;
+  /** The model's name. */
+  model: string;
+  client: string;
+  user: string | undefined;
+  /** Of the request that asked for it. */
+  request: string | undefined;
+  /** Seconds that it waited, and that it took. */
+  waited: number;
+  seconds: number;
+}
+
+export interface Observer {
+  request?(note: { id: string; method: string; path: string; status: number; ms: number; client: string }): void;
+  started?(note: RunNote): void;
+  ended?(note: RunNote & { outcome: 'done' | 'cancelled' | 'failed'; error?: string; done?: Done }): void;
+  /** A network call. */
+  called?(note: { model: string; samples: number; seconds: number }): void;
+  /** The process that draws with a model has ended by itself. */
+  lost?(note: { model: string }): void;
+}
+
+/** All of them are told. */
+export function all(observers: readonly Observer[]): Observer {
+  return {
+    request: (note) => observers.forEach((one) => void one.request?.(note)),
+    started: (note) => observers.forEach((one) => void one.started?.(note)),
+    ended: (note) => observers.forEach((one) => void one.ended?.(note)),
+    called: (note) => observers.forEach((one) => void one.called?.(note)),
+    lost: (note) => observers.forEach((one) => void one.lost?.(note)),
+  };
+}
