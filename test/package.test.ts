@@ -129,6 +129,33 @@ built('has imports in dist that lead somewhere', async () => {
   });
 });
 
+built('loads none of the server where a solver or a pipeline is imported', async () => {
+  const { metafile } = await build({
+    entryPoints: ['index', 'native', 'schedulers/index', 'pipelines/index', 'onnx/index', 'calibrate/index'].map(
+      (name) => join(root, `dist/${name}.js`),
+    ),
+    ...{
+      bundle: true,
+      write: false,
+      metafile: true,
+      outdir: 'out',
+      platform: 'node',
+      format: 'esm',
+      logLevel: 'silent',
+    },
+    ...{ packages: 'external', external: ['*.node'], absWorkingDir: root },
+  });
+  assert.equal(
+    Object.keys(metafile.inputs).filter((path) => path.startsWith('dist/serve/') || path.startsWith('dist/cli/')),
+    [],
+  );
+  const packages = new Set(Object.values(metafile.inputs).flatMap(({ imports }) => imports.map(({ path }) => path)));
+  for (const name of ['hono', '@hono/node-server', 'valibot', 'citty', 'sharp', 'pino', 'prom-client']) {
+    assert.not.ok(packages.has(name), name);
+  }
+  assert.ok(packages.has('onnxruntime-node'), 'packages were found');
+});
+
 built('has a file for browsers that imports nothing, not even from Node', async () => {
   const { metafile } = await build({
     entryPoints: [join(root, 'dist/wasm.js')],
