@@ -15,9 +15,9 @@ const SASS = {
 };
 const PTX = {
   begin: /\.entry (\S+?)\(/,
-  wideLoad: /\bld\.global(\.\w+)*\.v4\.f32\b/,
-  halfLoad: /\bld\.global(\.\w+)*\.v2\.u32\b/,
-  wideStore: /\bst\.global\.v4\.f32\b/,
+  wideLoad: /\bld\.global(\.[\w:]+)*\.v4\.f32\b/,
+  halfLoad: /\bld\.global(\.[\w:]+)*\.v2\.u32\b/,
+  wideStore: /\bst\.global(\.[\w:]+)*\.v4\.f32\b/,
   atomic: /\bred\.shared\b/,
   slow: /\b(cvt\.r[zn]i\.|(ld|st)\.local)/,
 };

@@ -48,6 +48,7 @@ struct TeamArgs {
   uint32_t resident = 0;  // rounds whose predictions stay in shared memory; what is left is made again
   uint32_t size = 1;      // blocks of a team
   uint32_t teams = 1;
+  uint32_t later = 0;             // nanoseconds that the second half of the teams begins after the first
   uint32_t* workspace = nullptr;  // teams that meet in global memory: kWorkspaceWords each, zero before and after
 };
 
@@ -82,15 +83,28 @@ constexpr uint32_t kGroups = 32, kGroupBins = kBins / kGroups;  // sums of so ma
 // Counts beside the bins: keys at the cap or above, the largest of these, the complement of the least key above and the
 // largest key below what is looked for, keys in the list, keys in the team's list; 2 unused.
 constexpr uint32_t kCapped = 0, kLargest = 1, kAbove = 2, kBelow = 3, kListed = 4, kCollected = 5, kCountWords = 8;
-// So many keys of one bin are listed and ranked; of more of them the next bits are counted.
-constexpr uint32_t kListWords = 256;
+// So many keys of one bin are listed and ranked; of more of them the next bits are counted. The emulation's samples are
+// small, and would hardly ever come so far.
+constexpr uint32_t kListWords = 1024;
+#if defined(DPM_CUDA_EMULATION)
+constexpr uint32_t kMostListed = 96;
+#else
+constexpr uint32_t kMostListed = kListWords;
+#endif
 
 constexpr uint32_t kSharedBins = 0;
 constexpr uint32_t kSharedGroups = kSharedBins + kBins;  // while keys are counted, of those that are in no bin
 constexpr uint32_t kSharedCounts = kSharedGroups + kGroups;
-constexpr uint32_t kSharedList = kSharedCounts + kCountWords;  // this block's keys
-constexpr uint32_t kSharedAll = kSharedList + kListWords;      // the team's
-constexpr uint32_t kSharedFound = kSharedAll + kListWords;  // what the first warp has found; all before starts as zero
+// Of the keys in the list: 32 counts a digit, and a maximum.
+constexpr uint32_t kSharedDigits = kSharedCounts + kCountWords;
+constexpr uint32_t kDigitBits = 5, kDigitRounds = 5;
+static_assert(kDigitBits * kDigitRounds >= 32 - kLevelBits, "of a listed key the bins have shown the others");
+constexpr uint32_t kSharedList = kSharedDigits + 32 * kDigitRounds + 4;  // this block's keys
+constexpr uint32_t kSharedAll = kSharedList + kListWords;                // the team's
+// What one block's bins are in the sum over a cluster lies where the team's keys come later.
+constexpr uint32_t kSharedParts = kSharedAll;
+static_assert(16 * kGroupBins <= kListWords, "a group's bins of sixteen blocks");
+constexpr uint32_t kSharedFound = kSharedAll + kListWords;  // what was found; all before starts as zero
 constexpr uint32_t kSharedLeft = kSharedFound + 8;          // of the last to leave
 constexpr uint32_t kSharedPredictions = kSharedLeft + 4;
 static_assert(kSharedPredictions % 4 == 0, "predictions are read 16 bytes at a time");

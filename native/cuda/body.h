@@ -125,6 +125,12 @@ struct Network<NetType::bf16> {
 
 DPM_DEVICE bool Aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
+template <NetType kType>
+DPM_DEVICE void Unpack(const uint32_t* words, float* four) {
+  DPM_UNROLL
+  for (int k = 0; k < 4; ++k) four[k] = Network<kType>::ToFloat(static_cast<uint16_t>(words[k / 2] >> (16 * (k % 2))));
+}
+
 // V elements from `from`, one or four, in one access where its address allows it; kAligned: it does.
 template <NetType kType, bool kAligned, int V>
 DPM_DEVICE void Load(const typename Network<kType>::Element* from, float* to) {
@@ -135,10 +141,7 @@ DPM_DEVICE void Load(const typename Network<kType>::Element* from, float* to) {
       } else {
         uint32_t words[2];
         Load8(from, words);
-        DPM_UNROLL
-        for (int k = 0; k < V; ++k) {
-          to[k] = Network<kType>::ToFloat(static_cast<uint16_t>(words[k / 2] >> (16 * (k % 2))));
-        }
+        Unpack<kType>(words, to);
       }
       return;
     }
@@ -146,6 +149,18 @@ DPM_DEVICE void Load(const typename Network<kType>::Element* from, float* to) {
   if constexpr (!kAligned) {
     DPM_UNROLL
     for (int k = 0; k < V; ++k) to[k] = Network<kType>::ToFloat(Load1(from + k));
+  }
+}
+
+// Four elements at an aligned address, for the last time.
+template <NetType kType>
+DPM_DEVICE void LoadPassing(const typename Network<kType>::Element* from, float* to, Passing passing) {
+  if constexpr (kType == NetType::f32) {
+    Load16(from, to, passing);
+  } else {
+    uint32_t words[2];
+    Load8(from, words, passing);
+    Unpack<kType>(words, to);
   }
 }
 

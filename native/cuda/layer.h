@@ -140,7 +140,17 @@ DPM_DEVICE uint32_t ClusterSize() {
 // All threads of all blocks of the cluster; orders their accesses to shared memory. Not the `.aligned` form: that one
 // is undefined where a warp has diverged, and what the compiler makes converge before its own barriers it does not
 // before these. In two halves: nothing of the cluster is read in between.
-DPM_DEVICE void ClusterArrive() { asm volatile("barrier.cluster.arrive.release;" ::: "memory"); }
+//
+// A release of all memory waits for all that the block has under way to the card's memory (MEMBAR.ALL.GPU), prefetches
+// among it; blocks of a cluster tell each other nothing there, and a release of their shared memory is enough.
+DPM_DEVICE void ClusterArrive() {
+#if __CUDACC_VER_MAJOR__ >= 13
+  asm volatile("fence.release.sync_restrict::shared::cta.cluster;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
+#else
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+#endif
+}
 DPM_DEVICE void ClusterWait() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
 DPM_DEVICE void ClusterSync() {
   ClusterArrive();
@@ -217,6 +227,20 @@ DPM_DEVICE uint32_t Unknown(uint32_t value) {
   asm volatile("" : "+r"(value));
   return value;
 }
+// Vectors that are read from shared memory before the first of them is looked at.
+#if __CUDA_ARCH__ >= 900
+constexpr uint32_t kVectorsTogether = 4;
+#else
+constexpr uint32_t kVectorsTogether = 2;
+#endif
+// A number that keeps its register, where there is one to spare: a thread's index would be read anew in every round.
+DPM_DEVICE uint32_t Held(uint32_t value) {
+#if __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1000
+  return Unknown(value);
+#else
+  return value;
+#endif
+}
 
 // ---- the launches before and after ----------------------------------------------------------------------------------
 // A kernel may be launched while the one before it on the stream still runs (Dependent of plan.h): nothing of global
@@ -291,6 +315,43 @@ DPM_DEVICE void Store8(uint16_t* to, const uint32_t* from) {
                : "memory");
 }
 
+// What a launch reads for the last time, or writes and does not read again, may leave the card's cache before all else:
+// what is read twice then stays there, and what is written goes to memory while others still compute. Where it was
+// measured: elsewhere the two registers that it takes are not to be had.
+#if __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1000
+struct Passing {
+  uint64_t policy;
+};
+DPM_DEVICE Passing PassingBy() {
+  Passing passing;
+  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(passing.policy));
+  return passing;
+}
+DPM_DEVICE void Load16(const float* from, float* to, Passing passing) {
+  asm volatile("ld.global.L2::cache_hint.v4.f32 {%0, %1, %2, %3}, [%4], %5;"
+               : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+               : "l"(__cvta_generic_to_global(from)), "l"(passing.policy)
+               : "memory");
+}
+DPM_DEVICE void Load8(const uint16_t* from, uint32_t* to, Passing passing) {
+  asm volatile("ld.global.L2::cache_hint.v2.u32 {%0, %1}, [%2], %3;"
+               : "=r"(to[0]), "=r"(to[1])
+               : "l"(__cvta_generic_to_global(from)), "l"(passing.policy)
+               : "memory");
+}
+DPM_DEVICE void Store16(float* to, const float* from, Passing passing) {
+  asm volatile("st.global.L2::cache_hint.v4.f32 [%0], {%1, %2, %3, %4}, %5;" ::"l"(__cvta_generic_to_global(to)),
+               "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3]), "l"(passing.policy)
+               : "memory");
+}
+#else
+struct Passing {};
+DPM_DEVICE Passing PassingBy() { return {}; }
+DPM_DEVICE void Load16(const float* from, float* to, Passing) { Load16(from, to); }
+DPM_DEVICE void Load8(const uint16_t* from, uint32_t* to, Passing) { Load8(from, to); }
+DPM_DEVICE void Store16(float* to, const float* from, Passing) { Store16(to, from); }
+#endif
+
 // Asks for the line of memory around an address to be brought into the card's cache.
 constexpr uint32_t kLineBytes = 128;
 DPM_DEVICE void PrefetchLine(const void* of) {
@@ -300,22 +361,39 @@ DPM_DEVICE void PrefetchLine(const void* of) {
 // ---- a team of blocks that meets in global memory ------------------------------------------------------------------
 
 // All threads of `size` blocks that run at the same time (a cooperative launch); orders their accesses to global
-// memory. `barrier` is zero before the first use of a launch; it counts arrivals.
-DPM_DEVICE void TeamSync(uint32_t* barrier, uint32_t size) {
+// memory. `barrier` is zero before the first use of a launch; it counts arrivals. In two halves, as a cluster's:
+// nothing of the team's is read in between. The first gives what the second takes.
+DPM_DEVICE uint32_t TeamArrive(uint32_t* barrier, uint32_t size) {
   __syncthreads();
+  if (threadIdx.x != 0) return 0;
+  uint32_t arrived;
+  asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;"
+               : "=r"(arrived)
+               : "l"(__cvta_generic_to_global(barrier))
+               : "memory");
+  return (arrived / size + 1) * size;
+}
+DPM_DEVICE void TeamWait(uint32_t* barrier, uint32_t, uint32_t wanted) {
   if (threadIdx.x == 0) {
-    uint32_t arrived, all;
-    asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;"
-                 : "=r"(arrived)
-                 : "l"(__cvta_generic_to_global(barrier))
-                 : "memory");
-    const uint32_t wanted = (arrived / size + 1) * size;
+    uint32_t all;
     do {
       asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
                    : "=r"(all)
                    : "l"(__cvta_generic_to_global(barrier))
                    : "memory");
     } while (static_cast<int32_t>(all - wanted) < 0);
+  }
+  __syncthreads();
+}
+// Lets so much time go by. By all threads of a block.
+DPM_DEVICE void LetPass(uint32_t nanoseconds) {
+  if (threadIdx.x == 0) {
+    unsigned long long begin, now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(begin));
+    do {
+      asm volatile("nanosleep.u32 200;");
+      asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    } while (now - begin < nanoseconds);
   }
   __syncthreads();
 }

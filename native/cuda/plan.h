@@ -129,6 +129,16 @@ struct TeamPlan {
   uint64_t at_once = 1;
 };
 
+// Nanoseconds for every element that a multiprocessor holds, by which the second half of the teams begins later where
+// teams have several samples: about what the first half takes to read its own, as measured on an H200.
+constexpr double kLater = 0.24;
+
+inline void Stagger(Plan& plan, const Wish& wish, uint32_t each) {
+  if (!plan.cooperative || plan.team.teams < 2 || wish.batch <= plan.team.teams) return;
+  const uint32_t slice = plan.team.rounds * (plan.threads / 32) * plan.team.chunk * kVector;
+  plan.team.later = static_cast<uint32_t>(kLater * each * slice);
+}
+
 inline void Take(Plan& plan, const Card& card, const Wish& wish, const TeamPlan& team) {
   plan.kernel = team.kernel;
   plan.threads = TeamThreads(wish.general) / team.each;
@@ -144,17 +154,26 @@ inline void Take(Plan& plan, const Card& card, const Wish& wish, const TeamPlan&
   plan.team.teams = static_cast<uint32_t>(wish.batch < most ? wish.batch : most);
   plan.grid_x = plan.team.size * plan.team.teams;
   plan.workspace_words = plan.cooperative ? static_cast<size_t>(plan.team.teams) * kWorkspaceWords : 0;
+  Stagger(plan, wish, team.each);
 }
 
 // Nanoseconds that a thresholded step is thought to take, from what was measured on an H200: per team and sample what
 // finding the quantile takes; per element what its instructions take on one multiprocessor, and what its traffic takes
 // with all of the card busy. The two overlap, but not wholly.
-constexpr double kClusterFixed = 5500, kClusterBlock = 60, kGridFixed = 9000, kGridBlock = 4;
-constexpr double kElementOnOne = 0.7, kElementOnAll = 0.8, kApart = 0.25, kMadeAgain = 1.5;
+constexpr double kClusterFixed = 7200, kClusterBlock = 43, kGridFixed = 10500, kGridBlock = 2;
+constexpr double kLargeCluster = 1500;  // of more than eight blocks
+constexpr double kHalfBlocks =
+    0.79;  // of a cluster's, where two blocks share a multiprocessor: their barriers are shorter
+constexpr double kGridLaunch = 1500;  // nothing of it overlaps with the launch before
+constexpr double kElementOnOne = 0.286, kElementOnAll = 0.727, kApart = 0.335, kMadeAgain = 1;
+constexpr double kGeneralOnOne = 2;  // of the general variant
+// What is left of finding quantiles where half of the teams reads meanwhile (Stagger), with one and two blocks on a
+// multiprocessor.
+constexpr double kStaggered[] = {0.56, 0.49};
 
 // All that is only an estimate. A plan that keeps the card busy is preferred to one that leaves more than a tenth of it
-// idle, if there is work for all of it and the estimates do not lie far apart.
-constexpr double kFull = 0.9, kSlowerAllowed = 1.15;
+// idle, if there is work for all of it and the estimates do not lie apart.
+constexpr double kFull = 0.9, kSlowerAllowed = 1.05;
 constexpr uint64_t kMuch = 16384;  // elements for a multiprocessor
 
 // Nanoseconds, and the share of the card that works on average until the busiest block is done.
@@ -167,15 +186,20 @@ inline Judged Judge(const Card& card, const Wish& wish, const TeamPlan& team, co
   const double size = team.size;
   // Elements of the busiest block.
   const double slice = static_cast<double>(DivideUp(plan.team.chunks, team.size)) * plan.team.chunk * kVector;
-  const double fixed = team.kernel == Kernel::cluster ? kClusterFixed + kClusterBlock * size
-                       : team.size > 1                ? kGridFixed + kGridBlock * size
-                                                      : kClusterFixed;
+  const bool grid = team.kernel == Kernel::team && team.size > 1;
+  double fixed = grid ? kGridFixed + kGridBlock * size : kClusterFixed;
+  if (team.kernel == Kernel::cluster) {
+    fixed += kClusterBlock * size + (team.size > 8 ? kLargeCluster : 0);
+    if (team.each > 1 && team.size <= 8) fixed *= kHalfBlocks;
+  }
+  const double again_and_again = plan.team.later != 0 ? kStaggered[team.each - 1] : 1;
   const double lost = static_cast<double>(plan.team.rounds - plan.team.resident) / plan.team.rounds;
   const double again = 1 + kMadeAgain * lost;
-  const double one = rounds * team.each * slice * kElementOnOne;
+  const double one = rounds * team.each * slice * (wish.general ? kGeneralOnOne : kElementOnOne);
   const double mean = static_cast<double>(wish.batch) * static_cast<double>(wish.n) / card.multiprocessors;
   const double all = mean * kElementOnAll;
-  return {rounds * fixed + again * (one > all ? one + kApart * all : all + kApart * one),
+  return {fixed * (1 + (rounds - 1) * again_and_again) + (grid ? kGridLaunch : 0) +
+              again * (one > all ? one + kApart * all : all + kApart * one),
           mean / (rounds * team.each * slice)};
 }
 
@@ -197,12 +221,13 @@ inline void PlanThreshold(Plan& plan, const Card& card, const Wish& wish) {
     consider({Kernel::team, 1, each, static_cast<uint64_t>(card.multiprocessors) * each});
     for (uint32_t size = 1; size <= kMostCluster; ++size) {
       const uint32_t at_once = card.clusters[each - 1][size];
+      if (size > 8 && size < kMostCluster) continue;  // were never the best
       if (at_once == 0 || (size > 1 && DivideUp(wish.n, size) < kLeastSlice)) continue;
       consider({Kernel::cluster, size, each, at_once});
     }
     if (!card.cooperative) continue;
     const uint32_t blocks = card.multiprocessors * each;
-    for (uint32_t size = 2; size <= blocks; ++size) {
+    for (uint32_t size = 2 * each; size <= blocks; ++size) {  // no more teams than MostWorkspaceWords says
       if (DivideUp(wish.n, size) < kLeastSlice) break;
       consider({Kernel::team, size, each, blocks / size});
     }

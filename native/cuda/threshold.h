@@ -20,12 +20,13 @@ namespace dpm::cuda {
 
 // What a team does together. What its blocks have to decide each of them decides for itself, from the same numbers.
 //   Begin(which)        this launch's `which`-th selection: from here on the block's shared memory is its own again
-//   Sync()              all threads of all blocks meet; orders what they do below
+//   Sync(meanwhile)     all threads of all blocks meet; orders what they do below. meanwhile(): what may be done until
+//                       the last one has come, and touches nothing of the team's
 //   Publish()           the block's bins are complete: after the next Sync they are part of the team's
 //   PublishCounts(from) so are its counts from that one on
 //   Retire(which)       after the first Sync of a selection
-//   Group, Bins         of the team: the sum of a group; two bins from an even one on
-//   Sum, Most           by a warp: of the team, the sum and the maximum of a count
+//   Group, Bins         of the team, by all warps: the sum of the lane's group; two bins of a group
+//   Count               by a warp: what Sum and Most make the team's sum and maximum of
 //   List(key)           keeps a key for Collect(count), which brings the team's `count` keys into kSharedAll
 //   Deepen, Deepened    around another round of bins, which begin as zero
 //   Selected()          the block has had its last look at the others of this selection
@@ -43,7 +44,12 @@ struct ClusterTeam {
   DPM_DEVICE static ClusterTeam Join(const TeamArgs&, Shared<uint32_t> shared) {
     return {shared, ClusterRank(), ClusterSize(), false};
   }
-  DPM_DEVICE void Sync() const { ClusterSync(); }
+  template <class F>
+  DPM_DEVICE void Sync(F meanwhile) const {
+    ClusterArrive();
+    meanwhile();
+    ClusterWait();
+  }
   // The others have finished with this block's counts of the sample before.
   DPM_DEVICE void Begin(uint32_t) {
     if (read) ClusterWait();
@@ -52,27 +58,44 @@ struct ClusterTeam {
   DPM_DEVICE void Publish() const {}
   DPM_DEVICE void PublishCounts(uint32_t) const {}
   DPM_DEVICE void Retire(uint32_t) const {}
+  // A block a warp, so that all reads are under way at the same time; then their sum.
   DPM_DEVICE uint32_t Group(uint32_t group) const {
+    const uint32_t warps = BlockThreads() / 32;
+    DPM_ROLLED
+    for (uint32_t block = ThreadIndex() / 32; block < size; block += warps) {
+      shared[kSharedParts + block * kGroups + group] = LoadRemote(shared, kSharedGroups + group, block);
+    }
+    BlockSync();
     uint32_t sum = 0;
-    DPM_UNROLL_8
-    for (uint32_t block = 0; block < size; ++block) sum += LoadRemote(shared, kSharedGroups + group, block);
+    DPM_UNROLL_4
+    for (uint32_t block = 0; block < size; ++block) sum += shared[kSharedParts + block * kGroups + group];
+    BlockSync();
     return sum;
   }
-  DPM_DEVICE void Bins(uint32_t bin, uint32_t* to) const {
-    to[0] = to[1] = 0;
-    DPM_UNROLL_8
-    for (uint32_t block = 0; block < size; ++block) {
+  DPM_DEVICE void Bins(uint32_t group, uint32_t* to) const {
+    const uint32_t lane = ThreadIndex() % 32, warps = BlockThreads() / 32;
+    DPM_ROLLED
+    for (uint32_t block = ThreadIndex() / 32; block < size; block += warps) {
       uint32_t two[2];
-      LoadRemote2(shared, kSharedBins + bin, block, two);
-      to[0] += two[0], to[1] += two[1];
+      LoadRemote2(shared, kSharedBins + group * kGroupBins + 2 * lane, block, two);
+      DPM_UNROLL
+      for (uint32_t k = 0; k < 2; ++k) shared[kSharedParts + block * kGroupBins + 32 * k + lane] = two[k];
     }
+    BlockSync();
+    to[0] = to[1] = 0;
+    DPM_UNROLL_4
+    for (uint32_t block = 0; block < size; ++block) {
+      DPM_UNROLL
+      for (uint32_t k = 0; k < 2; ++k) to[k] += shared[kSharedParts + block * kGroupBins + 32 * k + lane];
+    }
+    BlockSync();
   }
   DPM_DEVICE uint32_t Count(uint32_t which) const {
     const uint32_t lane = ThreadIndex() % 32;
     return lane < size ? LoadRemote(shared, kSharedCounts + which, lane) : 0;
   }
-  DPM_DEVICE uint32_t Sum(uint32_t which) const { return WarpSum(Count(which)); }
-  DPM_DEVICE uint32_t Most(uint32_t which) const { return WarpMax(Count(which)); }
+  DPM_DEVICE uint32_t Sum(uint32_t count) const { return WarpSum(count); }
+  DPM_DEVICE uint32_t Most(uint32_t count) const { return WarpMax(count); }
   DPM_DEVICE void List(uint32_t key) const {
     const uint32_t at = FetchAdd(shared, kSharedCounts + kListed, 1);
     shared[kSharedList + at] = key;
@@ -114,24 +137,31 @@ struct GridTeam {
   Shared<uint32_t> shared;
   uint32_t rank, size;
   uint32_t* workspace;
-  uint32_t *meet, *bins;  // of this selection; those of the bits that are counted
+  uint32_t meet, bins;  // where they are there, of this selection; those of the bits that are counted
   bool read;
 
   DPM_DEVICE static uint32_t Index(const TeamArgs& t) { return BlockX() / t.size; }
   DPM_DEVICE static GridTeam Join(const TeamArgs& t, Shared<uint32_t> shared) {
     uint32_t* const workspace =
         t.size > 1 ? t.workspace + static_cast<size_t>(BlockX() / t.size) * kWorkspaceWords : nullptr;
-    return {shared, BlockX() % t.size, t.size, workspace, nullptr, nullptr, false};
+    return {shared, BlockX() % t.size, t.size, workspace, 0, 0, false};
   }
-  static DPM_DEVICE GridTeam Alone(Shared<uint32_t> shared) { return {shared, 0, 1, nullptr, nullptr, nullptr, false}; }
-  DPM_DEVICE void Sync() const {
+  static DPM_DEVICE GridTeam Alone(Shared<uint32_t> shared) { return {shared, 0, 1, nullptr, 0, 0, false}; }
+  template <class F>
+  DPM_DEVICE void Sync(F meanwhile) const {
     if (size == 1) {
+      meanwhile();
       BlockSync();
     } else {
-      TeamSync(workspace + kTeamBarrier, size);
+      const uint32_t wanted = TeamArrive(workspace + kTeamBarrier, size);
+      meanwhile();
+      TeamWait(workspace + kTeamBarrier, size, wanted);
     }
   }
-  DPM_DEVICE uint32_t* Meet(uint32_t which) const { return workspace + kTeamMeets + which % kMeets * kMeetWords; }
+  DPM_DEVICE void Sync() const {
+    Sync([] {});
+  }
+  DPM_DEVICE static uint32_t Meet(uint32_t which) { return kTeamMeets + which % kMeets * kMeetWords; }
   DPM_DEVICE void Begin(uint32_t which) {
     if (read) BlockSync();
     read = false;
@@ -143,55 +173,66 @@ struct GridTeam {
     DPM_ROLLED
     for (uint32_t i = ThreadIndex(); i < kBins + kGroups; i += BlockThreads()) {
       const uint32_t count = shared[kSharedBins + i];
-      if (count != 0) AtomicAdd(bins + i, count);
+      if (count != 0) AtomicAdd(workspace + bins + i, count);
     }
   }
   DPM_DEVICE void PublishCounts(uint32_t from) const {
     if (size == 1) return;
     BlockSync();
+    if (from == kAbove && ThreadIndex() / 32 == BlockThreads() / 32 - 1) PublishList();
     const uint32_t which = from + ThreadIndex();
     if (which >= kListed) return;
     const uint32_t count = shared[kSharedCounts + which];
     if (count == 0) return;
     if (which == kCapped) {
-      AtomicAdd(meet + kMeetCounts + which, count);
+      AtomicAdd(workspace + meet + kMeetCounts + which, count);
     } else {
-      AtomicMax(meet + kMeetCounts + which, count);
+      AtomicMax(workspace + meet + kMeetCounts + which, count);
     }
+  }
+  // By one warp.
+  DPM_DEVICE void PublishList() const {
+    const uint32_t lane = ThreadIndex() % 32, count = shared[kSharedCounts + kListed];
+    if (count == 0) return;
+    uint32_t first = 0;
+    if (lane == 0) first = FetchAdd(workspace + meet + kMeetCounts + kListed, count);
+    first = WarpRead(first, 0);
+    DPM_ROLLED
+    for (uint32_t i = lane; i < count; i += 32)
+      StoreWord(workspace + meet + kMeetList + first + i, shared[kSharedList + i]);
   }
   // Everybody has left the selection before.
   DPM_DEVICE void Retire(uint32_t which) const {
     if (size > 1 && which > 0) Clear(Meet(which - 1), kMeetWords);
   }
   DPM_DEVICE uint32_t Group(uint32_t group) const {
-    return size == 1 ? shared[kSharedGroups + group] : LoadWord(bins + kMeetGroups + group);
+    return size == 1 ? shared[kSharedGroups + group] : LoadWord(workspace + bins + kMeetGroups + group);
   }
-  DPM_DEVICE void Bins(uint32_t bin, uint32_t* to) const {
+  DPM_DEVICE void Bins(uint32_t group, uint32_t* to) const {
+    const uint32_t bin = group * kGroupBins + 2 * (ThreadIndex() % 32);
     DPM_UNROLL
-    for (uint32_t k = 0; k < 2; ++k) to[k] = size == 1 ? shared[kSharedBins + bin + k] : LoadWord(bins + bin + k);
+    for (uint32_t k = 0; k < 2; ++k)
+      to[k] = size == 1 ? shared[kSharedBins + bin + k] : LoadWord(workspace + bins + bin + k);
   }
-  DPM_DEVICE uint32_t Sum(uint32_t which) const {
-    return size == 1 ? shared[kSharedCounts + which] : LoadWord(meet + kMeetCounts + which);
+  DPM_DEVICE uint32_t Count(uint32_t which) const {
+    return size == 1 ? shared[kSharedCounts + which] : LoadWord(workspace + meet + kMeetCounts + which);
   }
-  DPM_DEVICE uint32_t Most(uint32_t which) const { return Sum(which); }
+  DPM_DEVICE uint32_t Sum(uint32_t count) const { return count; }
+  DPM_DEVICE uint32_t Most(uint32_t count) const { return count; }
   DPM_DEVICE void List(uint32_t key) const {
-    if (size == 1) {
-      const uint32_t at = FetchAdd(shared, kSharedCounts + kListed, 1);
-      shared[kSharedAll + at] = key;
-    } else {
-      StoreWord(meet + kMeetList + FetchAdd(meet + kMeetCounts + kListed, 1), key);
-    }
+    const uint32_t at = FetchAdd(shared, kSharedCounts + kListed, 1);
+    shared[(size == 1 ? kSharedAll : kSharedList) + at] = key;
   }
   DPM_DEVICE void Collect(uint32_t count) const {
     if (size == 1) return;
     DPM_ROLLED
     for (uint32_t i = ThreadIndex(); i < count; i += BlockThreads()) {
-      shared[kSharedAll + i] = LoadWord(meet + kMeetList + i);
+      shared[kSharedAll + i] = LoadWord(workspace + meet + kMeetList + i);
     }
   }
   // Others may still read the bins of the upper bits: further ones lie apart.
   DPM_DEVICE void Deepen() {
-    if (size > 1) bins = workspace + kTeamDeep;
+    if (size > 1) bins = kTeamDeep;
   }
   DPM_DEVICE void Deepened() const {
     if (size == 1) return;
@@ -199,17 +240,17 @@ struct GridTeam {
     Clear(bins, kBins + kGroups);
     Sync();
   }
-  DPM_DEVICE void Clear(uint32_t* from, uint32_t words) const {
+  DPM_DEVICE void Clear(uint32_t from, uint32_t words) const {
     const uint32_t stride = size * BlockThreads();
     DPM_ROLLED
-    for (uint32_t i = rank * BlockThreads() + ThreadIndex(); i < words; i += stride) StoreWord(from + i, 0);
+    for (uint32_t i = rank * BlockThreads() + ThreadIndex(); i < words; i += stride) StoreWord(workspace + from + i, 0);
   }
   DPM_DEVICE void Selected() { read = true; }
   // Leaves the workspace as it was found.
   DPM_DEVICE void Leave(uint32_t selections) const {
     if (size == 1 || selections == 0) return;
     if (!TeamLeave(workspace + kTeamLeft, size, shared + kSharedLeft)) return;
-    uint32_t* const last = Meet(selections - 1);
+    uint32_t* const last = workspace + Meet(selections - 1);
     DPM_ROLLED
     for (uint32_t i = ThreadIndex(); i < kMeetWords; i += BlockThreads()) StoreWord(last + i, 0);
     if (ThreadIndex() < kTeamMeets) StoreWord(workspace + ThreadIndex(), 0);
@@ -258,13 +299,15 @@ struct ThresholdKernel {
   using Vector = Body<kType, kGeneral, V>;
   using Single = Body<kType, kGeneral, 1>;
   static constexpr int U = kAtOnce<kGeneral>;
+  static_assert(V == 4, "wide accesses are of four elements");
   // Chunks ahead of the one that is loaded, that are asked for.
   static constexpr uint32_t kAhead = 4;
 
   // What one thread does in a sample: its vectors of every chunk that is its warp's turn, and perhaps one of the
-  // elements before and after the vectors. It alone reads and writes the predictions that it made.
+  // elements before and after the vectors.
   struct Share {
-    uint32_t chunk, rounds, resident, turn, turns;  // the warp's turn, of so many
+    uint32_t chunk, rounds, resident, turns;  // chunks that are taken in a round
+    uint32_t lane, warp, rank, size;
     uint32_t head, vectors;
     bool edge;
     size_t edge_at;  // element of the sample
@@ -272,12 +315,13 @@ struct ThresholdKernel {
     Values<1> edge_p[1];
 
     // The thread's first vector of that round, and how many it has.
-    DPM_DEVICE uint32_t Vector(uint32_t round) const { return (turn + round * turns) * chunk + ThreadIndex() % 32; }
+    DPM_DEVICE uint32_t Chunk(uint32_t round) const { return warp * size + rank + round * turns; }
+    DPM_DEVICE uint32_t Vector(uint32_t round) const { return Chunk(round) * chunk + lane; }
     DPM_DEVICE int Count(uint32_t round) const { return CountOf<U>(Vector(round), chunk, vectors); }
     DPM_DEVICE size_t At(uint32_t round) const { return head + static_cast<size_t>(Vector(round)) * V; }
     DPM_DEVICE uint32_t Place(uint32_t round, int u) const {
-      const uint32_t warps = BlockThreads() / 32, warp = ThreadIndex() / 32;
-      return ((round * warps + warp) * chunk + ThreadIndex() % 32 + 32 * u) * V;
+      const uint32_t warps = BlockThreads() / 32;
+      return ((round * warps + warp) * chunk + lane + 32 * u) * V;
     }
   };
 
@@ -286,7 +330,8 @@ struct ThresholdKernel {
     Share s;
     const uint32_t warps = BlockThreads() / 32;
     s.chunk = t.chunk, s.rounds = t.rounds, s.resident = t.resident;
-    s.turn = TurnOf(team.rank, team.size), s.turns = team.size * warps;
+    s.turns = team.size * warps, s.rank = team.rank, s.size = team.size;
+    s.lane = Held(ThreadIndex() % 32), s.warp = Held(ThreadIndex() / 32);
     s.head = Head<kGeneral, V>(a, sample);
     s.vectors = static_cast<uint32_t>((a.n - s.head) / V);
     s.predictions = (shared + kSharedPredictions).As<float>();
@@ -294,6 +339,19 @@ struct ThresholdKernel {
     s.edge_at = ThreadIndex() < s.head ? ThreadIndex() : tail + (ThreadIndex() - s.head);
     s.edge = kGeneral && team.rank == 0 && s.edge_at < a.n && (s.edge_at < s.head || s.edge_at >= tail);
     return s;
+  }
+
+  // How many vectors of predictions the block keeps. Chunks come in turn, so that those that are there are the first of
+  // every block; the last of the sample may be short.
+  DPM_DEVICE static uint32_t KeptBy(uint32_t rank, uint32_t size, const Share& s) {
+    const uint32_t warps = BlockThreads() / 32, lane = ThreadIndex() % 32, chunks = (s.vectors + s.chunk - 1) / s.chunk;
+    // In the last round there are `rest` chunks; a lane stands for a warp.
+    const uint32_t whole = s.rounds - 1, rest = chunks - whole * s.turns, turn = lane * size + rank;
+    const uint32_t mine = whole * warps + CountBits(WarpBallot(lane < warps && turn < rest));
+    const bool last = WarpBallot(lane < warps && turn + 1 == (rest != 0 ? rest : s.turns)) != 0;
+    const uint32_t all = mine * s.chunk - (last ? chunks * s.chunk - s.vectors : 0);
+    const uint32_t room = (Team::kKeepsAll ? s.rounds : s.resident) * warps * s.chunk;
+    return all < room ? all : room;
   }
 
   DPM_DEVICE static bool Keeps(const Share& s, uint32_t round) { return Team::kKeepsAll || round < s.resident; }
@@ -318,35 +376,59 @@ struct ThresholdKernel {
   static constexpr uint32_t kInfinity = 0x7f800000u;
   DPM_DEVICE static uint32_t KeyOf(float p) { return FloatToWord(p) & 0x7fffffffu; }
 
-  // f(p) for every vector of predictions of this thread.
-  template <class F>
-  DPM_DEVICE static void ForEachVector(const StepArgs& a, const Row& r, uint32_t sample, const Share& s, F f) {
+  // look(p) for vectors of predictions, so that every one of the block's is some thread's, and then(p) for those of
+  // which it says true. What is kept lies in a row, whoever has put it there: taken as it lies, four vectors at a time,
+  // it asks for a third of the instructions.
+  template <class Look, class Then>
+  DPM_DEVICE static void ForEachVector(const StepArgs& a, const Row& r, uint32_t sample, const Team& team,
+                                       const Share& s, Look look, Then then) {
+    constexpr uint32_t kTogether = kVectorsTogether;
+    const uint32_t threads = BlockThreads(), kept = KeptBy(team.rank, team.size, s);
     DPM_ROLLED
-    for (uint32_t round = 0; round < s.rounds; ++round) {
-      const int count = s.Count(round);
-      if (count == 0) break;
-      Values<V> p[U] = {};
-      if (Keeps(s, round)) {
+    for (uint32_t j = ThreadIndex(); j < kept; j += kTogether * threads) {
+      Values<V> p[kTogether] = {};
+      DPM_UNROLL
+      for (uint32_t k = 0; k < kTogether; ++k) {
+        if (j + k * threads < kept) Load4(s.predictions, (j + k * threads) * V, p[k].v);
+      }
+      bool any = false, wanted[kTogether];
+      DPM_UNROLL
+      for (uint32_t k = 0; k < kTogether; ++k) {
+        wanted[k] = j + k * threads < kept && look(p[k]);
+        any = any || wanted[k];
+      }
+      if (!any) continue;
+      DPM_UNROLL
+      for (uint32_t k = 0; k < kTogether; ++k) {
+        if (wanted[k]) then(p[k]);
+      }
+    }
+    if constexpr (!Team::kKeepsAll) {
+      DPM_ROLLED
+      for (uint32_t round = s.resident; round < s.rounds; ++round) {
+        const int count = s.Count(round);
+        if (count == 0) break;
+        Values<V> p[U] = {};
+        Make(a, r, sample, s, round, p);
         DPM_UNROLL
         for (int u = 0; u < U; ++u) {
-          if (u < count) p[u] = Kept(s, round, u);
+          if (u < count && look(p[u])) then(p[u]);
         }
-      } else {
-        Make(a, r, sample, s, round, p);
-      }
-      DPM_UNROLL
-      for (int u = 0; u < U; ++u) {
-        if (u < count) f(p[u]);
       }
     }
   }
-  // f(key) for every prediction of this thread.
+  // f(key) for every prediction of the block, by some thread.
   template <class F>
-  DPM_DEVICE static void ForEachKey(const StepArgs& a, const Row& r, uint32_t sample, const Share& s, F f) {
-    ForEachVector(a, r, sample, s, [&](const Values<V>& p) {
-      DPM_UNROLL
-      for (int k = 0; k < V; ++k) f(KeyOf(p.v[k]));
-    });
+  DPM_DEVICE static void ForEachKey(const StepArgs& a, const Row& r, uint32_t sample, const Team& team, const Share& s,
+                                    F f) {
+    ForEachVector(
+        a, r, sample, team, s,
+        [&](const Values<V>& p) {
+          DPM_UNROLL
+          for (int k = 0; k < V; ++k) f(KeyOf(p.v[k]));
+          return false;
+        },
+        [](const Values<V>&) {});
     if (kGeneral && s.edge) f(KeyOf(s.edge_p[0].v[0]));
   }
 
@@ -380,22 +462,22 @@ struct ThresholdKernel {
   template <class F>
   DPM_DEVICE static void PrefetchRounds(const Share& s, uint32_t first, uint32_t count, F each) {
     constexpr uint32_t kLine = kLineBytes / sizeof(float) / V, kTogether = 32 / (32 * U / kLine);
-    const uint32_t lane = ThreadIndex() % 32, line = lane % (32 / kTogether) * kLine;
+    const uint32_t lane = s.lane, line = lane % (32 / kTogether) * kLine;
     DPM_ROLLED
     for (uint32_t k = lane / (32 / kTogether); k < count && first + k < s.rounds; k += kTogether) {
-      const uint32_t j = (s.turn + (first + k) * s.turns) * s.chunk + line;
+      const uint32_t j = s.Chunk(first + k) * s.chunk + line;
       if (line < s.chunk && j < s.vectors) each(static_cast<size_t>(j) * V);
     }
   }
-  DPM_DEVICE static void PrefetchPrediction(const StepArgs& a, const Row& r, uint32_t sample, const Share& s,
+  DPM_DEVICE static void PrefetchPrediction(const StepArgs& a, uint32_t terms, uint32_t sample, const Share& s,
                                             uint32_t first, uint32_t count) {
     if (kGeneral) return;
     using Element = typename Vector::Element;
     PrefetchRounds(s, first, count, [&](size_t i) {
       const size_t at = sample * a.n + i, network = sample * a.m_stride + i;
-      if (r.Has(kTermX)) PrefetchLine(a.x + at);
-      if (r.Has(kTermM)) PrefetchLine(static_cast<const Element*>(a.m) + network);
-      if (r.Has(kTermU)) PrefetchLine(static_cast<const Element*>(a.u) + network);
+      if (terms & Bit(kTermX)) PrefetchLine(a.x + at);
+      if (terms & Bit(kTermM)) PrefetchLine(static_cast<const Element*>(a.m) + network);
+      if (terms & Bit(kTermU)) PrefetchLine(static_cast<const Element*>(a.u) + network);
     });
   }
   DPM_DEVICE static void PrefetchUpdate(const StepArgs& a, const Row& r, uint32_t sample, const Share& s) {
@@ -437,8 +519,7 @@ struct ThresholdKernel {
   // round. False if one is not finite.
   DPM_DEVICE static bool MakeAll(const StepArgs& a, const Row& r, uint32_t sample, Share& s, const Window& w,
                                  const Operands<V>* first, Shared<uint32_t> shared) {
-    Counting c{shared, w, ThreadIndex() % 32, 0, 0};
-    PrefetchPrediction(a, r, sample, s, 1, kAhead);
+    Counting c{shared, w, s.lane, 0, 0};
     if (IsUsual(a, r, s)) {
       MakeUsual(a, r, sample, s, first, c);
     } else {
@@ -448,7 +529,7 @@ struct ThresholdKernel {
       DPM_ROLLED
       for (uint32_t round = 0;;) {
         const int count = s.Count(round);
-        PrefetchPrediction(a, r, sample, s, round + 1 + kAhead, 1);
+        PrefetchPrediction(a, r.mask, sample, s, round + 1 + kAhead, 1);
         Values<V> p[U];
         DPM_UNROLL
         for (int u = 0; u < U; ++u) p[u] = Vector::Predict(r, o[u]);
@@ -482,7 +563,6 @@ struct ThresholdKernel {
       AtomicAdd(shared, kSharedCounts + kCapped, capped);
       AtomicMax(shared, kSharedCounts + kLargest, largest);
     }
-    PrefetchUpdate(a, r, sample, s);
     return c.largest < kInfinity;
   }
 
@@ -518,6 +598,7 @@ struct ThresholdKernel {
     const float* const xs = a.x + sample * a.n;
     const Element* const ms = static_cast<const Element*>(a.m) + sample * a.m_stride;
     const Element* const us = r.Has(kTermU) ? static_cast<const Element*>(a.u) + sample * a.m_stride : nullptr;
+    const Passing passing = PassingBy();  // all but x, which the update needs again
     Values<V> x[U], m[U], u2[U];
     DPM_UNROLL
     for (int u = 0; u < U; ++u) x[u] = first[u].x, m[u] = first[u].m, u2[u] = first[u].u;
@@ -534,7 +615,7 @@ struct ThresholdKernel {
       const bool more = round + 1 < s.rounds;
       if (more) {
         // Before they are needed, so that they come while this round is counted.
-        PrefetchPrediction(a, r, sample, s, round + 1 + kAhead, 1);
+        PrefetchPrediction(a, r.mask, sample, s, round + 1 + kAhead, 1);
         const int next = s.Count(round + 1);
         const size_t i = Unknown(static_cast<size_t>(s.Vector(round + 1)) * V);
         DPM_UNROLL
@@ -542,8 +623,8 @@ struct ThresholdKernel {
           x[u] = m[u] = u2[u] = {};
           if (u >= next) continue;
           Load<NetType::f32, true, V>(xs + i + u * Vector::kStride, x[u].v);
-          Load<kType, true, V>(ms + i + u * Vector::kStride, m[u].v);
-          if (us) Load<kType, true, V>(us + i + u * Vector::kStride, u2[u].v);
+          LoadPassing<kType>(ms + i + u * Vector::kStride, m[u].v, passing);
+          if (us) LoadPassing<kType>(us + i + u * Vector::kStride, u2[u].v, passing);
         }
       }
       DPM_UNROLL
@@ -562,6 +643,7 @@ struct ThresholdKernel {
     const size_t begin = sample * a.n;
     const bool has_d1 = (r.mask & Both(kB1)) != 0;
     const Divisor by = Divisor::Of(r.s);
+    const Passing passing = PassingBy();
     Values<V> x[U], d1[U];
     DPM_UNROLL
     for (int u = 0; u < U; ++u) x[u] = first[u].x, d1[u] = first[u].d1;
@@ -585,8 +667,8 @@ struct ThresholdKernel {
       for (int u = 0; u < U; ++u) {
         x[u] = d1[u] = {};
         if (u >= next) continue;
-        Load<NetType::f32, true, V>(a.x + ahead + u * Vector::kStride, x[u].v);
-        if (has_d1) Load<NetType::f32, true, V>(a.d1 + ahead + u * Vector::kStride, d1[u].v);
+        Load16(a.x + ahead + u * Vector::kStride, x[u].v, passing);
+        if (has_d1) Load16(a.d1 + ahead + u * Vector::kStride, d1[u].v, passing);
       }
       DPM_UNROLL
       for (int u = 0; u < U; ++u) {
@@ -598,10 +680,10 @@ struct ThresholdKernel {
       for (int u = 0; u < U; ++u) {
         if (u >= count) continue;
         const size_t to = at + u * Vector::kStride;
-        Store<NetType::f32, true, V>(a.out + to, sum[u].v);
+        Store16(a.out + to, sum[u].v, passing);
         if (a.next[0]) StoreNext<true, V>(a.next[0], a.next_type, to, sum[u].v);
         if (a.next[1]) StoreNext<true, V>(a.next[1], a.next_type, to, sum[u].v);
-        Store<NetType::f32, true, V>(a.d0 + to, p[u].v);
+        Store16(a.d0 + to, p[u].v, passing);
       }
     }
   }
@@ -638,10 +720,10 @@ struct ThresholdKernel {
     const uint32_t lane = ThreadIndex() % 32, upto = WarpPrefixSum(sum);
     const uint32_t total = WarpRead(upto, 31);
     const uint32_t groups = WarpBallot(rank > upto - sum && rank <= upto);
-    if (groups == 0) return {0, 0, 0, total};
+    if (groups == 0) return {0, 0, 0, total};  // all warps find the same
     const uint32_t group = LowestBit(groups);
     uint32_t bins[2];
-    team.Bins(group * kGroupBins + 2 * lane, bins);
+    team.Bins(group, bins);
     const uint32_t pair = bins[0] + bins[1];
     const uint32_t before = WarpRead(upto - sum, group) + WarpPrefixSum(pair) - pair;
     const bool first = rank > before && rank <= before + bins[0];
@@ -659,7 +741,7 @@ struct ThresholdKernel {
     kDeeper,  // the same, but they are too many to be ranked
     kBeside,  // between the largest key up to `word` and the least above
   };
-  enum FoundWord : uint32_t { kNext, kWord, kShift, kRankIn, kCountOf, kLast, kLater, kOver };
+  enum FoundWord : uint32_t { kNext, kWord, kShift, kRankIn, kCountOf, kLast, kOver };
 
   DPM_DEVICE static void Tell(Shared<uint32_t> shared, Next next, uint32_t word, uint32_t shift = 0, uint32_t rank = 0,
                               uint32_t count = 0) {
@@ -674,7 +756,7 @@ struct ThresholdKernel {
   // Where all keys of a bin are equal, only the first from the top has another above it.
   DPM_DEVICE static void TellBin(Shared<uint32_t> shared, const Found& f, const Window& w, bool interpolates) {
     const Next next =
-        w.shift == 0 ? (f.rank > 1 || !interpolates ? kKnown : kRank) : (f.count > kListWords ? kDeeper : kRank);
+        w.shift == 0 ? (f.rank > 1 || !interpolates ? kKnown : kRank) : (f.count > kMostListed ? kDeeper : kRank);
     Tell(shared, next, w.Least(f.bin), w.shift, f.rank, f.count);
   }
 
@@ -693,16 +775,96 @@ struct ThresholdKernel {
     const auto list = [&](uint32_t key) {
       if (key - after >= inside) team.List(key);
     };
-    ForEachVector(a, r, sample, s, [&](const Values<V>& p) {
-      bool any = false;
-      DPM_UNROLL
-      for (int k = 0; k < V; ++k) any = look(KeyOf(p.v[k])) || any;
-      if (!any || !lists) return;
-      DPM_UNROLL
-      for (int k = 0; k < V; ++k) list(KeyOf(p.v[k]));
-    });
+    ForEachVector(
+        a, r, sample, team, s,
+        [&](const Values<V>& p) {
+          bool any = false;
+          DPM_UNROLL
+          for (int k = 0; k < V; ++k) any = look(KeyOf(p.v[k])) || any;
+          return any;
+        },
+        [&](const Values<V>& p) {
+          if (!lists) return;
+          DPM_UNROLL
+          for (int k = 0; k < V; ++k) list(KeyOf(p.v[k]));
+        });
     if (kGeneral && s.edge && look(KeyOf(s.edge_p[0].v[0])) && lists) list(KeyOf(s.edge_p[0].v[0]));
     return least < 0x80000000u ? ~(after + least) : 0;
+  }
+
+  // The rank-th of the listed keys from the top, and for a rank above 1 the one before it.
+  struct Ranked {
+    uint32_t last, later;
+  };
+  static constexpr uint32_t kFew = 64;
+  DPM_DEVICE static Ranked RankListed(Shared<uint32_t> shared, uint32_t first, uint32_t shift, uint32_t rank,
+                                      uint32_t count) {
+    return count <= kFew ? RankFew(shared, rank, count) : RankMany(shared, first, shift, rank, count);
+  }
+  // Each by itself: how many come before it. As many lanes share a key as there are for each; equal keys come in the
+  // order of the list, so that every rank is somebody's.
+  DPM_DEVICE static Ranked RankFew(Shared<uint32_t> shared, uint32_t rank, uint32_t count) {
+    uint32_t log = 0;
+    while (log < 5 && count << (log + 1) <= BlockThreads()) ++log;
+    const uint32_t part = ThreadIndex() & ((1u << log) - 1), at_once = BlockThreads() >> log;
+    const Shared<uint32_t> found = shared + kSharedDigits;
+    DPM_ROLLED
+    for (uint32_t begin = 0; begin < count; begin += at_once) {
+      const uint32_t i = begin + (ThreadIndex() >> log);
+      const uint32_t mine = i < count ? shared[kSharedAll + i] : 0;
+      uint32_t before = 0;
+      DPM_ROLLED
+      for (uint32_t other = 4 * part; other < count; other += 4u << log) {
+        uint32_t keys[4];
+        Load4(shared, kSharedAll + other, keys);
+        DPM_UNROLL
+        for (uint32_t k = 0; k < 4; ++k) {
+          before += other + k < count && (keys[k] > mine || (keys[k] == mine && other + k < i)) ? 1 : 0;
+        }
+      }
+      DPM_ROLLED
+      for (uint32_t bits = 1; bits < 1u << log; bits *= 2) before += WarpOther(before, bits);
+      if (i >= count || part != 0) continue;
+      if (before + 1 == rank) found[0] = mine;
+      if (before + 2 == rank) found[1] = mine;
+    }
+    BlockSync();
+    return {found[0], found[1]};
+  }
+  // All that is left of them is `shift` bits of how far they are from `first`: five of them at a time.
+  DPM_DEVICE static Ranked RankMany(Shared<uint32_t> shared, uint32_t first, uint32_t shift, uint32_t rank,
+                                    uint32_t count) {
+    const uint32_t lane = ThreadIndex() % 32;
+    uint32_t last = 0;
+    Shared<uint32_t> digits = shared + kSharedDigits;
+    DPM_ROLLED
+    for (uint32_t bits = shift; bits != 0; digits = digits + 32) {
+      const uint32_t low = bits > kDigitBits ? bits - kDigitBits : 0;
+      DPM_ROLLED
+      for (uint32_t i = ThreadIndex(); i < count; i += BlockThreads()) {
+        const uint32_t distance = shared[kSharedAll + i] - first;
+        if (distance >> bits == last >> bits) CountOne(digits, (distance - last) >> low);
+      }
+      BlockSync();
+      // From the top.
+      const uint32_t with = digits[31 - lane], upto = WarpPrefixSum(with);
+      const uint32_t at = LowestBit(WarpBallot(upto >= rank));
+      rank -= WarpRead(upto - with, at);
+      last += (31 - at) << low;
+      bits = low;
+    }
+    if (rank > 1) return {first + last, first + last};  // equal ones come before it
+    uint32_t nearest = 0;                               // the complement of how far the least above it is
+    DPM_ROLLED
+    for (uint32_t i = ThreadIndex(); i < count; i += BlockThreads()) {
+      const uint32_t distance = shared[kSharedAll + i] - first;
+      if (distance > last && ~distance > nearest) nearest = ~distance;
+    }
+    nearest = WarpMax(nearest);
+    if (lane == 0) AtomicMax(digits, 0, nearest);
+    BlockSync();
+    const uint32_t least = digits[0];
+    return {first + last, first + ~least};
   }
 
   // Where the quantile lies: between the keep-th largest and the one before it.
@@ -736,26 +898,25 @@ struct ThresholdKernel {
     SumGroups(shared);
     team.Publish();
     team.PublishCounts(kCapped);
-    team.Sync();
+    team.Sync([&] { PrefetchUpdate(a, r, sample, s); });
     team.Retire(which);
-    if (ThreadIndex() < 32) {
-      // Read before it is known whether it is needed: what is far takes its time.
-      const uint32_t group = team.Group(ThreadIndex());
-      const uint32_t capped = team.Sum(kCapped), largest = team.Most(kLargest);
-      if (largest > kInfinity) {
-        Tell(shared, kKnown, 0x7fc00000u);
-      } else if (keep <= capped) {
-        Tell(shared, kKnown, FloatToWord(static_cast<float>(r.cap)));  // both neighbours are at the cap or above
+    // Read before it is known whether it is needed: what is far takes its time.
+    const uint32_t some = team.Count(kCapped), large = team.Count(kLargest);
+    const uint32_t group = team.Group(ThreadIndex() % 32);
+    const uint32_t capped = team.Sum(some), largest = team.Most(large);
+    if (largest > kInfinity) {
+      Tell(shared, kKnown, 0x7fc00000u);
+    } else if (keep <= capped) {
+      Tell(shared, kKnown, FloatToWord(static_cast<float>(r.cap)));  // both neighbours are at the cap or above
+    } else {
+      const Found f = FindBin(team, group, keep - capped);
+      const uint64_t above = static_cast<uint64_t>(f.total) + capped;
+      if (above + 1 < keep) {
+        Tell(shared, kKnown, FloatToWord(static_cast<float>(r.floor)));
+      } else if (above + 1 == keep) {
+        Tell(shared, kBeside, w.Rest());
       } else {
-        const Found f = FindBin(team, group, keep - capped);
-        const uint64_t above = static_cast<uint64_t>(f.total) + capped;
-        if (above + 1 < keep) {
-          Tell(shared, kKnown, FloatToWord(static_cast<float>(r.floor)));
-        } else if (above + 1 == keep) {
-          Tell(shared, kBeside, w.Rest());
-        } else {
-          TellBin(shared, f, w, interpolates);
-        }
+        TellBin(shared, f, w, interpolates);
       }
     }
     BlockSync();
@@ -767,11 +928,11 @@ struct ThresholdKernel {
       DPM_ROLLED
       for (uint32_t i = 4 * ThreadIndex(); i < kBins; i += 4 * BlockThreads()) Store4(shared, kSharedBins + i, 0);
       BlockSync();
-      ForEachKey(a, r, sample, s, [&](uint32_t key) { deeper.Count(shared, key, ThreadIndex() % 32); });
+      ForEachKey(a, r, sample, team, s, [&](uint32_t key) { deeper.Count(shared, key, ThreadIndex() % 32); });
       SumGroups(shared);
       team.Publish();
-      team.Sync();
-      if (ThreadIndex() < 32) TellBin(shared, FindBin(team, rank), deeper, interpolates);
+      team.Sync([] {});
+      TellBin(shared, FindBin(team, rank), deeper, interpolates);
       team.Deepened();
       BlockSync();
     }
@@ -786,7 +947,7 @@ struct ThresholdKernel {
     if (next == kRank) {
       above_all = Gather(a, r, sample, team, s, word, 1u << shift, lists);
     } else {
-      ForEachKey(a, r, sample, s, [&](uint32_t key) {
+      ForEachKey(a, r, sample, team, s, [&](uint32_t key) {
         if (key > word) {
           above_all = ~key > above_all ? ~key : above_all;
         } else {
@@ -801,9 +962,9 @@ struct ThresholdKernel {
       AtomicMax(shared, kSharedCounts + kBelow, below_all);
     }
     team.PublishCounts(kAbove);
-    team.Sync();
+    team.Sync([] {});
     if (ThreadIndex() < 32) {
-      const uint32_t above = team.Most(kAbove), below = team.Most(kBelow);
+      const uint32_t above = team.Most(team.Count(kAbove)), below = team.Most(team.Count(kBelow));
       if (ThreadIndex() == 0) {
         found[kOver] = ~above;
         found[kLast] = next == kBeside ? below : word;
@@ -812,26 +973,13 @@ struct ThresholdKernel {
     team.Collect(count);
     team.Selected();
     BlockSync();
+    float last = WordToFloat(found[kLast]), later = WordToFloat(found[kOver]);
     if (lists) {
-      // Equal keys in the order of the list, so that every rank is somebody's.
-      DPM_ROLLED
-      for (uint32_t i = ThreadIndex(); i < count; i += BlockThreads()) {
-        const uint32_t mine = shared[kSharedAll + i];
-        uint32_t before = 1;
-        DPM_ROLLED
-        for (uint32_t other = 0; other < count; other += 4) {
-          uint32_t keys[4];
-          Load4(shared, kSharedAll + other, keys);
-          DPM_UNROLL
-          for (uint32_t b = 0; b < 4; ++b) before += keys[b] > mine || (keys[b] == mine && other + b < i) ? 1 : 0;
-        }
-        if (before == rank) found[kLast] = mine;
-        if (before + 1 == rank) found[kLater] = mine;
-      }
-      BlockSync();
+      const Ranked ranked = RankListed(shared, word, shift, rank, count);
+      last = WordToFloat(ranked.last);
+      if (rank > 1) later = WordToFloat(ranked.later);
     }
-    const double below = WordToFloat(found[kLast]);
-    const float later = WordToFloat(next == kRank && rank > 1 ? found[kLater] : found[kOver]);
+    const double below = last;
     double value = below;
     if (interpolates && later != below) value = below + place.weight * (static_cast<double>(later) - below);
     return Bounded(r, static_cast<float>(value));
@@ -907,12 +1055,15 @@ struct ThresholdKernel {
     const Shared<uint32_t> shared = DynamicShared();
     Team team = Team::Join(t, shared);
     uint32_t selections = 0;
+    // So that one half of the teams reads and writes while the other one looks for its quantiles, and does neither.
+    if (t.later != 0 && Team::Index(t) >= t.teams / 2) LetPass(t.later);
     DPM_ROLLED
     for (uint32_t sample = Team::Index(t); sample < a.batch; sample += t.teams) {
       const double number = FetchRow(a, sample);
       Share s = ShareOf(a, t, team, sample, shared);
       Operands<V> first[U] = {};
       if (!kGeneral) Vector::template LoadFirst<U>(a, sample, s.At(0), s.Count(0), Vector::FirstTerms(a), first);
+      PrefetchPrediction(a, Vector::FirstTerms(a), sample, s, 1, kAhead);
       team.Begin(selections);
       DPM_ROLLED
       for (uint32_t i = 4 * ThreadIndex(); i < kSharedFound; i += 4 * BlockThreads()) Store4(shared, i, 0);

@@ -165,7 +165,7 @@ struct WideKernel {
       }
       Search::SumGroups(shared);
       BlockSync();
-      if (team.Most(kLargest) != 0) return {0, false, true};
+      if (team.Most(team.Count(kLargest)) != 0) return {0, false, true};
       // Every warp for itself.
       const typename Search::Found found = Search::FindBin(team, rank);
       key |= (~static_cast<uint64_t>(found.bin) & bin_mask) << shift;

@@ -30,8 +30,8 @@ interface Wish {
 
 // Elements that a thread takes at a time.
 const VECTOR = 4;
-// Bins, groups, counts, two lists, what was found: in front of the predictions.
-const SHARED_WORDS = 2048 + 32 + 8 + 2 * 256 + 8 + 4;
+// Bins, groups, counts, digits, two lists, what was found: in front of the predictions.
+const SHARED_WORDS = 2048 + 32 + 8 + (5 * 32 + 4) + 2 * 1024 + 8 + 4;
 
 const cudaPlan = addon.cudaPlan as (card: Float64Array, ...all: number[]) => Plan;
 
@@ -165,7 +165,18 @@ const CARDS = { H100, H200, A100, 'RTX 4090': RTX4090, B200, T4 };
 // launch and the search for the quantile take longer than the elements do.
 const MUCH = 16384;
 // Samples that do not come out even: to keep the whole card busy would take more turns, with a search in each of them.
-const UNEVEN = ['A100 64 x 65536', 'A100 16 x 196608', 'B200 64 x 65536', 'T4 64 x 16384'];
+const UNEVEN = [
+  'A100 64 x 65536',
+  'A100 16 x 196608',
+  'B200 64 x 65536',
+  'B200 16 x 196608',
+  'B200 64 x 196608',
+  'B200 16 x 294912',
+  'T4 64 x 16384',
+];
+// Sixteen clusters of six leave 36 of 132 multiprocessors alone, and are faster than as many teams of eight, which do not:
+// 26.1 against 27.8 microseconds on an H200, and 26.1 against 30.1 back to back, where launches of teams do not overlap.
+const FASTER = ['H100 16 x 196608', 'H200 16 x 196608', 'H100 16 x 294912', 'H200 16 x 294912'];
 
 planner('no card is left idle where there is work for it', () => {
   let checked = 0;
@@ -178,7 +189,14 @@ planner('no card is left idle where there is work for it', () => {
           const wish = { batch, n, quantile, general };
           const p = plan(card, wish);
           const share = shareOf(card, wish, p);
-          const least = quantile && UNEVEN.includes(`${name} ${batch} x ${n}`) ? 0.8 : 0.9;
+          const which = `${name} ${batch} x ${n}`;
+          const least = !quantile
+            ? 0.9
+            : UNEVEN.includes(which)
+              ? 0.8
+              : !general && FASTER.includes(which)
+                ? 0.72
+                : 0.9;
           assert.ok(share >= least && share <= 1, `${name} ${JSON.stringify(wish)}: ${share}, ${JSON.stringify(p)}`);
           ++checked;
         }
@@ -209,16 +227,21 @@ planner('shapes that matter, on an H200', () => {
     ],
     [
       { batch: 1, n: 65536, quantile: true },
-      { kernel: 'cluster', team: 16, grid: 16 },
+      { kernel: 'cluster', team: 8, grid: 8 },
     ],
-    // 128 of 132 multiprocessors, where clusters of eight would come in two turns: 15 of them run at once.
+    // Of clusters of eight 15 run at once, so that they would come in two turns.
     [
       { batch: 16, n: 196608, quantile: true },
-      { kernel: 'team', team: 8, grid: 128 },
+      { kernel: 'cluster', team: 6, grid: 96 },
+    ],
+    // Several turns: half of the teams reads while the other half looks for its quantiles.
+    [
+      { batch: 64, n: 196608, quantile: true },
+      { kernel: 'team', team: 8, threads: 256, teams: 33, cooperative: true },
     ],
     [
-      { batch: 8, n: 3145728, quantile: true },
-      { kernel: 'team', team: 66, teams: 2, cooperative: true },
+      { batch: 16, n: 786432, quantile: true },
+      { kernel: 'team', team: 33, threads: 256, teams: 8, cooperative: true },
     ],
   ];
   for (const [wish, expected] of shapes) {
@@ -270,7 +293,7 @@ planner('odd arguments are refused', () => {
 planner('no call needs more workspace than half as many teams as multiprocessors: one allocation serves all', () => {
   // A team that meets in global memory has two blocks or more: three copies of bins, groups, counts and list take turns,
   // and there are the bins of further bits (args.h).
-  const words = 4 + 3 * (2048 + 32 + 8 + 256) + 2048 + 32;
+  const words = 4 + 3 * (2048 + 32 + 8 + 1024) + 2048 + 32;
   fc.assert(
     fc.property(cards, wishes, (card, wish) => {
       const { workspaceBytes } = plan(card, { ...wish, quantile: true });

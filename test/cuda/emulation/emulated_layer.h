@@ -120,13 +120,23 @@ inline void LoadRemote2(Shared<uint32_t> of, size_t i, uint32_t rank, uint32_t* 
   if ((of.word + i) % 2 != 0) emulation::Fail("misaligned 8-byte load from another block", line);
   emulation::ReadShared(emulation::RemoteBlock(rank, line), of.word + i, 2, to, line);
 }
-inline void TeamSync(uint32_t* barrier, uint32_t size, DPM_WHERE) {
+inline uint32_t TeamArrive(uint32_t* barrier, uint32_t size, DPM_WHERE) {
   if (emulation::Launched().cluster || size != emulation::Launched().team) {
     emulation::Fail("a team's barrier with another number of blocks", line);
   }
   emulation::CheckBuffer(barrier, 8, line);
-  emulation::Wait(emulation::kTeamBarrier, barrier, line);
+  if (emulation::Current().arrived) emulation::Fail("a team's barrier inside another one", line);
+  emulation::Current().arrived = true;
+  return size;
 }
+inline void TeamWait(uint32_t* barrier, uint32_t size, uint32_t wanted, DPM_WHERE) {
+  if (!emulation::Current().arrived || wanted != size) {
+    emulation::Fail("a wait at a team's barrier without an arrival", line);
+  }
+  emulation::Wait(emulation::kTeamBarrier, barrier, line);
+  emulation::Current().arrived = false;
+}
+inline void LetPass(uint32_t) {}
 
 inline bool TeamLeave(uint32_t* left, uint32_t size, Shared<uint32_t> word, DPM_WHERE) {
   if (size != emulation::Launched().team) emulation::Fail("a team that is left by another number of blocks", line);
@@ -258,6 +268,13 @@ inline void Load16(const float* from, float* to, DPM_WHERE) { LoadWide<16>(from,
 inline void Store16(float* to, const float* from, DPM_WHERE) { StoreWide<16>(to, from, line); }
 inline void Store16(double* to, const double* from, DPM_WHERE) { StoreWide<16>(to, from, line); }
 inline void Load8(const uint16_t* from, uint32_t* to, DPM_WHERE) { LoadWide<8>(from, to, line); }
+constexpr uint32_t kVectorsTogether = 4;
+inline uint32_t Held(uint32_t value) { return value; }
+struct Passing {};
+inline Passing PassingBy() { return {}; }
+inline void Load16(const float* from, float* to, Passing, DPM_WHERE) { LoadWide<16>(from, to, line); }
+inline void Load8(const uint16_t* from, uint32_t* to, Passing, DPM_WHERE) { LoadWide<8>(from, to, line); }
+inline void Store16(float* to, const float* from, Passing, DPM_WHERE) { StoreWide<16>(to, from, line); }
 inline void Store8(uint16_t* to, const uint32_t* from, DPM_WHERE) { StoreWide<8>(to, from, line); }
 
 inline float HalfToFloat(uint16_t h) {

@@ -25,13 +25,13 @@ export const faults: Fault[] = [
   {
     name: 'no team barrier before the bins are read',
     file: 'threshold.h',
-    find: '    team.PublishCounts(kCapped);\n    team.Sync();',
+    find: '    team.PublishCounts(kCapped);\n    team.Sync([&] { PrefetchUpdate(a, r, sample, s); });',
     replace: '    team.PublishCounts(kCapped);',
   },
   {
     name: 'a block barrier where the team has to meet',
     file: 'threshold.h',
-    find: '    team.PublishCounts(kCapped);\n    team.Sync();',
+    find: '    team.PublishCounts(kCapped);\n    team.Sync([&] { PrefetchUpdate(a, r, sample, s); });',
     replace: '    team.PublishCounts(kCapped);\n    BlockSync();',
   },
   {
@@ -43,8 +43,8 @@ export const faults: Fault[] = [
   {
     name: 'no team barrier before further bins are read',
     file: 'threshold.h',
-    find: '      team.Publish();\n      team.Sync();\n      if (ThreadIndex() < 32) TellBin',
-    replace: '      team.Publish();\n      if (ThreadIndex() < 32) TellBin',
+    find: '      team.Publish();\n      team.Sync([] {});\n',
+    replace: '      team.Publish();\n',
   },
   {
     name: 'further bins are counted while they are cleared',
@@ -73,20 +73,20 @@ export const faults: Fault[] = [
   {
     name: 'no team barrier before the lists are read',
     file: 'threshold.h',
-    find: '    team.PublishCounts(kAbove);\n    team.Sync();',
+    find: '    team.PublishCounts(kAbove);\n    team.Sync([] {});',
     replace: '    team.PublishCounts(kAbove);',
   },
   {
     name: 'no barrier before the list is ranked',
     file: 'threshold.h',
-    find: '    team.Selected();\n    BlockSync();\n    if (lists) {',
-    replace: '    team.Selected();\n    if (lists) {',
+    find: '    team.Selected();\n    BlockSync();\n    float last',
+    replace: '    team.Selected();\n    float last',
   },
   {
     name: 'no barrier before the ranked keys are read',
     file: 'threshold.h',
-    find: 'found[kLater] = mine;\n      }\n      BlockSync();',
-    replace: 'found[kLater] = mine;\n      }',
+    find: 'found[1] = mine;\n    }\n    BlockSync();',
+    replace: 'found[1] = mine;\n    }',
   },
   {
     name: 'clusters end without waiting',
@@ -115,14 +115,14 @@ export const faults: Fault[] = [
   {
     name: 'counts are published before they are complete',
     file: 'threshold.h',
-    find: '    if (size == 1) return;\n    BlockSync();\n    const uint32_t which',
-    replace: '    if (size == 1) return;\n    const uint32_t which',
+    find: '    if (size == 1) return;\n    BlockSync();\n    if (from == kAbove',
+    replace: '    if (size == 1) return;\n    if (from == kAbove',
   },
   {
     name: 'a barrier that only some threads reach',
     file: 'threshold.h',
-    find: '        if (before == rank) found[kLast] = mine;',
-    replace: '        if (before == rank) {\n          BlockSync();\n          found[kLast] = mine;\n        }',
+    find: '      if (before + 1 == rank) found[0] = mine;',
+    replace: '      if (before + 1 == rank) {\n        BlockSync();\n        found[0] = mine;\n      }',
   },
   {
     name: 'the selection before is cleared while others still read it',
@@ -306,14 +306,80 @@ export const faults: Fault[] = [
   {
     name: 'the next key is above the bin',
     file: 'threshold.h',
-    find: 'next == kRank && rank > 1 ? found[kLater] : found[kOver]',
-    replace: 'found[kOver]',
+    find: 'if (rank > 1) later = WordToFloat(ranked.later);',
+    replace: '',
   },
   {
     name: 'equal keys have one rank',
     file: 'threshold.h',
-    find: '(keys[b] == mine && other + b < i)',
-    replace: '(keys[b] == mine && other + b > a.n)',
+    find: '(keys[k] == mine && other + k < i)',
+    replace: '(keys[k] == mine && other + k > count)',
+  },
+  {
+    name: 'the keys of a digit are read before all are counted',
+    file: 'threshold.h',
+    find: 'CountOne(digits, (distance - last) >> low);\n      }\n      BlockSync();',
+    replace: 'CountOne(digits, (distance - last) >> low);\n      }',
+  },
+  {
+    name: 'keys of other digits are counted',
+    file: 'threshold.h',
+    find: 'if (distance >> bits == last >> bits) CountOne(digits, (distance - last) >> low);',
+    replace: 'CountOne(digits, (distance >> low) & 31);',
+  },
+  {
+    name: 'a digit is one too small',
+    file: 'threshold.h',
+    find: 'last += (31 - at) << low;',
+    replace: 'last += (at < 31 ? 30 - at : 0) << low;',
+  },
+  {
+    name: 'the rank is not that inside the digit',
+    file: 'threshold.h',
+    find: 'rank -= WarpRead(upto - with, at);',
+    replace: '',
+  },
+  {
+    name: 'equal keys of a long list have another one before them',
+    file: 'threshold.h',
+    find: 'if (rank > 1) return {first + last, first + last};',
+    replace: '',
+  },
+  {
+    name: 'the nearest key of a long list is itself',
+    file: 'threshold.h',
+    find: 'if (distance > last && ~distance > nearest)',
+    replace: 'if (distance >= last && ~distance > nearest)',
+  },
+  {
+    name: 'the last chunk of a sample is whole',
+    file: 'threshold.h',
+    find: 'mine * s.chunk - (last ? chunks * s.chunk - s.vectors : 0)',
+    replace: 'mine * s.chunk',
+  },
+  {
+    name: 'the last chunk of a block is not looked at',
+    file: 'threshold.h',
+    find: 'lane < warps && turn < rest)',
+    replace: 'lane < warps && turn + 1 < rest)',
+  },
+  {
+    name: 'parts of a cluster’s bins are summed before all are there',
+    file: 'threshold.h',
+    find: '= two[k];\n    }\n    BlockSync();',
+    replace: '= two[k];\n    }',
+  },
+  {
+    name: 'parts of a cluster’s groups are overwritten while they are summed',
+    file: 'threshold.h',
+    find: 'sum += shared[kSharedParts + block * kGroups + group];\n    BlockSync();',
+    replace: 'sum += shared[kSharedParts + block * kGroups + group];',
+  },
+  {
+    name: 'blocks publish their lists over each other',
+    file: 'threshold.h',
+    find: 'first = FetchAdd(meet + kMeetCounts + kListed, count);',
+    replace: 'first = FetchAdd(meet + kMeetCounts + kListed, 1);',
   },
   {
     name: 'the last key of a bin is above it',
