@@ -108,6 +108,8 @@ if (only.includes('bench') && !reason) {
   for (const [part, seconds] of Object.entries({ steps: 90, kernels: 90, runs: 60 })) {
     await node(`bench ${part}`, 'bench', seconds, 'bench/gpu/bench', ['--part', part, ...flags]);
   }
+  // The card that forgets is compiled there.
+  if (has('g++') && !tiny) await node('bench host', 'bench', 60, 'bench/gpu/host', [rows]);
   const shapes = quick
     ? ['1x4x64x64', '64x3x256x256']
     : ['1x4x64x64', '16x4x64x64', '4x4x128x128', '16x3x256x256', '64x3x256x256', '16x3x512x512', '8x3x1024x1024'];
@@ -117,7 +119,7 @@ if (only.includes('bench') && !reason) {
   }
 }
 if (only.includes('sanitize') && !reason) {
-  for (const tool of quick ? ['memcheck'] : ['memcheck', 'racecheck', 'synccheck']) {
+  for (const tool of quick ? ['memcheck'] : ['memcheck', 'racecheck', 'synccheck', 'initcheck']) {
     // Tests provoke errors of the API on purpose.
     const args = [
       '--tool',

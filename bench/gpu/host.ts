@@ -1,10 +1,14 @@
-// What a step costs the host: host.ts, with the emulated card, which forgets what is queued (DPM_EMULATED_NULL). A prepared
-// step by itself, and a step of runs whose network returns what it has, with 20 and with 1000 steps; the least of many.
+// What a step costs the host: host.ts [FILE of rows], with the emulated card, which forgets what is queued
+// (DPM_EMULATED_NULL). A prepared step by itself, and a step of runs whose network returns what it has, with 20 and with
+// 1000 steps; the least of many.
+import { appendFileSync, rmSync } from 'node:fs';
+
 process.env.DPM_EMULATED_NULL = '1';
 const { card } = await import('../../test/cuda/card.js');
-const { folder } = await card();
-const { rmSync } = await import('node:fs');
+const { folder } = await card(true);
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+const { line } = await import('./rows.js');
+type HostRow = import('./rows.js').HostRow;
 const { DeviceTensor, prepareStep, Stream } = await import('../../lib/cuda/index.js');
 const { DPMSolver, NoiseSchedule } = await import('../../lib/index.js');
 
@@ -26,7 +30,11 @@ const step = prepareStep(rows, { x, m, base: x, d0, out }, { stream, batch: 1 })
 const prepared = await least(1000, () => {
   for (let k = 0; k < 1000; k++) step();
 });
-console.log(`a prepared step: ${prepared.toFixed(2)} us`);
+const keep = (row: HostRow): void => {
+  if (process.argv[2]) appendFileSync(process.argv[2], `${JSON.stringify(row)}\n`);
+  console.log(line(row));
+};
+keep({ part: 'host', variant: 'a prepared step', steps: 1, start: 0, step: prepared, whole: prepared });
 const solver = new DPMSolver(() => m, NoiseSchedule.linear(), { modelDevice: 'cuda', stream, checkFinite: false });
 for (const steps of [20, 1000]) {
   const of = { start: Number.POSITIVE_INFINITY, advance: Number.POSITIVE_INFINITY };
@@ -38,9 +46,6 @@ for (const steps of [20, 1000]) {
     of.start = Math.min(of.start, (1000 * (started - begin)) / steps);
     of.advance = Math.min(of.advance, (1000 * (performance.now() - started)) / steps);
   }
-  console.log(
-    `a run of ${steps} steps: ${of.start.toFixed(2)} us a step before the first, ${of.advance.toFixed(2)} us a step`,
-  );
   const whole = await least(steps, async () => (await solver.sample(x, { steps })).sample.dispose());
-  console.log(`sample, with all that it takes: ${whole.toFixed(2)} us a step`);
+  keep({ part: 'host', variant: `a run of ${steps}`, steps, start: of.start, step: of.advance, whole });
 }

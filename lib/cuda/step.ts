@@ -76,7 +76,14 @@ const WORDS = [
   ...['rows', ...ORDER, 'next', 'next2'],
   ...['batch', 'n', 'stride', 'type', 'nextType', 'quantile', 'kernel'],
 ] as const;
-const AT = Object.fromEntries(WORDS.map((name, i) => [name, i])) as Record<(typeof WORDS)[number], number>;
+/**
+ * Where a word is.
+ *
+ * @internal
+ */
+export const AT = Object.fromEntries(WORDS.map((name, i) => [name, i])) as Readonly<
+  Record<(typeof WORDS)[number], number>
+>;
 /** By their numbers in native/cuda/plan.h. */
 const KERNELS: readonly StepKernel[] = ['step', 'cluster', 'team', 'wide', 'wide-select'];
 
@@ -206,15 +213,21 @@ export function prepareStep(rows: DeviceTensor, buffers: DeviceBuffers, options:
  */
 export class KnownStep {
   readonly #call = new BigUint64Array(WORDS.length);
+  #network: DeviceType | null = null;
+  #next: DeviceType | null = null;
 
-  set(name: Exclude<(typeof WORDS)[number], 'type' | 'nextType' | 'quantile' | 'kernel'>, value: bigint): void {
-    this.#call[AT[name]] = value;
+  /** By its place ({@link AT}): a name would be looked up for every word of every step. */
+  set(at: number, value: bigint): void {
+    this.#call[at] = value;
   }
   /** Of the network's outputs, of the input that is written beside the state; whether rows may ask for a quantile. */
   types(network: DeviceType, next: DeviceType, quantile: boolean): void {
+    this.#call[AT.quantile] = quantile ? 1n : 0n;
+    if (network === this.#network && next === this.#next) return;
+    this.#network = network;
+    this.#next = next;
     this.#call[AT.type] = BigInt(NETWORK[network]!);
     this.#call[AT.nextType] = BigInt(NETWORK[next]!);
-    this.#call[AT.quantile] = quantile ? 1n : 0n;
   }
   queue(stream: Stream): void {
     native.cudaStep(stream.handle, this.#call);

@@ -15,7 +15,7 @@ import {
   type TensorView,
   wrongDims,
 } from '../../base/tensor.js';
-import { deviceErrorNorm, errorNormSpace, guideSpace, KnownStep, queueGuide } from '../../cuda/step.js';
+import { AT, deviceErrorNorm, errorNormSpace, guideSpace, KnownStep, queueGuide } from '../../cuda/step.js';
 import type { Stream } from '../../cuda/stream.js';
 import { DeviceTensor, type DeviceType, type HostArray } from '../../cuda/tensor.js';
 import {
@@ -46,6 +46,8 @@ interface Slot {
   /** Addresses of what the step has to write: the state, and once or twice what completes the input. */
   readonly at: bigint;
   readonly next: readonly [bigint, bigint];
+  /** The network's output that was last found to share no memory with it. */
+  apart: DeviceTensor | null;
 }
 
 /** The network's outputs on the card. */
@@ -175,9 +177,9 @@ export class CudaEngine implements Engine {
       const each = state ? 2 : 1;
       this.#slots = Array.from({ length: states }, (_, i) => this.#makeSlot(rest[i * each]!, rest[i * each + 1]));
       if (!solver.onCard) this.#hostInput = this.#makeHostInput(xT, this.#inputType);
-      this.#step.set('batch', BigInt(this.batch));
-      this.#step.set('n', BigInt(length / this.batch));
-      this.#step.set('stride', BigInt(length / this.batch));
+      this.#step.set(AT.batch, BigInt(this.batch));
+      this.#step.set(AT.n, BigInt(length / this.batch));
+      this.#step.set(AT.stride, BigInt(length / this.batch));
       this.#uploadIdentity();
       this.seed = this.#seedNoise(sampler);
       if (!graph) {
@@ -231,7 +233,7 @@ export class CudaEngine implements Engine {
       : shared
         ? [pointer + half, 0n]
         : [first, pointer + half];
-    return { state, input, single, at: state.pointer, next };
+    return { state, input, single, at: state.pointer, next, apart: null };
   }
 
   #makeHostInput(xT: Tensor | DeviceTensor, type: DeviceType): HostInput {
@@ -304,14 +306,14 @@ export class CudaEngine implements Engine {
     const queued = this.#step;
     const wide = from.type !== this.stateType;
     for (const name of ['u', 'g', 'base', 'p', 'd1', 'd2', 'd3', 'z', 'noise', 'd0', 'out2'] as const)
-      queued.set(name, 0n);
-    queued.set('rows', this.#identity.pointer);
-    queued.set('x', wide ? 0n : from.pointer);
-    queued.set('m', wide ? from.pointer : 0n);
-    queued.set('out', to);
-    queued.set('next', next[0]);
-    queued.set('next2', next[1]);
-    queued.set('flags', check && this.#checks ? this.#checks.next(check) : 0n);
+      queued.set(AT[name], 0n);
+    queued.set(AT.rows, this.#identity.pointer);
+    queued.set(AT.x, wide ? 0n : from.pointer);
+    queued.set(AT.m, wide ? from.pointer : 0n);
+    queued.set(AT.out, to);
+    queued.set(AT.next, next[0]);
+    queued.set(AT.next2, next[1]);
+    queued.set(AT.flags, check && this.#checks ? this.#checks.next(check) : 0n);
     queued.types(wide ? from.type : this.stateType, nextType, false);
     this.#queueStep(from);
   }
@@ -631,12 +633,12 @@ export class CudaEngine implements Engine {
     const { difference } = this.#forGuidance();
     const queued = this.#step;
     for (const name of ['base', 'p', 'd1', 'd2', 'd3', 'z', 'noise', 'd0', 'out2', 'next', 'next2', 'flags'] as const)
-      queued.set(name, 0n);
-    queued.set('rows', this.#rowsOf(rows, index, false));
-    queued.set('x', this.#slots[step.seen]!.at);
+      queued.set(AT[name], 0n);
+    queued.set(AT.rows, this.#rowsOf(rows, index, false));
+    queued.set(AT.x, this.#slots[step.seen]!.at);
     this.#setNetwork(network, null, true);
-    queued.set('g', this.#differs ? difference!.pointer : 0n);
-    queued.set('out', difference!.pointer);
+    queued.set(AT.g, this.#differs ? difference!.pointer : 0n);
+    queued.set(AT.out, difference!.pointer);
     queued.types(type, this.#inputType, false);
     this.#queueStep(network.m);
     this.#differs = true;
@@ -678,22 +680,22 @@ export class CudaEngine implements Engine {
     const [d1, d2, d3] = step.history;
     const at = this.#rowsOf(rows, step.row, given);
     if (step.guide && network && !given) this.#guide(at, step, network);
-    queued.set('rows', at);
-    queued.set('x', this.#slots[step.seen]!.at);
-    queued.set('base', this.#slots[step.base]!.at);
-    queued.set('p', p ? p.pointer : 0n);
-    queued.set('d1', this.#keptAt(d1));
-    queued.set('d2', this.#keptAt(d2));
-    queued.set('d3', this.#keptAt(d3));
+    queued.set(AT.rows, at);
+    queued.set(AT.x, this.#slots[step.seen]!.at);
+    queued.set(AT.base, this.#slots[step.base]!.at);
+    queued.set(AT.p, p ? p.pointer : 0n);
+    queued.set(AT.d1, this.#keptAt(d1));
+    queued.set(AT.d2, this.#keptAt(d2));
+    queued.set(AT.d3, this.#keptAt(d3));
     this.#setNoise(predictOnly ? null : step);
-    queued.set('d0', predictOnly ? 0n : this.#keptAt(step.keep));
-    queued.set('out', slot ? slot.at : 0n);
-    queued.set('out2', predictOnly || step.out2 === undefined ? 0n : this.#slots[step.out2]!.at);
-    queued.set('next', slot ? slot.next[0] : 0n);
-    queued.set('next2', slot ? slot.next[1] : 0n);
-    queued.set('flags', check && this.#checks ? this.#checks.next(check) : 0n);
+    queued.set(AT.d0, predictOnly ? 0n : this.#keptAt(step.keep));
+    queued.set(AT.out, slot ? slot.at : 0n);
+    queued.set(AT.out2, predictOnly || step.out2 === undefined ? 0n : this.#slots[step.out2]!.at);
+    queued.set(AT.next, slot ? slot.next[0] : 0n);
+    queued.set(AT.next2, slot ? slot.next[1] : 0n);
+    queued.set(AT.flags, check && this.#checks ? this.#checks.next(check) : 0n);
     this.#setNetwork(network, slot, step.doubled ?? false);
-    if (step.guide?.keep && network) queued.set('g', this.#guidance!.difference!.pointer);
+    if (step.guide?.keep && network) queued.set(AT.g, this.#guidance!.difference!.pointer);
     const thresholds = this.#solver.thresholding !== null && step.predictsData && !given;
     queued.types(network ? network.m.type : this.stateType, this.#inputType, thresholds);
     this.#queueStep(network?.m ?? null, network?.g ?? null);
@@ -701,16 +703,19 @@ export class CudaEngine implements Engine {
 
   #setNetwork(network: OnCard | null, slot: Slot | null, doubled: boolean): void {
     if (!network) {
-      for (const name of ['m', 'u', 'g'] as const) this.#step.set(name, 0n);
+      for (const name of ['m', 'u', 'g'] as const) this.#step.set(AT[name], 0n);
       return;
     }
     const { m, g } = network;
     if (g && g.type !== m.type) throw new TypeError(`Expected ${m.type} for g but received ${g.type}`);
-    if (slot) this.#checkApart(m, slot);
+    if (slot && slot.apart !== m) {
+      this.#checkApart(m, slot);
+      slot.apart = m;
+    }
     const at = m.pointer;
-    this.#step.set('u', doubled ? at : 0n);
-    this.#step.set('m', doubled ? at + BigInt(m.bytes / 2) : at);
-    this.#step.set('g', g ? g.pointer : 0n);
+    this.#step.set(AT.u, doubled ? at : 0n);
+    this.#step.set(AT.m, doubled ? at + BigInt(m.bytes / 2) : at);
+    this.#step.set(AT.g, g ? g.pointer : 0n);
   }
 
   /** A network may return its own input, but not what the step writes while it reads, unless element by element. */
@@ -751,12 +756,12 @@ export class CudaEngine implements Engine {
   #setNoise(step: Application | null): void {
     const noisy = !!step?.noisy;
     const words = noisy ? this.#tables?.words[step.row] : undefined;
-    this.#step.set('noise', words ?? 0n);
+    this.#step.set(AT.noise, words ?? 0n);
     if (noisy && words === undefined) {
       const at = this.#graph ? this.#draws++ * this.#length * DeviceTensor.bytesOf(this.stateType) : 0;
-      this.#step.set('z', this.#z!.pointer + BigInt(at));
+      this.#step.set(AT.z, this.#z!.pointer + BigInt(at));
     } else {
-      this.#step.set('z', 0n);
+      this.#step.set(AT.z, 0n);
     }
   }
 
