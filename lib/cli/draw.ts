@@ -35,7 +35,11 @@ import { keeping, keepingArgs, latentsArg, readStart } from './latents.js';
 import { choice, UsageError } from './usage.js';
 
 const guidanceArgs = {
-  steps: { type: 'string', default: '20', valueHint: 'N', description: 'Network evaluations for a picture' },
+  steps: {
+    type: 'string',
+    valueHint: 'N',
+    description: "Network evaluations for a picture (Default: the model's own, 20 where it is not distilled)",
+  },
   guidance: guidanceArg,
   'guidance-rescale': {
     type: 'string',
@@ -160,6 +164,7 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
     const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
     report({ command, values }, generation, rows, destination, {
       ...{ prompts, negativePrompt, scheduler: values.scheduler, ...settings, strength },
+      steps: settings.steps ?? defaults.steps,
     });
   });
 }
@@ -271,7 +276,10 @@ export const edit = defineCommand({
       );
       telling.stop();
       if (maskOutput !== undefined) writeFileAtomically(maskOutput, encodePng(made.mask));
-      report({ command: 'edit', values: args }, made, [made.images], destination, { image: args.image, ...settings });
+      report({ command: 'edit', values: args }, made, [made.images], destination, {
+        ...{ image: args.image, ...settings },
+        steps: settings.steps ?? pipe.defaults.steps,
+      });
     });
   },
 });

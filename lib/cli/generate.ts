@@ -195,11 +195,14 @@ export function readTableFlag(values: Values): 'auto' | 'none' | SolverTable | u
   const guidance = numberOf(values, 'guidance');
   const tables = readTableFile(table);
   const fitting = tables.filter(
-    (one) => evaluationsOf(one) === steps && (guidance === undefined || (one.guidance?.scale ?? 1) === guidance),
+    (one) =>
+      (steps === undefined || evaluationsOf(one) === steps) &&
+      (guidance === undefined || (one.guidance?.scale ?? 1) === guidance),
   );
   if (fitting.length === 1) return fitting[0];
   const at = guidance === undefined ? '' : ` and guidance ${guidance}`;
-  throw new UsageError(`Expected one table for ${steps} steps${at} in ${table} but found ${fitting.length || 'none'}`);
+  const many = steps === undefined ? '' : ` for ${steps} steps`;
+  throw new UsageError(`Expected one table${many}${at} in ${table} but found ${fitting.length || 'none'}`);
 }
 
 export interface Destination {
@@ -382,7 +385,7 @@ export function report(
   destination: Destination,
   details: Record<string, unknown>,
 ): void {
-  const { images, nfe, seeds, guidance, table, grid, memory, tiles, timings } = generation;
+  const { images, nfe, solver, seeds, guidance, table, grid, memory, tiles, timings } = generation;
   const { output, json } = destination;
   const all = promptsOf(details);
   const together = onSheet(destination, images.length);
@@ -401,7 +404,7 @@ export function report(
     const name = writePicture(destination, i, withText(encodePng(picture), texts));
     if (!json) return;
     const { width, height } = picture;
-    const more = { ...details, ...own, guidance, nfe, table, grid, memory, tiles, timings };
+    const more = { ...details, ...own, guidance, nfe, solver, table, grid, memory, tiles, timings };
     say(JSON.stringify({ output: name, width, height, ...more }));
   });
   if (json) return;

@@ -20,6 +20,7 @@ import type { Parts } from './parts.js';
 import { editRunOf, guidanceOf, scheduleOf, solverOptionsOf } from './plan.js';
 import { type EditRequest, readEditRequest } from './request.js';
 import { shapeOf } from './shape.js';
+import { ofSolver } from './solving.js';
 import { Stage } from './stages.js';
 import { Watch } from './watch.js';
 
@@ -137,6 +138,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     mask: maskImage(mask),
     sample: { type: 'float32', data: sample, dims },
     nfe,
+    solver: ofSolver({ run, solverOptions: plain }),
     seeds: [request.seed],
     guidance: guidance.scale,
     memory,

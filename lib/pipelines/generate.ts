@@ -18,6 +18,7 @@ import type { GenerateOptions, Generation, Progress } from './options.js';
 import type { Parts } from './parts.js';
 import type { Plan, SolverPlan } from './plan.js';
 import { driveScheduler } from './scheduler-object.js';
+import { solvingOf } from './solving.js';
 import { Stage } from './stages.js';
 import { Watch } from './watch.js';
 
@@ -118,6 +119,7 @@ export async function generate(
     images,
     sample: { type: 'float32', data: sample, dims },
     nfe,
+    solver: solvingOf(parts, plan),
     ...(plan.table ? { table: plan.table.name } : {}),
     ...(plan.grid === undefined ? {} : { grid: plan.grid }),
     seeds: pictures.map(({ seed }) => seed),

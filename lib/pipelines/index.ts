@@ -15,6 +15,7 @@ export type {
   Progress,
   SchedulerLike,
   SolverChoices,
+  Solving,
   Timings,
 } from './options.js';
 export type { PipelineOptions } from './parts.js';

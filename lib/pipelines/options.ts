@@ -272,6 +272,8 @@ export interface Generation {
   };
   /** Network evaluations for a picture; the most, where the adaptive method took more for some than for others. */
   nfe: number;
+  /** What made the steps. */
+  solver: Solving;
   /** The name of the table that made them; absent where a solver did. */
   table?: string;
   /** The published grid that `skipType` named, and for which network: `'ays for sdxl'`. */
@@ -294,6 +296,22 @@ export interface Generation {
 export interface Edit extends Generation {
   /** White where the picture was made anew; of the image's size. */
   mask: Image;
+}
+
+/** What made the steps of a call. */
+export interface Solving {
+  /** An algorithm of DPM-Solver, a scheduler's class, or a table's name. */
+  name: string;
+  /** Of DPM-Solver, where its method has one. */
+  order?: number;
+  /** Of DPM-Solver. */
+  method?: string;
+  /**
+   * How the times are spaced: a scheduler's `timestep_spacing`, `'karras'`, `'exponential'`, `'beta'` or `'lu'`, `'flow'` for a
+   * flow's own, a `skipType` that the call named, or `'table'`; `'times of its own'` where
+   * these are a list.
+   */
+  grid: string;
 }
 
 /** Milliseconds. */

@@ -80,6 +80,7 @@ test('tells machines what it did', async () => {
     {
       ...{ output: 'json.png', width: 56, height: 32, prompts: ['red'], seeds: [-3, -2], steps: 2, guidance: 1.5 },
       ...{ seed: -3, count: 2, algorithmType: 'sde-dpmsolver++' },
+      solver: { name: 'sde-dpmsolver++', order: 2, method: 'multistep', grid: 'linspace' },
       ...{ nfe: 2, memory: 'fast', timings: undefined },
     },
   );
