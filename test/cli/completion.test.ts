@@ -82,7 +82,19 @@ zpty -d z`;
   },
 };
 
-const COMMANDS = ['sample', 'txt2img', 'img2img', 'inpaint', 'edit', 'decode', 'compare', 'calibrate', 'serve', 'pull', 'info'];
+const COMMANDS = [
+  'sample',
+  'txt2img',
+  'img2img',
+  'inpaint',
+  'edit',
+  'decode',
+  'compare',
+  'calibrate',
+  'serve',
+  'pull',
+  'info',
+];
 
 for (const [shell, askerOf] of Object.entries(SHELLS)) {
   if (!has(shell)) {
