@@ -1,11 +1,12 @@
-// How few evaluations are enough: `npm run bench:few -- mixtures|random|network [steps] [guidance] [folder]`; results in bench/results/few-*.json.
+// How few evaluations are enough: `npm run bench:few -- mixtures|random|network|foreign [steps] [guidance] [folder]`; results in bench/results/few-*.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { machine } from '../machine.js';
+import { measureForeign } from './foreign.js';
 import { measureMixtures } from './mixtures.js';
 import { calibrateShapes } from './network.js';
 import { measureRandom, summaryOf } from './random.js';
 
-const PARTS = ['mixtures', 'random', 'network'] as const;
+const PARTS = ['mixtures', 'random', 'network', 'foreign'] as const;
 
 const [part, asked, guidance = '3', resume, output] = process.argv.slice(2);
 const folder = new URL('../results/', import.meta.url);
@@ -26,6 +27,9 @@ if (part === 'mixtures') {
   const summary = summaryOf(draws);
   console.log(JSON.stringify(summary));
   write(part, { summary, draws });
+} else if (part === 'foreign') {
+  const steps = (asked ?? '6,8').split(',').map(Number);
+  write(part, (await measureForeign(steps, {}, tell)) as object);
 } else if (part === 'network') {
   const steps = (asked ?? '4,5,6,8,10').split(',').map(Number);
   write(

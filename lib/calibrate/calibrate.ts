@@ -320,7 +320,7 @@ class Calibrator {
     for (const classic of differentGrids(classics).slice(0, SEARCHES)) {
       const share = searched - (budget - left());
       // A search that can make but a few moves has nothing to say.
-      if (share < 2 * steps * this.#taught.length) break;
+      if (share < 2 * steps * count(this.#taught)) break;
       const name = `search from ${classic.name}`;
       const result = await this.#search(steps, classic, Math.floor(share), name);
       found.push({ candidate: { name, student: result.student }, train: result.error });
@@ -331,7 +331,9 @@ class Calibrator {
       ...classics.slice(0, 3),
     ];
     for (const start of starts) {
-      if (left() < this.#iterationCost(start.student, this.#fitted)) break;
+      // With what the start itself takes.
+      const run = start.student.corrections.length * count(this.#fitted);
+      if (left() < run + this.#iterationCost(start.student, this.#fitted)) break;
       const fit = await this.#refine(steps, start, left);
       if (fit.student === start.student) continue;
       found.push({ candidate: { name: `fit from ${start.name}`, student: fit.student }, train: mean(fit.errors) });
@@ -372,7 +374,8 @@ class Calibrator {
       const before = fit;
       const next = await this.#journal.once(`${key} ${i}`, async () => {
         paths ??= await this.#again(bench, before.student);
-        const result = await refine(bench, before, FREE, paths);
+        const run = student.corrections.length * count(this.#fitted);
+        const result = await refine(bench, before, FREE, paths, () => left() >= run);
         made = result.paths;
         const { damping, stalled, errors, done } = result.fit;
         return { student: plain(result.fit.student), damping, stalled, errors, done };

@@ -39,12 +39,17 @@ export function lossOf(errors: ArrayLike<number>, d: number): number {
   return mean(Float64Array.from(errors, (e) => 2 * d * d * (Math.sqrt(1 + (e / d) ** 2) - 1)));
 }
 
-/** One iteration: the derivatives, then steps with more and more damping until one makes the loss smaller. */
+/**
+ * One iteration: the derivatives, then steps with more and more damping until one makes the loss smaller.
+ *
+ * @param affordable may one more step be tried?
+ */
 export async function refine(
   bench: Bench,
   fit: Fit,
   free: Free,
   paths: readonly Path[],
+  affordable: () => boolean,
 ): Promise<{ fit: Fit; paths: readonly Path[] }> {
   const { student, origin, errors } = fit;
   const parameters = parametersOf(student, free);
@@ -62,6 +67,7 @@ export async function refine(
   };
   const before = lossWith(errors, student);
   for (let attempt = 0; attempt < DAMPING.attempts; attempt++, damping *= DAMPING.up) {
+    if (!affordable()) break;
     const step = stepOf(total, { strength, strains, deviations, damping });
     if (!step) continue;
     const other = moved(student, parameters, step);

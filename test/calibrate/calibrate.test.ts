@@ -374,4 +374,13 @@ test('what cannot be calibrated is refused in one sentence', async () => {
   await assertRejects(calibrate(wide, schedule, small(schedule)), RangeError, /Expected dims/);
 });
 
+test('fitting takes no more evaluations than it may', async () => {
+  const schedule = SCHEDULES.vp;
+  const model = exact(clusters(2), schedule);
+  for (const evaluations of [300, 700, 1100, 1700, 2600]) {
+    const { report } = await calibrate(model, schedule, small(schedule, { budget: { evaluations } }));
+    for (const one of report) assert.ok(one.evaluations.fit <= evaluations, `${one.evaluations.fit} of ${evaluations}`);
+  }
+});
+
 test.run();
