@@ -125,7 +125,10 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   });
   app.all('/api/model', (c) => notAllowed(c, 'GET'));
 
-  app.get('/api/status', (c) => answer(c, 200, { ready: engine.model !== undefined, ...queue.state }));
+  app.get('/api/status', (c) => {
+    const { model, loading } = engine;
+    return answer(c, 200, { ready: model !== undefined, ...(loading ? { loading } : {}), ...queue.state });
+  });
   app.all('/api/status', (c) => notAllowed(c, 'GET'));
 
   const description = describe(schema, limits, version);

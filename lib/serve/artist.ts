@@ -33,7 +33,10 @@ async function open(place: Place): Promise<void> {
     const { device, dtype, memory, maxBatch, reproducible } = place;
     // onnxruntime's own log would repeat at length what the error says in a sentence.
     (await loadRuntime()).env.logLevel = 'fatal';
-    pipe = await DiffusionPipeline.fromPretrained(folder, { device, dtype, memory });
+    pipe = await DiffusionPipeline.fromPretrained(folder, {
+      ...{ device, dtype, memory },
+      onProgress: ({ done, of }) => send({ type: 'loading', done, of }),
+    });
     session = pipe.session({ maxBatch, reproducible, onCall: tellCall });
     const model: Model = { name: modelName(folder), ...pipe.defaults, words: readWords() };
     send({ type: 'opened', model });

@@ -42,12 +42,20 @@ export function timeOf(seconds: number): number {
   return Math.min(seconds * 1000, 2 ** 31 - 1);
 }
 
+/** Bytes of a model that have been read, of how many. */
+export interface Loading {
+  readonly done: number;
+  readonly of: number;
+}
+
 export class Engine {
   readonly #place: Place;
   readonly #fork: () => ChildProcess;
   #child: ChildProcess | undefined;
   #model: Model | undefined;
   #opening: Promise<Model> | undefined;
+  #loading: Loading | undefined;
+  readonly #onLoading: ((loading: Loading) => void) | undefined;
   readonly #checks = new Map<string, { resolve(error: string | undefined): void; reject(error: Error): void }>();
   readonly #runs = new Map<string, { listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void }>();
   #room = 0;
@@ -67,12 +75,22 @@ export class Engine {
   constructor(
     place: Place,
     forked: () => ChildProcess = forkArtist,
-    { name = modelName(place.folder), observer = {} }: { name?: string; observer?: Observer } = {},
+    {
+      name = modelName(place.folder),
+      observer = {},
+      onLoading,
+    }: { name?: string; observer?: Observer; onLoading?: (loading: Loading) => void } = {},
   ) {
     this.#place = place;
     this.#fork = forked;
     this.name = name;
     this.#observer = observer;
+    this.#onLoading = onLoading;
+  }
+
+  /** How far the model is while it is being loaded. */
+  get loading(): Loading | undefined {
+    return this.#loading;
   }
 
   /** What is known of the model; undefined while it is being loaded again. */
@@ -196,7 +214,11 @@ export class Engine {
     this.#child = child;
     return new Promise((resolve, reject) => {
       child.on('message', (report: Report) => {
-        if (report.type === 'opened') {
+        if (report.type === 'loading') {
+          this.#loading = { done: report.done, of: report.of };
+          this.#onLoading?.(this.#loading);
+        } else if (report.type === 'opened') {
+          this.#loading = undefined;
           this.#failures = 0;
           this.#model = report.model;
           resolve(report.model);
@@ -222,7 +244,7 @@ export class Engine {
     });
   }
 
-  #hear(report: Exclude<Report, { type: 'opened' | 'broken' | 'call' }>): void {
+  #hear(report: Exclude<Report, { type: 'loading' | 'opened' | 'broken' | 'call' }>): void {
     if (report.type === 'checked') {
       this.#checks.get(report.id)?.resolve(report.error);
       this.#checks.delete(report.id);
@@ -243,6 +265,7 @@ export class Engine {
     const opened = this.#model !== undefined;
     if (opened && !this.#closed) this.#observer.lost?.({ model: this.name });
     this.#model = undefined;
+    this.#loading = undefined;
     this.#child = undefined;
     // Who asks from now on gets another one, and not what has come of this.
     this.#opening = undefined;

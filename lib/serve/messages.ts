@@ -99,6 +99,7 @@ export interface Done {
 
 /** From the process that draws. */
 export type Report =
+  | { type: 'loading'; done: number; of: number }
   | { type: 'opened'; model: Model }
   /** A network call, and how many samples there is room for in runs that go on at once. */
   | { type: 'call'; samples: number; milliseconds: number; room: number }

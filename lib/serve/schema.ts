@@ -173,10 +173,13 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
         },
       },
       '/api/model': get('The model and the limits', { type: 'object' }),
-      '/api/status': get(
-        'How busy the server is',
-        object({ ready: { type: 'boolean' }, running: integer, waiting: integer }),
-      ),
+      '/api/status': get('How busy the server is', {
+        ...object({ ready: { type: 'boolean' }, running: integer, waiting: integer }),
+        properties: {
+          ...{ ready: { type: 'boolean' }, running: integer, waiting: integer },
+          loading: object({ done: integer, of: integer }, 'Bytes of the model, while it is being loaded'),
+        },
+      }),
       '/api/schema': get('This document', { type: 'object' }),
       '/healthz': { get: { summary: 'Is the server there?', responses: ok(object({ ok: { const: true } })) } },
       '/readyz': {
