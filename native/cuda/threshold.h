@@ -1048,6 +1048,16 @@ struct ThresholdKernel {
     return finite;
   }
 
+  // Of the first round the update needs the network's outputs only where its predictions were not kept: registers that
+  // are not needed while the quantile is looked for.
+  DPM_DEVICE static void ForgetNetwork(const StepArgs& a, const Row& r, uint32_t sample, const Share& s,
+                                       Operands<V>* first) {
+    DPM_UNROLL
+    for (int u = 0; u < U; ++u) first[u].m = first[u].u = first[u].g = {};
+    if (Keeps(s, 0)) return;
+    Vector::template LoadPrediction<U>(a, sample, Unknown(s.At(0)), s.Count(0), r.mask & Bits(kTermX, 4), first);
+  }
+
   // The samples of this team, one after the other.
   DPM_DEVICE static void Run(const StepArgs& a, const TeamArgs& t) {
     EverythingBefore();
@@ -1077,6 +1087,7 @@ struct ThresholdKernel {
         BlockSync();
         finite = MakeAll(a, r, sample, s, w, first, shared);
         r.s = Bound(a, r, sample, team, s, w, place, selections++, shared);
+        ForgetNetwork(a, r, sample, s, first);
       }
       finite = Update(a, r, sample, s, terms, first) && finite;
       if (!finite && a.flags) AtomicOr(a.flags + sample, kNotFinite);
