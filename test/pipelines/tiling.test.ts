@@ -12,6 +12,7 @@ import { byTiles, evenSpans } from '../../lib/pipelines/tiles.js';
 import { bytesFor, cutOf, nextCut, readTiling } from '../../lib/pipelines/tiling.js';
 import { Vae } from '../../lib/pipelines/vae.js';
 import { assertRejects, assertThrows } from '../support.js';
+import { folder, madeAt } from './exports.js';
 import { changed, constant, layout, removeCopies } from './models.js';
 
 const test = suite('tiling');
@@ -20,6 +21,8 @@ const opened: { dispose(): Promise<void> }[] = [];
 test.after(async () => {
   await Promise.all(opened.map((pipe) => pipe.dispose()));
   removeCopies();
+  const place = madeAt();
+  if (place) rmSync(place, { recursive: true });
 });
 
 /** Autoencoders of diffusers' own, and what its `enable_tiling` makes with them; see test/fixtures/tiling.py. */
@@ -39,7 +42,9 @@ interface Case {
   encoded: Piece;
 }
 
-function casesOf(name: string): { cases: Case[]; floats(piece: Piece): Float32Array; bytes(piece: Piece): Uint8Array } {
+function casesOf<T = Case>(
+  name: string,
+): { cases: T[]; floats(piece: Piece): Float32Array; bytes(piece: Piece): Uint8Array } {
   const data = readFileSync(join(tiling, `${name}.bin`));
   const bytes = ({ at, bytes }: Piece) => new Uint8Array(data.subarray(at, at + bytes));
   return {
@@ -108,6 +113,39 @@ for (const { name, channels } of kinds) {
     }
   });
 }
+
+/** Folders as other exporters wrote them, where diffusers' own tiled_decode and tiled_encode go through their graphs. */
+test('decodes and encodes the folders of other exporters as diffusers does by tiles', async () => {
+  const { cases, floats, bytes } = casesOf<Case & { folder: string }>('exports');
+  const names = new Set(cases.map((one) => one.folder));
+  for (const name of ['flux-dev', 'inpaint', 'playground', 'sd1-float16', 'sd3', 'sdxl'])
+    assert.ok(names.has(name), name);
+  for (const name of names) {
+    const pipe = await DiffusionPipeline.fromPretrained(folder(name));
+    const vae = await Vae.open(folder(name), ['model.onnx'], {}, false);
+    try {
+      for (const { width, height, latents, image, encoded, gap } of cases.filter((one) => one.folder === name)) {
+        const what = `${name} ${width} x ${height}`;
+        const data = floats(latents);
+        const state = { data, dims: [1, data.length / ((width * height) / 64), height / 8, width / 8] };
+        const [tiled] = await pipe.decode(state, { vaeTiling: true });
+        const [whole] = await pipe.decode(state, { vaeTiling: false });
+        assert.ok(furthest(tiled.data, bytes(image)) <= 1, `${what}: ${furthest(tiled.data, bytes(image))}`);
+        assert.ok(gap > 20 && furthest(whole.data, bytes(image)) > 20, what);
+        const picture: Image = { width, height, data: bytes(image) };
+        const coder = new Coder(vae, { tiling: readTiling(true, { factor: 8, latent: true }) });
+        const stage = new Stage('encode', coder.piecesOf(picture), undefined);
+        const made = await coder.encode(toPixels(picture), picture, stage, 1);
+        const wanted = floats(encoded);
+        const deviation = Math.hypot(...wanted) / Math.sqrt(wanted.length);
+        const error = Math.max(...made.map((z, i) => Math.abs(z - wanted[i])));
+        assert.ok(error < 1e-4 * deviation, `${what}: ${error} of ${deviation}`);
+      }
+    } finally {
+      await Promise.all([pipe.dispose(), vae.release()]);
+    }
+  }
+});
 
 function furthest(a: Uint8Array, b: Uint8Array): number {
   assert.is(a.length, b.length);
