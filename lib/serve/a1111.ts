@@ -1,8 +1,7 @@
 // The interface of the web UI by AUTOMATIC1111, as far as tools that draw speak it.
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { answer, type App, notAllowed, refuse } from './answers.js';
-import { parseBody } from './body.js';
+import { answer, type App, notAllowed, readJson, refuse } from './answers.js';
 import { failed, follow, type FollowOptions, lastOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
@@ -79,15 +78,9 @@ async function draw(
   c: Context,
   pictures: (body: Body) => Uploads | undefined,
 ): Promise<Response> {
-  if (!/^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')) {
-    return refuse(c, 415, 'Expected application/json for the Content-Type header');
-  }
-  let body: unknown;
-  try {
-    body = parseBody(await c.req.text());
-  } catch {
-    return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
-  }
+  const json = await readJson(c);
+  if (json instanceof Response) return json;
+  const body = json.value;
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     return refuse(c, 400, 'Expected an object of settings in the body');
   }

@@ -1,6 +1,7 @@
 // How answers are written: JSON, and what is wrong as one sentence, in the form that the interface which was asked has.
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
+import { parseBody } from './body.js';
 
 export type App = Hono<Env>;
 export type Env = { Bindings: HttpBindings; Variables: { client: string; request: string } };
@@ -47,6 +48,19 @@ export function refuse(c: Asked, status: number, error: string, { param, code }:
   const type = status === 429 ? 'rate_limit_error' : status >= 500 ? 'server_error' : 'invalid_request_error';
   const message = error;
   return answer(c, status, { error: { message, type, param: param ?? null, code: code ?? codes[status] ?? null } });
+}
+
+/** The JSON in a request's body, or what is answered where there is none. */
+export async function readJson(c: Asked): Promise<{ value: unknown } | Response> {
+  // Other types can be posted by pages elsewhere without being asked first.
+  if (!/^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')) {
+    return refuse(c, 415, 'Expected application/json for the Content-Type header');
+  }
+  try {
+    return { value: parseBody(await c.req.text()) };
+  } catch {
+    return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
+  }
 }
 
 export function notAllowed(c: Asked, method: string): Response {

@@ -7,8 +7,7 @@ import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { a1111Routes } from './a1111.js';
-import { answer, type App, encode, type Env, notAllowed, refuse, unavailable } from './answers.js';
-import { parseBody } from './body.js';
+import { answer, type App, encode, type Env, notAllowed, readJson, refuse, unavailable } from './answers.js';
 import { follow, type Keep, PULSE } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Metrics } from './metrics.js';
@@ -140,18 +139,9 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
     onError: (c) => refuse(c, 413, `Expected a body of at most ${limits.body} bytes but received more`),
   });
   app.post('/api/runs', small, async (c) => {
-    // Other types can be posted by pages elsewhere without being asked first.
-    const type = c.req.header('content-type') ?? '';
-    if (!/^application\/json\s*(;|$)/i.test(type)) {
-      return refuse(c, 415, 'Expected application/json for the Content-Type header');
-    }
-    let value: unknown;
-    try {
-      value = parseBody(await c.req.text());
-    } catch {
-      return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
-    }
-    const read = readSettings(schema, value);
+    const body = await readJson(c);
+    if (body instanceof Response) return body;
+    const read = readSettings(schema, body.value);
     if ('error' in read) return refuse(c, 400, read.error);
 
     const job = { settings: read.settings, coding: { format: 'png', quality: 100 }, previews: 'each' } as const;

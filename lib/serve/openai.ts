@@ -2,8 +2,7 @@
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
-import { answer, type App, type Detail, encode, notAllowed, refuse } from './answers.js';
-import { parseBody } from './body.js';
+import { answer, type App, type Detail, encode, notAllowed, readJson, refuse } from './answers.js';
 import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, PULSE } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
@@ -41,17 +40,10 @@ export function openaiRoutes(options: OpenAIOptions): App {
     onError: (c) => refuse(c, 413, `Expected a body of at most ${limits.body} bytes but received more`),
   });
   app.post('/images/generations', small, async (c) => {
-    if (!/^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')) {
-      return refuse(c, 415, 'Expected application/json for the Content-Type header');
-    }
-    let body: unknown;
+    const body = await readJson(c);
+    if (body instanceof Response) return body;
     try {
-      body = parseBody(await c.req.text());
-    } catch {
-      return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
-    }
-    try {
-      return await draw(options, c, 'image_generation', readAsked(generation, options.settings, body));
+      return await draw(options, c, 'image_generation', readAsked(generation, options.settings, body.value));
     } catch (error) {
       if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
       throw error;

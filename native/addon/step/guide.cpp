@@ -36,14 +36,7 @@ napi_value AddonGuide(napi_env env, napi_callback_info info) {
       !ReadView(env, argv[7], "kept", state | kAllowAbsent, &kept)) {
     return nullptr;
   }
-  const size_t row_count = rows.length / kRowLength;
-  if (static_cast<uint64_t>(first) > row_count ||
-      static_cast<uint64_t>(batch) > row_count - static_cast<size_t>(first)) {
-    ThrowRange(env, "Expected rows for samples " + Size(first) + " to " + Size(first + batch - 1) + " of " +
-                        std::to_string(kRowLength) + " numbers each for rows but received " + Size(rows.length) +
-                        " numbers");
-    return nullptr;
-  }
+  if (!RowsReach(env, rows, first, batch)) return nullptr;
   const double* parameters = static_cast<const double*>(guide.data);
   if (guide.length != kGuideLength || !Valid(parameters)) {
     ThrowRange(env, "Expected the " + std::to_string(kGuideLength) +

@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "../../step/row.h"
 #include "../arguments.h"
 
 namespace dpm::addon {
@@ -17,6 +18,20 @@ inline std::string Size(uint64_t n) { return std::to_string(n); }
 
 inline std::string LengthMessage(const char* name, const std::string& expected, size_t received) {
   return "Expected " + expected + " elements for " + name + " but received " + Size(received);
+}
+
+// Are there rows for samples `first` to `first + batch - 1`? Throws where not.
+inline bool RowsReach(napi_env env, const View& rows, int64_t first, int64_t batch) {
+  const size_t row_count = rows.length / kRowLength;
+  // In 64 bits: a size may have 32.
+  if (static_cast<uint64_t>(first) <= row_count &&
+      static_cast<uint64_t>(batch) <= row_count - static_cast<size_t>(first)) {
+    return true;
+  }
+  ThrowRange(env, "Expected rows for samples " + Size(first) + " to " + Size(first + batch - 1) + " of " +
+                      std::to_string(kRowLength) + " numbers each for rows but received " + Size(rows.length) +
+                      " numbers");
+  return false;
 }
 
 inline napi_value Number(napi_env env, double value) {

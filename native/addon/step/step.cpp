@@ -101,15 +101,7 @@ napi_value AddonStep(napi_env env, napi_callback_info info) {
     ThrowType(env, "Expected memory of this thread's own for scratch but received shared memory");
     return nullptr;
   }
-  const size_t row_count = rows.length / kRowLength;
-  // In 64 bits: a size may have 32.
-  if (static_cast<uint64_t>(first) > row_count ||
-      static_cast<uint64_t>(batch) > row_count - static_cast<size_t>(first)) {
-    ThrowRange(env, "Expected rows for samples " + Size(first) + " to " + Size(first + batch - 1) + " of " +
-                        std::to_string(kRowLength) + " numbers each for rows but received " + Size(rows.length) +
-                        " numbers");
-    return nullptr;
-  }
+  if (!RowsReach(env, rows, first, batch)) return nullptr;
   const double* row = static_cast<const double*>(rows.data) + static_cast<size_t>(first) * kRowLength;
 
   View view[kArgCount];
