@@ -164,8 +164,8 @@ export const faults: Fault[] = [
   {
     name: 'plain sums in the workspace',
     file: 'threshold.h',
-    find: 'if (count != 0) AtomicAdd(bins + i, count);',
-    replace: 'if (count != 0) StoreWord(bins + i, LoadWord(bins + i) + count);',
+    find: 'if (count != 0) AtomicAdd(workspace + bins + i, count);',
+    replace: 'if (count != 0) StoreWord(workspace + bins + i, LoadWord(workspace + bins + i) + count);',
   },
   {
     name: 'a plain place in a list',
@@ -378,8 +378,8 @@ export const faults: Fault[] = [
   {
     name: 'blocks publish their lists over each other',
     file: 'threshold.h',
-    find: 'first = FetchAdd(meet + kMeetCounts + kListed, count);',
-    replace: 'first = FetchAdd(meet + kMeetCounts + kListed, 1);',
+    find: 'first = FetchAdd(workspace + meet + kMeetCounts + kListed, count);',
+    replace: 'first = FetchAdd(workspace + meet + kMeetCounts + kListed, 1);',
   },
   {
     name: 'the last key of a bin is above it',
@@ -434,8 +434,8 @@ export const faults: Fault[] = [
   {
     name: 'warps overlap by one chunk',
     file: 'threshold.h',
-    find: '(turn + round * turns) * chunk',
-    replace: '(turn + round * (turns - 1)) * chunk',
+    find: 'rank + round * turns; }',
+    replace: 'rank + round * (turns - 1); }',
   },
   {
     name: 'one round more is kept than there is room for',
@@ -446,8 +446,8 @@ export const faults: Fault[] = [
   {
     name: 'predictions are kept one vector further',
     file: 'threshold.h',
-    find: '+ ThreadIndex() % 32 + 32 * u) * V;',
-    replace: '+ ThreadIndex() % 32 + 32 * u + 1) * V;',
+    find: '* chunk + lane + 32 * u) * V;',
+    replace: '* chunk + lane + 32 * u + 1) * V;',
   },
   {
     name: 'the counts are not cleared to the end',
