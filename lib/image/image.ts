@@ -62,3 +62,37 @@ export function enlarge(image: Image, factor: number): Image {
   }
   return { width, height, data };
 }
+
+/** A picture in another size, linearly between the middles of its pixels; the edges go on beyond the last ones. */
+export function stretch(image: Image, { width, height }: Pick<Image, 'width' | 'height'>): Image {
+  if (image.width === width && image.height === height) return image;
+  const across = between(image.width, width);
+  const down = between(image.height, height);
+  // A byte each, which rounds.
+  const data = new Uint8ClampedArray(3 * width * height);
+  for (let y = 0; y < height; y++) {
+    const [above, below] = [down.first[y] * image.width, down.second[y] * image.width];
+    for (let x = 0; x < width; x++) {
+      const [left, right, share] = [across.first[x], across.second[x], across.share[x]];
+      for (let c = 0; c < 3; c++) {
+        const at = (row: number, column: number) => image.data[3 * (row + column) + c];
+        const top = at(above, left) * (1 - share) + at(above, right) * share;
+        const bottom = at(below, left) * (1 - share) + at(below, right) * share;
+        data[3 * (y * width + x) + c] = top * (1 - down.share[y]) + bottom * down.share[y];
+      }
+    }
+  }
+  return { width, height, data: new Uint8Array(data.buffer) };
+}
+
+/** Between which of `from` pixels each of `to` lies, and how far it is on the way to the second. */
+function between(from: number, to: number): { first: Uint32Array; second: Uint32Array; share: Float64Array } {
+  const [first, second, share] = [new Uint32Array(to), new Uint32Array(to), new Float64Array(to)];
+  for (let i = 0; i < to; i++) {
+    const at = Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
+    first[i] = Math.floor(at);
+    second[i] = Math.min(first[i] + 1, from - 1);
+    share[i] = at - first[i];
+  }
+  return { first, second, share };
+}

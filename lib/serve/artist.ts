@@ -10,6 +10,7 @@ import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
 import type { Coding, Job, Model, Order, Place, Report } from './messages.js';
 import { FIXED_SOLVERS, type Settings } from './settings.js';
 import { Missing } from './optional.js';
+import { partialImages } from './partial.js';
 import { checkPixels, coder, encode, readUploads, resized, sizesFor } from './uploads.js';
 
 let pipe: DiffusionPipeline;
@@ -129,6 +130,7 @@ async function run(id: string, job: Job, client: string, seed: number, maxNfe: n
     let [first, batch, size] = [0, 0, 0];
     let told: Promise<unknown> = Promise.resolve();
     const wanted = new Wanted(previews);
+    const result = { width: options.width ?? pipe.defaults.width, height: options.height ?? pipe.defaults.height };
     const onStep = (progress: Progress): void => {
       const { step, steps, nfe, t, x, preview, batch: at, batches } = progress;
       if (at !== batch) [batch, first] = [at, first + size];
@@ -136,11 +138,14 @@ async function run(id: string, job: Job, client: string, seed: number, maxNfe: n
       if (!wanted.takes(progress)) return;
       const from = first;
       const ms = performance.now() - started;
-      const pictures = preview({ decode: previews !== 'each' });
+      const pictures = previews === 'each' ? preview() : partialImages(preview, result);
       // After the step, whose time this is not; one after the other, so that they keep their order.
       told = told.then(async () => {
-        const images = await Promise.all((await pictures).map((image) => toBase64(image, coding)));
-        const [{ width, height } = { width: 0, height: 0 }] = await pictures;
+        const made = await pictures;
+        // Without a picture there is nothing to tell: such an event is a partial image.
+        if (made.length === 0 && previews !== 'each') return;
+        const images = await Promise.all(made.map((image) => toBase64(image, coding)));
+        const [{ width, height } = { width: 0, height: 0 }] = made;
         const data = { step, steps, nfe, t, batch: at, batches, first: from, ms, width, height, images };
         if (!signal.aborted) send({ type: 'step', id, data });
       });

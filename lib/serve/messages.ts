@@ -53,7 +53,7 @@ export interface Job {
   settings: Settings;
   uploads?: Uploads;
   coding: Coding;
-  /** Predictions of every step, a pixel a latent; or so many, evenly spaced, as large as the results. */
+  /** Predictions of every step, a pixel a latent; or at most so many, evenly spaced, as large as the results. */
   previews: 'each' | number;
 }
 

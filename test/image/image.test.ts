@@ -1,7 +1,7 @@
 // Samples to pictures, pictures to sheets.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { enlarge, type Image, toImages, toPixels } from '../../lib/image/image.js';
+import { enlarge, type Image, stretch, toImages, toPixels } from '../../lib/image/image.js';
 import { sheet, sheetSize } from '../../lib/image/sheet.js';
 import { drawText, textWidth } from '../../lib/image/text.js';
 import { assertThrows } from '../support.js';
@@ -116,6 +116,21 @@ test('draws letters', () => {
   const all = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).map((c) => dots(c).join('\n'));
   // 26 letters, 10 digits, 20 signs and spaces, and a box for all others.
   assert.is(new Set(all).size, 57);
+});
+
+test('stretches linearly between the middles of pixels', () => {
+  const row = { width: 2, height: 1, data: Uint8Array.of(0, 100, 255, 200, 100, 55) };
+  const { width, height, data } = stretch(row, { width: 4, height: 3 });
+  assert.equal([width, height], [4, 3]);
+  const expected = [0, 100, 255, 50, 100, 205, 150, 100, 105, 200, 100, 55];
+  assert.equal([...data], [...expected, ...expected, ...expected]);
+  const column = { width: 1, height: 2, data: Uint8Array.of(0, 0, 0, 90, 90, 90) };
+  const tall = stretch(column, { width: 1, height: 6 }).data;
+  assert.equal(
+    [...tall].filter((_, i) => i % 3 === 0),
+    [0, 0, 30, 60, 90, 90],
+  );
+  assert.is(stretch(row, row), row);
 });
 
 test('enlarges letters, and leaves out what does not fit', () => {
