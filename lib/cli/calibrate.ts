@@ -3,6 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type ArgsDef, defineCommand } from 'citty';
 import { readAtMost } from '../base/read.js';
+import { printable } from '../base/text.js';
 import type { CalibrateProgress, Calibration } from '../calibrate/index.js';
 import { checkWritable, writeFileAtomically } from '../image/file.js';
 import { readTableFile, TABLES } from '../pipelines/tables.js';
@@ -115,8 +116,8 @@ export const calibrate = defineCommand({
       const { calibrationSvg } = await import('../calibrate/index.js');
       writeFileAtomically(args.report, Buffer.from(calibrationSvg(made)));
     }
-    if (args.json) console.log(JSON.stringify({ output, ...made, tables: undefined }));
-    else for (const line of linesOf(made, output)) console.log(line);
+    if (args.json) console.log(printable(JSON.stringify({ output, ...made, tables: undefined })));
+    else for (const line of linesOf(made, output)) console.log(printable(line));
   },
 });
 

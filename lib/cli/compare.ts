@@ -131,7 +131,7 @@ export const compare = defineCommand({
         return;
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      console.log(`${output}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`);
+      console.log(printable(`${output}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`));
     });
   },
 });

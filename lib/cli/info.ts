@@ -1,6 +1,7 @@
 // `dpm-solver info`: what a report of a problem should have in it.
 import { readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
+import { printable } from '../base/text.js';
 import type { Device } from '../engines/devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { type NetworkDevice, networkDevices } from '../onnx/devices.js';
@@ -18,7 +19,7 @@ export const info = defineCommand({
     if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
     const found = await collect();
     if (args.json) {
-      console.log(JSON.stringify(found));
+      console.log(printable(JSON.stringify(found)));
       return;
     }
     const { version, node, platform, backend, addon, simd, simdAvailable, threads, onnxruntime, devices, cuda } = found;
@@ -37,7 +38,7 @@ export const info = defineCommand({
       ['devices', devices.map(describe).join(', ')],
       ...(cuda === null ? [] : [['cuda', cuda]]),
     ];
-    for (const [name, value] of lines) console.log(`${name.padEnd(12)} ${value}`);
+    for (const [name, value] of lines) console.log(printable(`${name.padEnd(12)} ${value}`));
   },
 });
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `serve`,
 // `pull`, `info` and `completion`.
-import { stripVTControlCharacters } from 'node:util';
+import { inspect, stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest, printable } from '../base/text.js';
 import { calibrate, examples as calibrateExamples } from './calibrate.js';
@@ -125,7 +125,7 @@ async function help(command: CommandDef, parent?: CommandDef): Promise<void> {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 run(process.argv.slice(2)).catch((error: unknown) => {
-  if (process.env.DEBUG) console.error(error);
+  if (process.env.DEBUG) console.error(printable(inspect(error)));
   // What a file holds may be a part of it.
   else console.error(printable(`dpm-solver: ${error instanceof Error ? error.message : error}`));
   // What was asked for cannot be: options that do not go together are refused by TypeErrors and RangeErrors.

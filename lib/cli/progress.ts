@@ -58,7 +58,9 @@ function openBar(): { show(of: number, done: number, what: string): void; stop()
   );
   let started = false;
   return {
-    show(of, done, what) {
+    show(of, done, words) {
+      // The names of files of a hub are among them.
+      const what = printable(words.replace(/[\n\t]/g, ' '));
       if (!started) bar.start(of, done, { what });
       started = true;
       bar.setTotal(of);

@@ -1,7 +1,7 @@
 // `dpm-solver pull`: fetches a model from a hub into the cache that every command looks in.
 import { existsSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
-import { bytes } from '../base/text.js';
+import { bytes, printable } from '../base/text.js';
 import { type HubProgress, isHubId, type PlannedFile, plan, pull as pullModel } from '../hub/index.js';
 import { modelArgs } from './generate.js';
 import { telling } from './progress.js';
@@ -37,8 +37,8 @@ export const pull = defineCommand({
     const options = { revision: args.revision, subfolder: args.subfolder, dtype };
     if (args['dry-run']) {
       const files = await plan(name, options);
-      if (args.json) console.log(JSON.stringify({ name, files }));
-      else for (const line of linesOf(files)) console.log(line);
+      if (args.json) console.log(printable(JSON.stringify({ name, files })));
+      else for (const line of linesOf(files)) console.log(printable(line));
       return;
     }
     let [size, fetched] = [0, 0];
@@ -49,7 +49,7 @@ export const pull = defineCommand({
       if (fetched > 0) tell?.(progress);
     };
     const folder = await pullModel(name, { ...options, onProgress }).finally(stop);
-    console.log(args.json ? JSON.stringify({ name, folder, bytes: size, fetched }) : folder);
+    console.log(printable(args.json ? JSON.stringify({ name, folder, bytes: size, fetched }) : folder));
   },
 });
 

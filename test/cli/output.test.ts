@@ -1,6 +1,6 @@
 // What the command line writes: one file or many, of exact size, with what made them, and from there again.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,19 +13,22 @@ import { changed, constant, removeCopies } from '../pipelines/models.js';
 
 const test = suite('files of the command line');
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-output-'));
 test.after(() => {
   rmSync(folder, { recursive: true });
   removeCopies();
 });
 
-function run(...args: string[]) {
+const run = (...args: string[]) => runWith({}, ...args);
+
+function runWith(env: Record<string, string>, ...args: string[]) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--import', import.meta.resolve('tsx'), main, ...args],
     {
       cwd: folder,
-      env: { ...process.env, DEBUG: '' },
+      env: { ...process.env, DEBUG: '', ...env },
     },
   );
   return { code: status, stdout, errors: String(stderr) };
@@ -201,6 +204,44 @@ test('what files and names hold gives a terminal no orders', () => {
   );
   assert.is(made.code, 0, made.errors);
   assert.ok(JSON.parse(String(made.stdout)).output.startsWith('\x1b[2J'));
+});
+
+test('no command gives a terminal orders of names that it prints', () => {
+  const orders = '\x1b[2J\x1b]0;title\x07\x9b31m\x7f';
+  const model = changed(() => {});
+  writeFileSync(join(folder, 'two.txt'), 'red\ngreen\n');
+  const fits = ['--prompts', 'two.txt', '--steps', '2', '--samples', '4', '--held-out', '8', '--budget', '300'];
+  const named = (...args: string[]) => [...args, '--model', model];
+  for (const [code, ...args] of [
+    [0, ...named('compare', 'red', '--solvers', 'ddim', '--steps', '1'), '-o', `${orders}.png`],
+    [0, ...named('compare', 'red', '--solvers', 'ddim', '--steps', '1', '--json'), '-o', `${orders}.png`],
+    [2, ...named('compare', 'red', '--solvers', orders)],
+    [0, ...named('calibrate', ...fits), '-o', `${orders}.json`],
+    [0, ...named('calibrate', ...fits, '--json'), '-o', `${orders}.json`],
+    [2, ...named('calibrate', ...fits), '-o', orders],
+    [2, 'info', orders],
+    [2, 'pull', orders],
+    [2, orders],
+  ] as [number, ...string[]][]) {
+    const { code: ended, stdout, errors } = run(...args);
+    const said = stdout + errors;
+    assert.is(ended, code, JSON.stringify(said));
+    assert.not.match(said.replace(/[\n\t]/g, ''), /\p{Cc}/u, JSON.stringify(said));
+    // They are told, as JSON escapes them.
+    assert.match(said, '\\u001b[2J');
+  }
+  // Of an error with its stack, and of the folder that the addon is in.
+  const place = join(folder, orders);
+  cpSync(join(root, 'build/Release'), join(place, 'build/Release'), { recursive: true });
+  for (const [env, ...args] of [
+    [{ DEBUG: '1' }, 'sample', '--order', orders],
+    [{ DPM_SOLVER_PREBUILD: place }, 'info'],
+    [{ DPM_SOLVER_PREBUILD: place }, 'info', '--json'],
+  ] as [Record<string, string>, ...string[]][]) {
+    const { stdout, errors } = runWith(env, ...args);
+    assert.not.match((stdout + errors).replace(/[\n\t]/g, ''), /\p{Cc}/u, JSON.stringify(stdout + errors));
+    assert.match(stdout + errors, '\\u001b[2J');
+  }
 });
 
 test('help for a command and the version, in all their spellings', () => {
