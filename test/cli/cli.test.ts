@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import { decode, encode } from 'fast-png';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { folder as exported, madeAt } from '../pipelines/exports.js';
 import { changed, constant, hasShapes, layout, removeCopies } from '../pipelines/models.js';
 import { start as startIn } from './command.js';
 
@@ -15,6 +16,8 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-cli-'));
 test.after(() => {
   rmSync(folder, { recursive: true });
+  const made = madeAt();
+  if (made) rmSync(made, { recursive: true });
   removeCopies();
 });
 
@@ -305,6 +308,27 @@ for (const [what, model, scheduler, rows, left] of rowsOf) {
     );
   });
 }
+
+test('compares the classes of EDM on a folder of theirs, where no solver by name can follow', async () => {
+  const own = ['compare', 'red', '--model', exported('playground'), '--steps', '2,4', '--json', '-o', 'edm.png'];
+  const { code, stdout, stderr } = await run(...own);
+  assert.is(code, 0, stderr);
+  assert.equal(JSON.parse(stdout).solvers, ['EDMDPMSolverMultistepScheduler']);
+  const left = [...stderr.matchAll(/"message":"(\S+) is left out: Expected /g)].map(([, name]) => name);
+  assert.equal(left, ['ddim', 'pndm', 'deis', 'unipc', 'dpmsolver', 'dpmsolver++']);
+  const classes = ['EDMDPMSolverMultistepScheduler', 'EDMEulerScheduler'];
+  const both = await run(...own, '--solvers', classes.join());
+  assert.is(both.code, 0, both.stderr);
+  const { runs } = JSON.parse(both.stdout) as { runs: { solver: string; nfe: number }[] };
+  assert.equal(
+    runs.map(({ solver, nfe }) => [solver, nfe]),
+    classes.flatMap((name) => [2, 4].map((steps) => [name, steps])),
+  );
+  // A network of EDM is no network of noise.
+  const refused = await run(...own, '--solvers', 'EulerDiscreteScheduler');
+  assert.is(refused.code, 2);
+  assert.match(refused.stderr, /that EulerDiscreteScheduler can take the place of but received one of EDMDPMSolver/);
+});
 
 test('compares classes beside solvers, and refuses what was asked for and cannot be', async () => {
   const args = ['compare', 'red', ...sd, '--steps', '2', '-o', 'classes.png', '--json', '--solvers'];
