@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DiffusionPipeline, type GenerateOptions } from '../../lib/pipelines/index.js';
+import { knownClass } from '../../lib/schedulers/from-config.js';
+import * as schedulers from '../../lib/schedulers/index.js';
 import { DDIMScheduler, schedulerFromConfig } from '../../lib/schedulers/index.js';
 import { assertBitsEqual, assertRejects } from '../support.js';
 import { folder, madeAt, picture } from './exports.js';
@@ -15,6 +17,14 @@ const open: DiffusionPipeline[] = [];
 async function load(path: string): Promise<DiffusionPipeline> {
   const pipe = await DiffusionPipeline.fromPretrained(path);
   open.push(pipe);
+  return pipe;
+}
+
+const loaded = new Map<string, Promise<DiffusionPipeline>>();
+/** The folder of an export, for the tests that only call it. */
+function loadOnce(name: string): Promise<DiffusionPipeline> {
+  const pipe = loaded.get(name) ?? load(folder(name));
+  loaded.set(name, pipe);
   return pipe;
 }
 
@@ -35,20 +45,54 @@ function edited(name: string, file: string, change: Record<string, unknown>): st
 
 const ask = { prompt: 'a red circle', steps: 4, seed: 3 };
 
-for (const name of ['DPMSolverMultistep', 'UniPCMultistep', 'EulerAncestralDiscrete', 'PNDM', 'LMSDiscrete'] as const) {
-  test(`two calls at once with one ${name}Scheduler are two runs`, async () => {
-    const pipe = await load(folder('sd1'));
-    const scheduler = schedulerFromConfig({ ...pipe.schedulerConfig, _class_name: `${name}Scheduler` });
-    const alone = await pipe({ ...ask, scheduler });
-    const other = await pipe({ ...ask, seed: 4, steps: 5, scheduler });
-    const [first, second] = await Promise.all([
-      pipe({ ...ask, scheduler }),
-      pipe({ ...ask, seed: 4, steps: 5, scheduler }),
-    ]);
-    assertBitsEqual(first.sample.data, alone.sample.data);
-    assertBitsEqual(second.sample.data, other.sample.data);
-  });
+/** A folder for every class that a call takes: one whose file it is made of, or else its own defaults. */
+const CLASSES: readonly [model: string, names: readonly string[]][] = [
+  [
+    'sd1',
+    [
+      ...['DDIM', 'DDIMInverse', 'DDPM', 'PNDM', 'LCM', 'TCD', 'DEISMultistep', 'UniPCMultistep', 'SASolver'],
+      ...['DPMSolverMultistep', 'DPMSolverSinglestep', 'DPMSolverMultistepInverse', 'EulerDiscrete', 'HeunDiscrete'],
+      ...['EulerAncestralDiscrete', 'KDPM2Discrete', 'KDPM2AncestralDiscrete', 'LMSDiscrete'],
+      ...['CMStochasticIterative', 'CogVideoXDDIM', 'CogVideoXDPM', 'CosineDPMSolverMultistep', 'IPNDM'],
+    ],
+  ],
+  [
+    'sd3',
+    [
+      ...['FlowMatchEulerDiscrete', 'FlowMatchHeunDiscrete', 'FlowMatchLCM', 'LTXEulerAncestralRF', 'MiniMaxH3'],
+      ...['DPMSolverMultistep', 'DPMSolverSinglestep', 'DEISMultistep', 'UniPCMultistep', 'SASolver'],
+    ],
+  ],
+  ['playground', ['EDMDPMSolverMultistep', 'EDMEuler']],
+];
+/** No file of another class is theirs. */
+const OWN = /^(CMStochasticIterative|CogVideoX|CosineDPM|IPNDM|MiniMaxH3)/;
+
+for (const [model, names] of CLASSES) {
+  for (const name of names) {
+    test(`two calls at once with one ${name}Scheduler are two runs, on ${model}`, async () => {
+      const pipe = await loadOnce(model);
+      const file = OWN.test(name) ? {} : pipe.schedulerConfig;
+      const Class = knownClass(`${name}Scheduler`) as unknown as typeof DDIMScheduler;
+      const make = () => Class.fromConfig(file);
+      const asks = [ask, { ...ask, seed: 4, steps: 5 }];
+      const scheduler = make();
+      const together = await Promise.all(asks.map((one) => pipe({ ...one, scheduler })));
+      for (const [i, one] of asks.entries()) {
+        const alone = await pipe({ ...one, scheduler: make() });
+        assertBitsEqual(together[i].sample.data, alone.sample.data);
+      }
+      // As if it had never been called.
+      assert.equal(scheduler.timesteps, make().timesteps);
+    });
+  }
 }
+
+test('every class is called twice at once', () => {
+  const all = Object.values(schedulers).filter((one) => typeof one === 'function' && 'rules' in one);
+  const named = all.map((one) => one.name).filter((name) => name !== 'Scheduler');
+  assert.equal(new Set(CLASSES.flatMap(([, names]) => names.map((name) => `${name}Scheduler`))), new Set(named));
+});
 
 for (const name of ['sd1', 'sd3'] as const) {
   test(`a call goes on from any step of another, on ${name}`, async () => {
