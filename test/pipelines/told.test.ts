@@ -58,6 +58,12 @@ const flow = (shift: number, steps: number, scale: number) =>
     return (scale * shift * t) / (1 + (shift - 1) * t);
   });
 
+/** The classes that take a flow with dynamic shifting. */
+const FLOWS = [
+  ...['FlowMatchEulerDiscrete', 'FlowMatchHeunDiscrete', 'FlowMatchLCM', 'LTXEulerAncestralRF', 'DPMSolverMultistep'],
+  ...['DPMSolverSinglestep', 'DEISMultistep', 'UniPCMultistep', 'SASolver'],
+];
+
 const VP_FILES = [
   'PNDMScheduler',
   'EulerDiscreteScheduler',
@@ -153,6 +159,38 @@ test("Flax' names are PyTorch's: by class, by folder and in compare", async () =
   }
 });
 
+test('what a file leaves out is the default of the class that it names, for the folder and the class', async () => {
+  // Of diffusers: betas of 0.0001 to 0.02 but for those of k-diffusion and of distilled networks.
+  const stable = ['Heun', 'KDPM2', 'KDPM2Ancestral'].map((name) => `${name}DiscreteScheduler`);
+  const scaled = ['LCMScheduler', 'TCDScheduler'];
+  const plain = [
+    ...['DDIM', 'DDPM', 'PNDM', 'DPMSolverMultistep', 'DPMSolverSinglestep', 'UniPCMultistep', 'DEISMultistep'],
+    ...['SASolver', 'EulerDiscrete', 'EulerAncestralDiscrete', 'LMSDiscrete'],
+  ].map((name) => `${name}Scheduler`);
+  const expected = new Map<string, [number, number, string]>([
+    ...[...plain].map((name) => [name, [0.0001, 0.02, 'linear']] as const),
+    ...[...stable, 'DPMSolverSDEScheduler'].map((name) => [name, [0.00085, 0.012, 'linear']] as const),
+    ...scaled.map((name) => [name, [0.00085, 0.012, 'scaled_linear']] as const),
+  ] as [string, [number, number, string]][]);
+  for (const [_class_name, [low, high, kind]] of expected) {
+    // The same with all of it written out.
+    const whole = { _class_name, beta_start: low, beta_end: high, beta_schedule: kind };
+    const [short, long] = [await tell(folder('sd', { _class_name })), await tell(folder('sd', whole))];
+    assert.equal(short.told, long.told, _class_name);
+    assertClose(short.sample, long.sample, { atol: 0 }, _class_name);
+    const Class = knownClass(_class_name);
+    if (Class) {
+      const { config } = classOf(_class_name).fromConfig({ _class_name });
+      assert.equal([config.beta_start, config.beta_end, config.beta_schedule], [low, high, kind], _class_name);
+    }
+    if (low === 0.0001) continue;
+    const other = await tell(
+      folder('sd', { _class_name, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear' }),
+    );
+    assert.not.equal([...other.sample], [...short.sample], `${_class_name}: betas that change nothing`);
+  }
+});
+
 test('stochastic sampling of a distilled flow is the folder’s own, of the seed’s noise', async () => {
   const file = { _class_name: 'FlowMatchEulerDiscreteScheduler', shift: 3 };
   const [plain, drawn] = [folder('sd3', file), folder('sd3', { ...file, stochastic_sampling: true })];
@@ -214,6 +252,42 @@ function labelOf(sigma: number): number {
   while (low < 998 && table[low + 1] <= log) low++;
   return Math.round(low + (log - table[low]) / (table[low + 1] - table[low]));
 }
+
+test('dynamic shifting goes by the number of tokens, in the folder’s own run and for every class of flows', async () => {
+  // Black Forest Labs' line through (256, 0.5) and (4096, 1.15), which the file has; a token is 16 x 16 pixels.
+  const pipe = await DiffusionPipeline.fromPretrained(layout('flux'));
+  const steps = 4;
+  const even = Array.from({ length: steps }, (_, i) => (steps - i) / steps);
+  try {
+    for (const name of [undefined, ...FLOWS]) {
+      const Class = name === undefined ? undefined : classOf(`${name}Scheduler`);
+      // Where the class places its own times, those are its times without a shift.
+      const bare = Class?.fromConfig(pipe.schedulerConfig);
+      bare?.setTimesteps({ ...(/^FlowMatch(?:Euler|LCM)/.test(name!) ? { sigmas: even } : { steps }), mu: 0 });
+      const before = bare ? Array.from(bare.timesteps, (t) => t / 1000) : even;
+      // Whole labels are cut, before the shift and after.
+      const slack = bare?.timesteps instanceof Int32Array ? 5e-3 : 1e-5;
+      for (const [width, height] of [
+        [16, 32],
+        [64, 64],
+        [256, 128],
+        [256, 320],
+      ]) {
+        const mu = 0.5 + ((1.15 - 0.5) * ((width * height) / 256 - 256)) / (4096 - 256);
+        const shift = Math.exp(mu);
+        heard();
+        await pipe({
+          ...{ prompt: 'red', guidance: 1, steps, seed: 3, width, height },
+          ...(Class && { scheduler: Class.fromConfig(pipe.schedulerConfig) }),
+        });
+        const right = before.map((t) => (shift * t) / (1 + (shift - 1) * t));
+        assertClose(heard(), right, { atol: slack }, `${name}, ${width} x ${height}`);
+      }
+    }
+  } finally {
+    await pipe.dispose();
+  }
+});
 
 test('what is not a scheduler’s own begins with an underscore: nobody is warned of it', async () => {
   const heardOf: string[] = [];
