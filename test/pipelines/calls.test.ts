@@ -8,7 +8,7 @@ import { knownClass } from '../../lib/schedulers/from-config.js';
 import * as schedulers from '../../lib/schedulers/index.js';
 import { DDIMScheduler, schedulerFromConfig } from '../../lib/schedulers/index.js';
 import { assertBitsEqual, assertRejects } from '../support.js';
-import { folder, madeAt, picture } from './exports.js';
+import { exported, folder, madeAt, picture } from './exports.js';
 import { changed, constant, removeCopies } from './models.js';
 
 const test = suite('calls');
@@ -259,6 +259,34 @@ test('refuses sizes that the network cannot have, before it is run', async () =>
   // Without a configuration the graph tells how often it halves.
   const converter = await load(folder('sd1-converter'));
   assert.is(converter.defaults.multiple, 16);
+});
+
+test('a guidance of at most 1 is the network with the prompt, on every kind of folder', async () => {
+  for (const name of ['sd1', 'sd1-converter', 'sdxl', 'sd3', 'playground']) {
+    const pipe = await loadOnce(name);
+    const conditional = await pipe({ ...ask, guidance: 1 });
+    const other = await pipe({ ...ask, prompt: 'a green square', guidance: 1 });
+    assert.not.equal(other.sample.data, conditional.sample.data, `${name}: a prompt that changes nothing`);
+    for (const guidance of [0, 0.5, -2, null]) {
+      const made = await pipe({ ...ask, guidance });
+      assertBitsEqual(made.sample.data, conditional.sample.data);
+    }
+  }
+});
+
+test('sizes are multiples of what a network halves, whatever its levels are', async () => {
+  // Two levels, or patches of two latents, of 8 pixels each.
+  for (const name of exported) assert.is((await loadOnce(name)).defaults.multiple, 16, name);
+  for (const levels of [1, 2, 3, 4]) {
+    const pipe = await load(edited('sd1', 'unet/config.json', { down_block_types: Array(levels).fill('DownBlock2D') }));
+    const multiple = 8 * 2 ** (levels - 1);
+    assert.is(pipe.defaults.multiple, multiple);
+    for (const key of ['width', 'height'] as const) {
+      await pipe.check({ ...ask, width: 2 * multiple, height: 2 * multiple, [key]: 3 * multiple });
+      const wrong = { ...ask, width: 2 * multiple, height: 2 * multiple, [key]: 2 * multiple + multiple / 2 };
+      await assertRejects(pipe.check(wrong), RangeError, new RegExp(`\\b${multiple}\\b`));
+    }
+  }
 });
 
 test('heeds what the autoencoder says of its latents, and refuses what is no list', async () => {
