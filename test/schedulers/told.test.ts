@@ -76,6 +76,7 @@ const VP: readonly [Class, SchedulerConfig][] = [
   [schedulers.KDPM2AncestralDiscreteScheduler, {}],
   [schedulers.DDPMScheduler, { clip_sample: false }],
   [schedulers.LCMScheduler, { timestep_scaling: 1e6 }],
+  [schedulers.CogVideoXDDIMScheduler, { snr_shift_scale: 1, clip_sample: false }],
 ];
 
 for (const [Class, config] of VP) {
@@ -107,6 +108,26 @@ for (const [Class, config] of VP) {
     }
   }
 }
+
+test('DEIS and SA-Solver: the label is of the level of the state, for every spacing', () => {
+  for (const Class of [schedulers.DEISMultistepScheduler, schedulers.SASolverScheduler]) {
+    for (const timestep_spacing of SPACINGS) {
+      for (const steps_offset of [0, 1]) {
+        for (const steps of [1, 2, 3, 4, 5, 7, 10, 13, 15, 20, 24, 30, 50]) {
+          const s = Class.fromConfig({ ...STABLE, timestep_spacing, steps_offset });
+          s.setTimesteps(steps);
+          const told = [...s.timesteps].map(levelOf);
+          assertClose(
+            s.sigmas.slice(0, -1),
+            told,
+            { rtol: 3e-5 },
+            `${Class.name}, ${timestep_spacing}, ${steps} steps`,
+          );
+        }
+      }
+    }
+  }
+});
 
 test('DDIM and PNDM: a run that is a part of the schedule ends at the data, too', () => {
   for (const [Class, config] of VP.slice(0, 2)) {
