@@ -141,13 +141,14 @@ test('reports progress and times', async () => {
     count: 3,
     batchSize: 2,
     steps: 3,
-    onStep: ({ x, t, x0, preview: _, ...rest }) => {
+    onStep: ({ x, t, x0, preview: _, share = Number.NaN, ...rest }) => {
       assert.ok(t < schedule.T && x.dims[0] > 0);
       assert.equal(x0?.dims, x.dims);
-      seen.push(rest);
+      seen.push({ ...rest, share: Math.round(share * 1000) / 1000 });
     },
   });
-  const steps = [1, 2, 3].map((step) => ({ step, steps: 3, nfe: step }));
+  // Of 1000 training steps the network was told 999, 666 and 333: a call that goes on begins below those.
+  const steps = [1, 2, 3].map((step) => ({ step, steps: 3, nfe: step, share: (1000 - 333 * (4 - step)) / 1000 }));
   assert.equal(
     seen,
     [0, 1].flatMap((batch) => steps.map((step) => ({ ...step, batch, batches: 2 }))),
