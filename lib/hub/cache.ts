@@ -19,20 +19,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
 import { isBelow } from './client.js';
 
+/** Variables of the surroundings, as `process.env` has them. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Where the hub's tools keep what they fetch: `HF_HUB_CACHE`, or below `HF_HOME`, or the user's cache folder. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+export function cacheFolder(env: Environment = process.env): string {
   return path(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(hubHome(env), 'hub'));
 }
 
 /** The token of whoever asks, from `HF_TOKEN` or where `hf auth login` keeps it. */
-export function storedToken(env: NodeJS.ProcessEnv = process.env): string | undefined {
+export function storedToken(env: Environment = process.env): string | undefined {
   const named = (env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN)?.trim();
   if (named) return named;
   const file = path(env.HF_TOKEN_PATH || join(hubHome(env), 'token'));
   return existsSync(file) ? readFileSync(file, 'utf8').trim() || undefined : undefined;
 }
 
-function hubHome({ HF_HOME, XDG_CACHE_HOME }: NodeJS.ProcessEnv): string {
+function hubHome({ HF_HOME, XDG_CACHE_HOME }: Environment): string {
   return path(HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'));
 }
 
