@@ -196,6 +196,10 @@ function translate(rules: ClassRules, given: Record<string, unknown>): Record<st
   }
   if (network === 'flow') {
     if (given.invert_sigmas === true) refuse(rules, named, WHY.inverted);
+    // By the name that the file has for it, before it gets the class's.
+    const { inClass } = KEYS.shift;
+    if (given.shift !== undefined && given.shift !== null && inClass.is === 'heeded')
+      inClass.check(given.shift, 'shift');
     return {
       prediction_type: 'flow_prediction',
       use_flow_sigmas: true,

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { KEYS } from '../../lib/folder/scheduler-keys.js';
+import { CLASSES, KEYS } from '../../lib/folder/scheduler-keys.js';
 import { DiffusionPipeline, type GenerateOptions, type SchedulerLike } from '../../lib/pipelines/index.js';
 import * as schedulers from '../../lib/schedulers/index.js';
 import type { SchedulerConfig } from '../../lib/schedulers/index.js';
@@ -20,6 +20,11 @@ const FLOW = {
   ...{ _class_name: 'DPMSolverMultistepScheduler', prediction_type: 'flow_prediction', use_flow_sigmas: true },
   flow_shift: 3,
 };
+
+/** What the files of other classes have: trailing steps of theirs may be those of a distilled network, which keeps its own. */
+const NOISE_FILE = { ...STABLE, timestep_spacing: 'leading', steps_offset: 1 };
+/** What the flow classes' files have. */
+const FLOW_FILE = { num_train_timesteps: 1000, shift: 3 };
 
 /** A folder with this file, and nothing else that says what its scheduler is. */
 function folderWith(config: SchedulerConfig, model: 'sd' | 'sd3'): string {
@@ -61,6 +66,28 @@ async function compare(config: SchedulerConfig, model: 'sd' | 'sd3', what: strin
   else assertClose(byFolder, byClass, { rtol: 2e-5, scale: 'max' }, what);
 }
 
+/**
+ * A folder of a flow refuses what its file's own class refuses, in the same words. Its grid is the file's, and not that of the
+ * DPM-Solver class, so that their pictures differ; what the network is told is held by test/cli/real-configs.
+ */
+async function refuses(config: SchedulerConfig, what: string): Promise<void> {
+  const run = async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(folderWith(config, 'sd3'));
+    const { sample } = await pipe({ ...ask, steps: 2 });
+    await pipe.dispose();
+    return sample.data;
+  };
+  const [byFolder, byClass] = [
+    await outcome(run),
+    await outcome(async () => {
+      const scheduler = schedulers.schedulerFromConfig(config);
+      scheduler.setTimesteps(2, config.use_dynamic_shifting === true ? { mu: 1 } : {});
+      return scheduler.sigmas;
+    }),
+  ];
+  if (typeof byClass === 'string' || typeof byFolder === 'string') assert.is(byFolder, byClass, what);
+}
+
 /** Values for the keys that a class heeds, of networks trained on noise. */
 const NOISE: Record<string, unknown[]> = {
   num_train_timesteps: [200, 1e9, 1.5],
@@ -96,6 +123,80 @@ test('networks trained on noise: every key, as the class has it', async () => {
     assert.ok(KEYS[key], key);
     for (const value of values) {
       await compare({ ...DPM, [key]: value }, 'sd', `${key}: ${JSON.stringify(value).slice(0, 40)}`);
+    }
+  }
+});
+
+/** Values for the keys of the table that the DPM-Solver classes do not have, or that nobody heeds; wrong ones, too. */
+const OTHERS: Record<string, unknown[]> = {
+  predict_x0: [false, 'no'],
+  disable_corrector: [[0, 1], [-1]],
+  set_alpha_to_one: [true, 'no'],
+  skip_prk_steps: [true, 1],
+  clip_sample_range: [0.5, 0],
+  sigma_min: [0.1, -1],
+  sigma_max: [0.9, 'high'],
+  sigma_data: [1, 0],
+  sigma_schedule: ['exponential', 'even'],
+  rho: [5, 0],
+  timestep_type: ['continuous', 'odd'],
+  interpolation_type: ['log_linear', 'cubic'],
+  invert_sigmas: [true, 1],
+  stochastic_sampling: [true, 1],
+  scale_factors: [null, [2, 1]],
+  original_inference_steps: [20, 0],
+  timestep_scaling: [5, 0],
+  predictor_order: [3, 9],
+  corrector_order: [1, 0],
+  tau_func: [null, 'half'],
+  eta: [0.5, 2],
+  s_noise: [0.5, -1],
+  clip_denoised: [false, 1],
+  shift: [2, 0],
+  use_flow_sigmas: [true],
+  flow_shift: [3],
+  use_dynamic_shifting: [true],
+  time_shift_type: ['linear'],
+  shift_terminal: [0.1],
+  base_shift: [0.7],
+  max_shift: [1.3],
+  base_image_seq_len: [128],
+  max_image_seq_len: [2048],
+  solver_p: [null, {}],
+  predict_epsilon: [true, false],
+  s_churn: [1],
+  skip_type: ['quad'],
+  noise_sampler_seed: [3],
+  use_tau: [true],
+  upscale_mode: ['bilinear'],
+  fixed_step_sampler_config: [null, {}],
+};
+
+test('the keys of other classes, and those that nobody heeds: as the class has them', async () => {
+  const told = new Set([...Object.keys(NOISE), ...Object.keys(OTHERS)]);
+  const names = ['_class_name', '_diffusers_version', '_use_default_values', '_name_or_path'];
+  assert.equal(
+    Object.keys(KEYS).filter((key) => !told.has(key) && !names.includes(key)),
+    [],
+    'every key of the table is tried',
+  );
+  const owners = Object.values(schedulers).flatMap((Class) => {
+    const rules = (Class as { rules?: { name: string; defaults: object } }).rules;
+    const origin = rules && CLASSES.get(rules.name);
+    // The folder of a distilled network runs its own class, and other kinds need other networks.
+    return rules && origin && !origin.distilled && (origin.network === 'noise' || origin.network === 'flow')
+      ? [{ ...rules, network: origin.network }]
+      : [];
+  });
+  for (const [key, values] of Object.entries(OTHERS)) {
+    const own = owners.filter(({ defaults }) => Object.hasOwn(defaults, key));
+    const tried = own.length > 0 ? own : owners.filter(({ name }) => name === 'DPMSolverMultistepScheduler');
+    for (const { name, network } of tried) {
+      for (const value of values) {
+        const what = `${name}, ${key}: ${JSON.stringify(value)}`;
+        if (network === 'noise') await compare({ ...NOISE_FILE, _class_name: name, [key]: value }, 'sd', what);
+        else await refuses({ ...FLOW_FILE, _class_name: name, [key]: value }, what);
+      }
     }
   }
 });

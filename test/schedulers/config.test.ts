@@ -227,6 +227,16 @@ test('the solver names of other classes are understood', () => {
   );
 });
 
+test('of a hundred thousand unknown keys a few are named, however long they are', async () => {
+  const many = Object.fromEntries(
+    Array.from({ length: 1e5 }, (_, i) => [`${'k'.repeat(i % 7 === 0 ? 500 : 5)}${i}`, i]),
+  );
+  const said = await warnings(() => void DPMSolverMultistepScheduler.fromConfig({ ...VP, ...many }));
+  assert.is(said.length, 1);
+  assert.match(said[0], / and 99\d\d\d more of its configuration /);
+  assert.ok(said[0].length < 3000, `${said[0].length} characters`);
+});
+
 test('unknown keys are kept, with one warning', async () => {
   let s: Scheduler | undefined;
   const seen = await warnings(() => {
