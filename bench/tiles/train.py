@@ -38,7 +38,7 @@ def pictures(count, generator):
 
 
 def main():
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 230
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 480
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     vae = AutoencoderKL(
@@ -50,12 +50,12 @@ def main():
         latent_channels=4,
         sample_size=SIDE,
     )
-    optimizer = torch.optim.Adam(vae.parameters(), 4e-3)
+    optimizer = torch.optim.Adam(vae.parameters(), 2e-3)
     began, step = time.time(), 0
     while (share := (time.time() - began) / seconds) < 1:
         for group in optimizer.param_groups:
-            group['lr'] = 4e-3 * (1 - share) + 1e-5
-        x = pictures(4, generator)
+            group['lr'] = 2e-3 * (1 - share) + 1e-5
+        x = pictures(8, generator)
         posterior = vae.encode(x).latent_dist
         made = vae.decode(posterior.mode(), return_dict=False)[0]
         loss = (made - x).abs().mean() + 1e-6 * posterior.kl().mean()
