@@ -7,7 +7,7 @@ import type { Image } from './image.js';
 /** What every PNG file begins with. */
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 /** Pixels of a picture: 7680 x 4320 are fewer. */
-const MOST_PIXELS = 2 ** 25;
+export const MOST_PIXELS = 2 ** 25;
 /** Length, type and check sum of a chunk. */
 const AROUND = 12;
 /** What may follow the pixels in their stream; others write some, and it means nothing. */
@@ -21,6 +21,8 @@ const COLOURS: Record<number, { depths: readonly number[]; samples: number }> = 
   4: { depths: [8, 16], samples: 2 },
   6: { depths: [8, 16], samples: 4 },
 };
+/** The colour types that have a channel for it. */
+const ALPHA: ReadonlySet<number> = new Set([4, 6]);
 /** Where the seven passes of an interlaced picture begin, and how far their pixels are apart: columns, then rows. */
 const PASSES = [
   [0, 8, 0, 8],
@@ -44,11 +46,9 @@ export function isPng(bytes: Uint8Array): boolean {
  * @throws Error in one sentence for what is no such file, is damaged, or has more than 2^25 pixels
  */
 export function decodePng(bytes: Uint8Array): Image {
-  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const { end, header } = checkFile(file);
-  const { width, height, data: rgba } = PNG.sync.read(file.subarray(0, end), { skipRescale: true });
-  // What a palette holds has 8 bits; other samples come as they are in the file.
-  const most = header.colour === 3 ? 255 : 2 ** header.depth - 1;
+  const file = fileOf(bytes);
+  const { header, rgba, most } = readSamples(file, checkFile(file));
+  const { width, height } = header;
   const data = new Uint8Array(3 * width * height);
   for (let i = 0; i < width * height; i++) {
     const alpha = rgba[4 * i + 3] / most;
@@ -59,6 +59,41 @@ export function decodePng(bytes: Uint8Array): Image {
   return { width, height, data };
 }
 
+/** How opaque each pixel is, from 0 to 255. */
+export interface Alpha extends Pick<Image, 'width' | 'height'> {
+  values: Uint8Array;
+}
+
+/**
+ * The alpha channel in a PNG file's bytes, or that of its palette, 16 bits cut to 8; nothing where it has none.
+ *
+ * @throws as {@link decodePng}
+ */
+export function decodePngAlpha(bytes: Uint8Array): Alpha | undefined {
+  const file = fileOf(bytes);
+  const checked = checkFile(file);
+  const { colour, depth, width, height } = checked.header;
+  if (!(colour === 3 ? checked.transparent : ALPHA.has(colour))) return undefined;
+  const { rgba } = readSamples(file, checked);
+  const shift = depth === 16 ? 8 : 0;
+  const values = Uint8Array.from({ length: width * height }, (_, i) => rgba[4 * i + 3] >> shift);
+  return { width, height, values };
+}
+
+function fileOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/** Red, green, blue and alpha of each pixel, each from 0 to `most`. */
+function readSamples(
+  file: Buffer,
+  { end, header }: Checked,
+): { header: Header; rgba: ArrayLike<number>; most: number } {
+  const { data: rgba } = PNG.sync.read(file.subarray(0, end), { skipRescale: true });
+  // What a palette holds has 8 bits; other samples come as they are in the file.
+  return { header, rgba, most: header.colour === 3 ? 255 : 2 ** header.depth - 1 };
+}
+
 interface Header {
   readonly width: number;
   readonly height: number;
@@ -67,11 +102,20 @@ interface Header {
   readonly interlaced: boolean;
 }
 
-/** @returns where the file ends, as others may have written something behind it, and what it says of itself */
-function checkFile(file: Buffer): { end: number; header: Header } {
+interface Checked {
+  /** Where the file ends, as others may have written something behind it. */
+  readonly end: number;
+  /** What it says of itself. */
+  readonly header: Header;
+  /** Has it a chunk that says what is transparent in it? */
+  readonly transparent: boolean;
+}
+
+function checkFile(file: Buffer): Checked {
   if (!isPng(file)) throw new Error('it does not begin as one');
   let header: Header | undefined;
   let palette = 0;
+  let transparent = false;
   let ended = false;
   const pixels: Buffer[] = [];
   let at = SIGNATURE.length;
@@ -89,6 +133,7 @@ function checkFile(file: Buffer): { end: number; header: Header } {
     if (!header) header = readHeader(type, data);
     else if (type === 'IHDR') throw new Error('it has two headers');
     if (type === 'PLTE') palette = checkPalette(data);
+    if (type === 'tRNS') transparent = true;
     if (type === 'IDAT') pixels.push(data);
     ended = type === 'IEND';
     at = end + 4;
@@ -96,7 +141,7 @@ function checkFile(file: Buffer): { end: number; header: Header } {
   if (!header) throw new Error('it has no header');
   if (header.colour === 3 && palette === 0) throw new Error('it has no palette');
   checkPixels(header, pixels);
-  return { end: at, header };
+  return { end: at, header, transparent };
 }
 
 function readHeader(type: string, data: Buffer): Header {

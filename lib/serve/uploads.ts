@@ -1,16 +1,13 @@
 // Pictures that were sent: files of several kinds and any size become what a run starts from, and pictures become files.
-import { convertIndexedToRgb, decode } from 'fast-png';
 import type { Sharp, SharpOptions } from 'sharp';
 import { encodePng, readPng } from '../image/file.js';
 import type { Image } from '../image/image.js';
+import { type Alpha, decodePngAlpha, isPng, MOST_PIXELS } from '../image/png.js';
 import type { Coding, Uploads } from './messages.js';
 import { optional } from './optional.js';
 
 type Size = Pick<Image, 'width' | 'height'>;
 type SharpLibrary = (input: Uint8Array, options?: SharpOptions) => Sharp;
-
-/** Pixels of a file that is read; one of more is there to fill the memory. */
-const MOST_PIXELS = 2 ** 25;
 
 /** What a run starts from. */
 export interface Pictures {
@@ -120,22 +117,9 @@ async function readCover(file: Uint8Array): Promise<Image> {
   return { width, height, data };
 }
 
-interface Alpha extends Size {
-  values: Uint8Array;
-}
-
 function pngAlpha(file: Uint8Array): Alpha | undefined {
   checkHead(file, 'mask');
-  return told('mask', () => {
-    const png = decode(file);
-    const { width, height } = png;
-    const channels = png.palette ? png.palette[0].length : png.channels;
-    if (channels !== 2 && channels !== 4) return undefined;
-    const data = png.palette ? convertIndexedToRgb(png) : png.data;
-    const shift = !png.palette && png.depth === 16 ? 8 : 0;
-    const values = Uint8Array.from({ length: width * height }, (_, i) => data[channels * i + channels - 1] >> shift);
-    return { width, height, values };
-  });
+  return told('mask', () => decodePngAlpha(file));
 }
 
 async function otherAlpha(file: Uint8Array): Promise<Alpha | undefined> {
@@ -147,9 +131,6 @@ async function otherAlpha(file: Uint8Array): Promise<Alpha | undefined> {
     return { width: info.width, height: info.height, values: new Uint8Array(data) };
   });
 }
-
-const isPng = (file: Uint8Array): boolean =>
-  Buffer.from(file.subarray(0, 8)).toString('latin1') === '\x89PNG\r\n\x1a\n';
 
 /** Before anything is unpacked. */
 function checkHead(file: Uint8Array, name: string): void {

@@ -10,7 +10,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readAtMost } from '../../lib/base/read.js';
 import { readPng } from '../../lib/image/file.js';
-import { decodePng } from '../../lib/image/png.js';
+import { decodePng, decodePngAlpha } from '../../lib/image/png.js';
 import { assertThrows } from '../support.js';
 
 const test = suite('PNG files');
@@ -193,6 +193,25 @@ test('transparency by a colour or by the palette, and chunks that mean nothing h
     check({ colour: 2, depth: 8, before: [extra] });
 });
 
+test('the alpha channel of every kind that has one, and nothing of the others', () => {
+  const alphas = [7, 0, 128];
+  const tRNS = chunk('tRNS', Buffer.from(alphas));
+  for (const kind of KINDS) {
+    const { colour, depth } = kind;
+    const indexed = colour === 3 && depth > 1;
+    const alpha = decodePngAlpha(png(indexed ? { ...kind, before: [tRNS] } : kind));
+    if (colour < 4 && !indexed) {
+      assert.is(alpha, undefined, JSON.stringify(kind));
+      continue;
+    }
+    const wanted = Array.from({ length: 99 }, (_, i) => {
+      const sample = sampleAt(kind, i % 9, Math.floor(i / 9), SAMPLES[colour] - 1);
+      return colour === 3 ? (alphas[sample] ?? 255) : Math.floor(sample / 2 ** (depth - 8));
+    });
+    assert.equal([alpha?.width, alpha?.height, [...(alpha?.values ?? [])]], [9, 11, wanted], JSON.stringify(kind));
+  }
+});
+
 const plain: Kind = { colour: 2, depth: 8 };
 const whole = png(plain);
 const damaged: [string, () => Uint8Array, RegExp][] = [
@@ -256,7 +275,7 @@ const damaged: [string, () => Uint8Array, RegExp][] = [
 for (const [what, make, message] of damaged) {
   test(`refuses ${what}`, () => {
     const began = process.memoryUsage().rss;
-    assertThrows(() => decodePng(make()), Error, message);
+    for (const read of [decodePng, decodePngAlpha]) assertThrows(() => read(make()), Error, message);
     assert.ok(process.memoryUsage().rss - began < 300e6);
   });
 }

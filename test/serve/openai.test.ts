@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { delimiter } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { crc32, deflateSync } from 'node:zlib';
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { generateImage } from 'ai';
@@ -163,7 +164,7 @@ test('starts from a picture, as much of it as is said', async () => {
     ...more({ strength: 0.5, steps: 4, seed: 1 }),
   });
   assert.is(data?.length, 2);
-  assert.equal(bytes(data?.[0].b64_json), bytes(data?.[0].b64_json));
+  assert.is.not(data?.[0].b64_json, data?.[1].b64_json, 'each picture has a seed of its own');
   const again = await openai.images.edit({
     image: [image],
     prompt: 'red',
@@ -268,6 +269,20 @@ test('refuses what cannot be read as a picture', async () => {
     const error = await refusal(openai.images.edit({ prompt: 'red', ...(fields as { image: typeof image }) }));
     assert.match(error.message, message);
   }
+});
+
+test('a mask whose pixels unpack to more than it says is refused before they do', async () => {
+  const small = encode({ width: 4, height: 4, channels: 4, data: new Uint8Array(64) });
+  const type = Buffer.from(small).indexOf('IDAT');
+  const body = Buffer.concat([Buffer.from('IDAT'), deflateSync(Buffer.alloc(2 ** 26))]);
+  const ends = Buffer.alloc(8);
+  ends.writeUInt32BE(body.length - 4, 0);
+  ends.writeUInt32BE(crc32(body), 4);
+  const behind = small.subarray(type + 8 + Buffer.from(small).readUInt32BE(type - 4));
+  const bomb = Buffer.concat([small.subarray(0, type - 4), ends.subarray(0, 4), body, ends.subarray(4), behind]);
+  const mask = await toFile(bomb, 'mask.png', { type: 'image/png' });
+  const error = await refusal(openai.images.edit({ image: await picture([1, 2, 3]), mask, prompt: 'red' }));
+  assert.match(error.message, /^400 Expected a picture for mask but it cannot be read: .*more of them than the header/);
 });
 
 test('says 405, 413 and 415 in their form too', async () => {
