@@ -3,7 +3,6 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type ArgsDef, defineCommand } from 'citty';
 import { readAtMost } from '../base/read.js';
-import { printable } from '../base/text.js';
 import type { CalibrateProgress, Calibration } from '../calibrate/index.js';
 import { checkWritable, writeFileAtomically } from '../image/file.js';
 import { readTableFile, TABLES } from '../pipelines/tables.js';
@@ -22,6 +21,7 @@ import {
   withPipeline,
 } from './generate.js';
 import { withBar } from './progress.js';
+import { say } from './say.js';
 import { UsageError, whole } from './usage.js';
 
 /** What the help ends with. */
@@ -116,8 +116,8 @@ export const calibrate = defineCommand({
       const { calibrationSvg } = await import('../calibrate/index.js');
       writeFileAtomically(args.report, Buffer.from(calibrationSvg(made)));
     }
-    if (args.json) console.log(printable(JSON.stringify({ output, ...made, tables: undefined })));
-    else for (const line of linesOf(made, output)) console.log(printable(line));
+    if (args.json) say(JSON.stringify({ output, ...made, tables: undefined }));
+    else for (const line of linesOf(made, output)) say(line);
   },
 });
 

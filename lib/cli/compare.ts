@@ -1,7 +1,7 @@
 // `dpm-solver compare`: one prompt and one seed, solvers in rows and step counts in columns.
 import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../base/check.js';
-import { nearest, printable } from '../base/text.js';
+import { nearest } from '../base/text.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
 import type { Image } from '../image/image.js';
 import { sheet, sheetSize } from '../image/sheet.js';
@@ -24,6 +24,7 @@ import {
   withPipeline,
 } from './generate.js';
 import type { Telling } from './progress.js';
+import { say } from './say.js';
 import { UsageError, whole } from './usage.js';
 
 /** The rows where nobody names some, but for those that the model's network cannot follow. */
@@ -127,11 +128,11 @@ export const compare = defineCommand({
       writeFileAtomically(output, encodePng(picture));
       if (json) {
         const size = { width: picture.width, height: picture.height };
-        console.log(printable(JSON.stringify({ output, ...size, prompt, seed, solvers: names, steps: counts, runs })));
+        say(JSON.stringify({ output, ...size, prompt, seed, solvers: names, steps: counts, runs }));
         return;
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      console.log(printable(`${output}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`));
+      say(`${output}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`);
     });
   },
 });

@@ -1,6 +1,5 @@
 // `dpm-solver decode`: pictures of latents that were kept.
 import { type ArgsDef, defineCommand } from 'citty';
-import { printable } from '../base/text.js';
 import { encodePng } from '../image/file.js';
 import {
   laidOut,
@@ -15,6 +14,7 @@ import {
   writePicture,
 } from './generate.js';
 import { readLatents } from './latents.js';
+import { say } from './say.js';
 import { UsageError } from './usage.js';
 
 /** What the help ends with. */
@@ -48,20 +48,19 @@ export const decode = defineCommand({
     await withPipeline({ ...where, memory: 'low' }, json, async (pipe, { onProgress, warn, stop }) => {
       const images = await pipe.decode(latents, { ...options, onProgress, onWarning: warn });
       stop();
-      const write = destination.output === '-' ? console.error : console.log;
-      const say = (text: string) => write(printable(text));
+      const { output } = destination;
       laidOut(
         images.map((image) => [image]),
         destination,
       ).forEach((picture, i) => {
         const name = writePicture(destination, i, encodePng(picture));
         const { width, height } = picture;
-        if (json) say(JSON.stringify({ output: name, width, height, latents: args._[0], ...options }));
+        if (json) say(JSON.stringify({ output: name, width, height, latents: args._[0], ...options }), output);
       });
       if (json) return;
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      const name = destination.output === '-' ? 'standard output' : destination.output;
-      say(`${name}: ${images.length} picture${images.length === 1 ? '' : 's'}; ${seconds} s in all`);
+      const name = output === '-' ? 'standard output' : output;
+      say(`${name}: ${images.length} picture${images.length === 1 ? '' : 's'}; ${seconds} s in all`, output);
     });
   },
 });

@@ -1,11 +1,10 @@
 // What the commands that draw have in common: flags, the pipeline, the progress bar and the report.
 import type { ArgsDef } from 'citty';
-import { printable } from '../base/text.js';
 import { checkWritable, encodePng, readPng, writeFileAtomically } from '../image/file.js';
 import { enlarge, type Image } from '../image/image.js';
 import { withText } from '../image/png-text.js';
 import { sheet, sheetSize } from '../image/sheet.js';
-import { findModel, type HubProgress } from '../hub/index.js';
+import { findModel } from '../hub/index.js';
 import { GRAPH_DEVICES } from '../onnx/graph.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import type {
@@ -19,18 +18,22 @@ import type {
   VaeTiling,
 } from '../pipelines/index.js';
 import { readTableFile } from '../pipelines/tables.js';
-import { ALGORITHMS, METHODS } from '../solver/options.js';
+import { SKIP_TYPES } from '../schedule/grid.js';
+import { PUBLISHED_TYPES } from '../schedule/published-grid.js';
+import { ALGORITHMS, METHODS, SOLVER_TYPES } from '../solver/options.js';
 import { evaluationsOf, type SolverTable } from '../solver/table.js';
 import { type Telling, telling } from './progress.js';
+import { say } from './say.js';
 import { samplerName, settingsOf, textsOf } from './settings.js';
 import { choice, number, UsageError, whole } from './usage.js';
 import { version } from './version.js';
 
-export const skipTypes = [
-  ...(['time_uniform', 'logSNR', 'time_quadratic', 'karras', 'exponential', 'beta'] as const),
-  ...(['ays', 'oss', 'gits', 'dmn'] as const),
-] as const;
-const devices = ['auto', ...GRAPH_DEVICES] as const;
+export const ORDERS = ['1', '2', '3'] as const;
+export const GRIDS = [...SKIP_TYPES, ...PUBLISHED_TYPES] as const;
+export const DEVICES = ['auto', ...GRAPH_DEVICES] as const;
+export const DTYPES = ['float32', 'float16'] as const;
+export const MEMORIES = ['auto', 'low', 'fast'] as const;
+export const TILINGS = ['auto', 'on', 'off'] as const;
 
 /** How the steps are made. */
 export const solverArgs = {
@@ -43,9 +46,13 @@ export const solverArgs = {
   'skip-type': {
     type: 'string',
     valueHint: 'NAME',
-    description: `Step grid: ${skipTypes.join(', ')} (Default: the model's, to the clean picture)`,
+    description: `Step grid: ${GRIDS.join(', ')} (Default: the model's, to the clean picture)`,
   },
-  'solver-type': { type: 'string', valueHint: 'NAME', description: 'Form of the second-order term: dpmsolver, taylor' },
+  'solver-type': {
+    type: 'string',
+    valueHint: 'NAME',
+    description: `Form of the second-order term: ${SOLVER_TYPES.join(', ')}`,
+  },
   thresholding: { type: 'boolean', description: 'Dynamic thresholding of the predicted picture' },
 } as const satisfies ArgsDef;
 
@@ -77,7 +84,7 @@ export const machineArgs = {
   device: {
     type: 'string',
     valueHint: 'NAME',
-    description: `Where the networks run: ${devices.join(', ')} (Default: cpu)`,
+    description: `Where the networks run: ${DEVICES.join(', ')} (Default: cpu)`,
   },
   memory: {
     type: 'string',
@@ -114,7 +121,7 @@ export const modelArgs = {
   model: { ...model, description: 'Model directory, or ORG/NAME of a Hugging Face hub' },
   revision: { type: 'string', valueHint: 'NAME', description: 'Branch, tag or commit on the hub (Default: main)' },
   subfolder: { type: 'string', valueHint: 'NAME', description: "The pipeline's folder in the model" },
-  dtype: { type: 'string', valueHint: 'NAME', description: 'Which graphs: float32, float16 (Default: float32)' },
+  dtype: { type: 'string', valueHint: 'NAME', description: `Which graphs: ${DTYPES.join(', ')} (Default: float32)` },
 } as const satisfies ArgsDef;
 
 /** How much memory is taken. */
@@ -155,13 +162,13 @@ const text = (values: Values, name: string) => values[name] as string | undefine
 
 /** The solver's options in the values of {@link solverArgs} and {@link methodArgs}. */
 export function readSolver(values: Values): SolverChoices {
-  const order = choice('order', text(values, 'order'), ['1', '2', '3']);
+  const order = choice('order', text(values, 'order'), ORDERS);
   return {
     algorithmType: choice('solver', text(values, 'solver'), ALGORITHMS),
     order: order === undefined ? undefined : (Number(order) as 1 | 2 | 3),
     method: choice('method', text(values, 'method'), METHODS),
-    skipType: choice('skip-type', text(values, 'skip-type'), skipTypes),
-    solverType: choice('solver-type', text(values, 'solver-type'), ['dpmsolver', 'taylor']),
+    skipType: choice('skip-type', text(values, 'skip-type'), GRIDS),
+    solverType: choice('solver-type', text(values, 'solver-type'), SOLVER_TYPES),
     thresholding: (values.thresholding as boolean | undefined) || undefined,
     denoiseToZero: (values['denoise-to-zero'] as boolean | undefined) || undefined,
   };
@@ -183,7 +190,7 @@ export function readMemory(values: Values): { vaeTiling?: VaeTiling } {
   const tiling = text(values, 'vae-tiling');
   if (tiling === undefined) return {};
   if (/^\d+$/.test(tiling)) return { vaeTiling: { tile: Number(tiling) } };
-  const way = choice('vae-tiling', tiling, ['auto', 'on', 'off']);
+  const way = choice('vae-tiling', tiling, TILINGS);
   return { vaeTiling: way === 'auto' ? way : way === 'on' };
 }
 
@@ -286,9 +293,9 @@ export interface Place {
   folder: string;
   revision: string | undefined;
   subfolder: string | undefined;
-  device: (typeof devices)[number] | undefined;
-  dtype: 'float32' | 'float16' | undefined;
-  memory: 'auto' | 'low' | 'fast' | undefined;
+  device: (typeof DEVICES)[number] | undefined;
+  dtype: (typeof DTYPES)[number] | undefined;
+  memory: (typeof MEMORIES)[number] | undefined;
   /** Of the networks; those that onnxruntime takes by itself. */
   networkThreads?: number;
 }
@@ -302,9 +309,9 @@ export function readPlace(values: Values, standard?: string): Place {
     folder,
     revision: text(values, 'revision'),
     subfolder: text(values, 'subfolder'),
-    device: choice('device', text(values, 'device'), devices),
-    dtype: choice('dtype', text(values, 'dtype'), ['float32', 'float16']),
-    memory: choice('memory', text(values, 'memory'), ['auto', 'low', 'fast']),
+    device: choice('device', text(values, 'device'), DEVICES),
+    dtype: choice('dtype', text(values, 'dtype'), DTYPES),
+    memory: choice('memory', text(values, 'memory'), MEMORIES),
     networkThreads: wholeOf(values, 'threads', 1),
   };
 }
@@ -321,9 +328,7 @@ export async function fetched(place: Place, json: boolean): Promise<Place> {
 
 async function fetchedTelling(place: Place, onProgress: OnProgress | undefined): Promise<Place> {
   const { folder, revision, subfolder, dtype } = place;
-  // What is all there is not worth a word.
-  const tell = onProgress && ((progress: HubProgress) => progress.fetched > 0 && onProgress(progress));
-  const found = await findModel(folder, { revision, subfolder, dtype, onProgress: tell });
+  const found = await findModel(folder, { revision, subfolder, dtype, onProgress });
   return { ...place, folder: found, revision: undefined, subfolder: undefined };
 }
 
@@ -390,8 +395,6 @@ export function report(
   const all = promptsOf(details);
   const together = onSheet(destination, images.length);
   const prompts = together ? [all] : images.map((image) => all.slice(...ofRow(rows, image)));
-  // What is piped on is the picture alone.
-  const say = (text: string) => (output === '-' ? console.error : console.log)(printable(text));
   laidOut(rows, destination).forEach((picture, i) => {
     const own = { prompts: prompts[i], seeds: together ? seeds : [seeds[i]] };
     const texts = textsOf(settingsOf(told.command, told.values), {
@@ -405,7 +408,7 @@ export function report(
     if (!json) return;
     const { width, height } = picture;
     const more = { ...details, ...own, guidance, nfe, solver, table, grid, memory, tiles, timings };
-    say(JSON.stringify({ output: name, width, height, ...more }));
+    say(JSON.stringify({ output: name, width, height, ...more }), output);
   });
   if (json) return;
   const pictures = `${images.length} picture${images.length === 1 ? '' : 's'}`;
@@ -414,6 +417,7 @@ export function report(
   const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${each}${by}`;
   say(
     `${output === '-' ? 'standard output' : output}: ${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`,
+    output,
   );
 }
 

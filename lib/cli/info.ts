@@ -1,11 +1,11 @@
 // `dpm-solver info`: what a report of a problem should have in it.
 import { readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
-import { printable } from '../base/text.js';
 import type { Device } from '../engines/devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { type NetworkDevice, networkDevices } from '../onnx/devices.js';
 import { whyNoThread } from '../onnx/session.js';
+import { say } from './say.js';
 import { UsageError } from './usage.js';
 
 const args = {
@@ -19,7 +19,7 @@ export const info = defineCommand({
     if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
     const found = await collect();
     if (args.json) {
-      console.log(printable(JSON.stringify(found)));
+      say(JSON.stringify(found));
       return;
     }
     const { version, node, platform, backend, addon, simd, simdAvailable, threads, onnxruntime, devices, cuda } = found;
@@ -38,7 +38,7 @@ export const info = defineCommand({
       ['devices', devices.map(describe).join(', ')],
       ...(cuda === null ? [] : [['cuda', cuda]]),
     ];
-    for (const [name, value] of lines) console.log(printable(`${name.padEnd(12)} ${value}`));
+    for (const [name, value] of lines) say(`${name.padEnd(12)} ${value}`);
   },
 });
 

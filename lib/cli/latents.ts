@@ -1,6 +1,5 @@
 // Latents in files: what is kept of a run whose picture could not be made, or that was stopped.
 import type { ArgsDef } from 'citty';
-import { printable } from '../base/text.js';
 import { encodeTensor, readTensor } from '../folder/safetensors.js';
 import { writeFileAtomically } from '../image/file.js';
 import type { GenerateOptions, Generation, Latents } from '../pipelines/index.js';
@@ -91,11 +90,7 @@ export async function keeping<T extends Generation>(
         ...(share === undefined ? {} : { denoising_start: String(share) }),
       });
       if (!json)
-        console.error(
-          printable(
-            `dpm-solver: ${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}: --latents goes on from it`,
-          ),
-        );
+        warn(`${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}: --latents goes on from it`);
     }
     process.exit(130);
   } finally {

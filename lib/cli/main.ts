@@ -3,7 +3,7 @@
 // `pull`, `info` and `completion`.
 import { inspect, stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
-import { nearest, printable } from '../base/text.js';
+import { nearest } from '../base/text.js';
 import { calibrate, examples as calibrateExamples } from './calibrate.js';
 import { compare } from './compare.js';
 import { completionOf, examples as completionExamples } from './completion.js';
@@ -13,6 +13,7 @@ import { info } from './info.js';
 import { pull, examples as pullExamples } from './pull.js';
 import { sample, examples as sampleExamples } from './sample.js';
 import { serve, examples as serveExamples } from './serve.js';
+import { tell, warn } from './say.js';
 import { withLike } from './settings.js';
 import { checkFlags, UsageError } from './usage.js';
 import { version } from './version.js';
@@ -125,9 +126,9 @@ async function help(command: CommandDef, parent?: CommandDef): Promise<void> {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 run(process.argv.slice(2)).catch((error: unknown) => {
-  if (process.env.DEBUG) console.error(printable(inspect(error)));
+  if (process.env.DEBUG) tell(inspect(error));
   // What a file holds may be a part of it.
-  else console.error(printable(`dpm-solver: ${error instanceof Error ? error.message : error}`));
+  else warn(`${error instanceof Error ? error.message : error}`);
   // What was asked for cannot be: options that do not go together are refused by TypeErrors and RangeErrors.
   const usage = error instanceof UsageError || error instanceof TypeError || error instanceof RangeError;
   process.exitCode = usage ? 2 : 1;

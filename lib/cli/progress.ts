@@ -2,6 +2,7 @@
 import { Presets, SingleBar } from 'cli-progress';
 import { bytes, printable } from '../base/text.js';
 import type { OnProgress, StageProgress } from '../pipelines/index.js';
+import { tell, warn } from './say.js';
 
 /** Told how far a command is. */
 export interface Telling {
@@ -15,22 +16,21 @@ export interface Telling {
   stop(): void;
 }
 
+type Told = Telling & { readonly onProgress: OnProgress };
+
 /** Tells a terminal, or with `json` a program, what a command is at; neither: warnings only. */
 export function telling(json: boolean): Telling {
-  if (json) return objects();
-  if (process.stderr.isTTY) return line();
-  return { onProgress: undefined, at: () => {}, warn, stop: () => {} };
-}
-
-/** Tells on stderr what went on differently than asked for. */
-export function warn(message: string): void {
-  console.error(printable(`dpm-solver: ${message}`));
+  const told = json ? objects() : process.stderr.isTTY ? line() : undefined;
+  if (!told) return { onProgress: undefined, at: () => {}, warn, stop: () => {} };
+  // Where all files are there, that is not worth a word.
+  const isNews = ({ stage, fetched }: StageProgress) => stage !== 'fetch' || fetched !== 0;
+  return { ...told, onProgress: (progress) => isNews(progress) && told.onProgress(progress) };
 }
 
 /** On stderr, so that what is on stdout stays the one object of the result. */
-function objects(): Telling {
+function objects(): Told {
   let place = {};
-  const say = (event: string, data: object) => console.error(printable(JSON.stringify({ event, ...data, ...place })));
+  const say = (event: string, data: object) => tell(JSON.stringify({ event, ...data, ...place }));
   return {
     onProgress: (progress) => say('progress', progress),
     at: (run, runs) => {
@@ -73,7 +73,7 @@ function openBar(): { show(of: number, done: number, what: string): void; stop()
   };
 }
 
-function line(): Telling {
+function line(): Told {
   const { show, stop } = openBar();
   let place = '';
   return {

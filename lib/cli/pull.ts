@@ -1,10 +1,11 @@
 // `dpm-solver pull`: fetches a model from a hub into the cache that every command looks in.
 import { existsSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
-import { bytes, printable } from '../base/text.js';
+import { bytes } from '../base/text.js';
 import { type HubProgress, isHubId, type PlannedFile, plan, pull as pullModel } from '../hub/index.js';
-import { modelArgs } from './generate.js';
+import { DTYPES, modelArgs } from './generate.js';
 import { telling } from './progress.js';
+import { say } from './say.js';
 import { choice, UsageError } from './usage.js';
 
 /** What the help ends with. */
@@ -33,23 +34,22 @@ export const pull = defineCommand({
       const why = existsSync(name) ? ', which is here already' : '';
       throw new UsageError(`Expected the name of a model, such as org/name, but received '${name}'${why}`);
     }
-    const dtype = choice('dtype', args.dtype, ['float32', 'float16']);
+    const dtype = choice('dtype', args.dtype, DTYPES);
     const options = { revision: args.revision, subfolder: args.subfolder, dtype };
     if (args['dry-run']) {
       const files = await plan(name, options);
-      if (args.json) console.log(printable(JSON.stringify({ name, files })));
-      else for (const line of linesOf(files)) console.log(printable(line));
+      if (args.json) say(JSON.stringify({ name, files }));
+      else for (const line of linesOf(files)) say(line);
       return;
     }
     let [size, fetched] = [0, 0];
     const { onProgress: tell, stop } = telling(args.json ?? false);
     const onProgress = (progress: HubProgress) => {
       ({ of: size, fetched } = progress);
-      // What is all there is not worth a word.
-      if (fetched > 0) tell?.(progress);
+      tell?.(progress);
     };
     const folder = await pullModel(name, { ...options, onProgress }).finally(stop);
-    console.log(printable(args.json ? JSON.stringify({ name, folder, bytes: size, fetched }) : folder));
+    say(args.json ? JSON.stringify({ name, folder, bytes: size, fetched }) : folder);
   },
 });
 

@@ -1,10 +1,10 @@
 // `dpm-solver serve`: a page to play with a model, and the interface beneath it.
 import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../base/check.js';
-import { printable } from '../base/text.js';
 import { LOG_LEVELS } from '../serve/log.js';
 import { fetched, machineArgs, modelArgs, readPlace, shapesArg, wholeOf } from './generate.js';
 import { withConfig } from './serve-config.js';
+import { say } from './say.js';
 import { choice, UsageError } from './usage.js';
 
 type Values = Record<string, unknown>;
@@ -153,7 +153,7 @@ export const serve = defineCommand({
       log: choice('log', text('log'), LOG_LEVELS),
     });
     const names = typeof folders === 'string' ? server.model.name : list(Object.keys(folders), 'and');
-    console.log(printable(`${server.url} draws with ${names}; Ctrl-C ends it`));
+    say(`${server.url} draws with ${names}; Ctrl-C ends it`);
     let closing = false;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {

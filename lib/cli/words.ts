@@ -1,10 +1,9 @@
 // The commands as data: what the scripts for the Tab key and the manual page are made of.
 import type { ArgsDef, CommandDef } from 'citty';
-import { GRAPH_DEVICES } from '../onnx/graph.js';
 import { SOLVERS } from '../pipelines/solvers.js';
 import { classNames } from '../schedulers/from-config.js';
-import { ALGORITHMS, METHODS } from '../solver/options.js';
-import { skipTypes } from './generate.js';
+import { ALGORITHMS, METHODS, SOLVER_TYPES } from '../solver/options.js';
+import { DEVICES, DTYPES, GRIDS, MEMORIES, ORDERS, TILINGS } from './generate.js';
 import { SHELLS } from './usage.js';
 
 /** What stands behind a flag: nothing, a file, a folder, one of a list, or something else. */
@@ -39,15 +38,15 @@ export interface Command {
 const LISTS: Readonly<Record<string, readonly string[]>> = {
   solver: ALGORITHMS,
   solvers: SOLVERS,
-  order: ['1', '2', '3'],
-  'skip-type': skipTypes,
-  'solver-type': ['dpmsolver', 'taylor'],
+  order: ORDERS,
+  'skip-type': GRIDS,
+  'solver-type': SOLVER_TYPES,
   method: METHODS,
   scheduler: classNames(),
-  device: ['auto', ...GRAPH_DEVICES],
-  dtype: ['float32', 'float16'],
-  memory: ['auto', 'low', 'fast'],
-  'vae-tiling': ['auto', 'on', 'off'],
+  device: DEVICES,
+  dtype: DTYPES,
+  memory: MEMORIES,
+  'vae-tiling': TILINGS,
 };
 
 /** citty's definitions as {@link Command}s. */

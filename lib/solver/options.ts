@@ -41,6 +41,8 @@ export const MODEL_TYPES = ['noise', 'x_start', 'v', 'score', 'flow'] as const;
 /** What a network predicts: epsilon, x0, v = alpha epsilon - sigma x0, the score -epsilon / sigma, epsilon - x0. */
 export type NetworkType = (typeof MODEL_TYPES)[number];
 export const METHODS = ['multistep', 'singlestep', 'singlestep_fixed', 'adaptive', 'ipndm'] as const;
+/** Forms of the second-order term. */
+export const SOLVER_TYPES = ['dpmsolver', 'taylor'] as const;
 /**
  * Steps with earlier predictions, steps with stages of their own, the same in one order only, steps of controlled size, or
  * steps with earlier predictions of the noise in the weights of Adams and Bashforth (iPNDM), whatever the algorithm.
@@ -377,7 +379,7 @@ function readGridOptions(solver: Solver, options: CommonSampleOptions, inverse: 
   const steps = stepCount(options.steps ?? (times ? times.length - 1 - more : 20), 'steps') + more;
   const tStart = options.tStart ?? times?.[0] ?? (inverse ? schedule.epsilon : schedule.T);
   const tEnd = options.tEnd ?? times?.[times.length - 1] ?? (inverse ? schedule.T : schedule.epsilon);
-  const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', ['dpmsolver', 'taylor'] as const);
+  const solverType = oneOf(options.solverType ?? 'dpmsolver', 'solverType', SOLVER_TYPES);
   const signal = optionalSignal(options.signal);
   const sampler: Sampler = {
     steps,
