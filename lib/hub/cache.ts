@@ -17,7 +17,7 @@ import { homedir, hostname } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
-import { isBelow } from './client.js';
+import { isBelow, sizeOf } from './client.js';
 
 /** Variables of the surroundings, as `process.env` has them. */
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -227,10 +227,6 @@ function move(from: string, to: string): boolean {
 
 function isFile(name: string): boolean {
   return statSync(name, { throwIfNoEntry: false })?.isFile() ?? false;
-}
-
-function sizeOf(name: string): number {
-  return statSync(name, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /**

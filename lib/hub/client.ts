@@ -157,7 +157,8 @@ export async function fetchFile(
   }
 }
 
-function sizeOf(path: string): number {
+/** Bytes of a file; 0 where there is none. */
+export function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
