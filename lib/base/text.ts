@@ -34,9 +34,12 @@ function editDistance(a: string, b: string): number {
 
 /** Text without what a terminal would obey: control characters as JSON escapes them, but for line breaks and tabs. */
 export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (c) =>
-    c === '\n' || c === '\t' ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return text.replace(/\p{Cc}/gu, (c) => (c === '\n' || c === '\t' ? c : escaped(c)));
+}
+
+/** A UTF-16 unit as JSON escapes it. */
+export function escaped(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 /** The first line of another program's message, without its full stop. */

@@ -51,7 +51,8 @@ function explained(text: string): Error | undefined {
   return undefined;
 }
 
-function isDeeper(text: string, most: number): boolean {
+/** Are more than `most` brackets open anywhere in a text of JSON? Those in strings do not count: a prompt may have them. */
+export function isDeeper(text: string, most: number): boolean {
   let depth = 0;
   let inside = false;
   for (let i = 0; i < text.length; i++) {

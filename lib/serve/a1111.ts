@@ -1,7 +1,6 @@
 // The interface of the web UI by AUTOMATIC1111, as far as tools that draw speak it.
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import { answer, type App, notAllowed, readJson, refuse } from './answers.js';
+import { answer, type App, atMost, notAllowed, readJson, refuse } from './answers.js';
 import { failed, follow, type FollowOptions, lastOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
@@ -47,10 +46,7 @@ class Wrong extends Error {}
 export function a1111Routes(options: A1111Options): App {
   const { models, limits, budget } = options;
   const app: App = new Hono();
-  const small = bodyLimit({
-    maxSize: limits.body,
-    onError: (c) => refuse(c, 413, `Expected a body of at most ${limits.body} bytes but received more`),
-  });
+  const small = atMost(limits.body);
   app.post('/txt2img', small, (c) => draw(options, c, () => undefined));
   app.all('/txt2img', (c) => notAllowed(c, 'POST'));
   app.post('/img2img', budget.guard(), (c) => draw(options, c, (body) => readPictures(body, limits)));

@@ -1,6 +1,8 @@
 // How answers are written: JSON, and what is wrong as one sentence, in the form that the interface which was asked has.
 import type { HttpBindings } from '@hono/node-server';
-import type { Context, Hono } from 'hono';
+import type { Context, Hono, MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { escaped } from '../base/text.js';
 import { parseBody } from './body.js';
 
 export type App = Hono<Env>;
@@ -9,10 +11,7 @@ type Asked = Context<Env>;
 
 /** JSON without a character that could begin markup, or a terminal's commands, wherever it may end up. */
 export function encode(value: unknown): string {
-  return JSON.stringify(value).replace(
-    /[<>&\u007f-\u009f\u2028\u2029]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return JSON.stringify(value).replace(/[<>&\u007f-\u009f\u2028\u2029]/g, escaped);
 }
 
 export function answer(c: Asked, status: number, value: unknown): Response {
@@ -48,6 +47,14 @@ export function refuse(c: Asked, status: number, error: string, { param, code }:
   const type = status === 429 ? 'rate_limit_error' : status >= 500 ? 'server_error' : 'invalid_request_error';
   const message = error;
   return answer(c, status, { error: { message, type, param: param ?? null, code: code ?? codes[status] ?? null } });
+}
+
+/** Refuses bodies of more bytes. */
+export function atMost(size: number): MiddlewareHandler<Env> {
+  return bodyLimit({
+    maxSize: size,
+    onError: (c) => refuse(c, 413, `Expected a body of at most ${size} bytes but received more`),
+  });
 }
 
 /** The JSON in a request's body, or what is answered where there is none. */

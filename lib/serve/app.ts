@@ -2,13 +2,11 @@
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import { Hono, type MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
-import { streamSSE } from 'hono/streaming';
 import { a1111Routes } from './a1111.js';
-import { answer, type App, encode, type Env, notAllowed, readJson, refuse, unavailable } from './answers.js';
-import { follow, type Keep, PULSE } from './follow.js';
+import { answer, type App, atMost, encode, type Env, notAllowed, readJson, refuse, unavailable } from './answers.js';
+import { follow, type Keep, streamOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Metrics } from './metrics.js';
 import type { Served } from './models.js';
@@ -134,10 +132,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   app.get('/api/schema', (c) => answer(c, 200, description));
   app.all('/api/schema', (c) => notAllowed(c, 'GET'));
 
-  const small = bodyLimit({
-    maxSize: limits.body,
-    onError: (c) => refuse(c, 413, `Expected a body of at most ${limits.body} bytes but received more`),
-  });
+  const small = atMost(limits.body);
   app.post('/api/runs', small, async (c) => {
     const body = await readJson(c);
     if (body instanceof Response) return body;
@@ -147,17 +142,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
     const job = { settings: read.settings, coding: { format: 'png', quality: 100 }, previews: 'each' } as const;
     const followed = await follow(following, c, engine, job, ({ data }) => encode(data));
     if (followed instanceof Response) return followed;
-    const { outbox, leave } = followed;
-    return streamSSE(c, async (stream) => {
-      stream.onAbort(leave);
-      while (!stream.aborted) {
-        const letter = await outbox.next(PULSE * 1000);
-        if (letter === null) break;
-        // Waits for a slow reader; one that takes nothing is cut off by the socket's timeout.
-        if (letter) await stream.writeSSE(letter);
-        else await stream.write(':\n\n');
-      }
-    });
+    return streamOf(c, followed, (stream, letter) => stream.writeSSE(letter));
   });
   app.all('/api/runs', (c) => notAllowed(c, 'POST'));
 

@@ -1,17 +1,19 @@
 // The process that draws. A network call may block its event loop (where it has no thread of its own), so it is not the
 // server's; and being a process it can be ended in the middle of one, and takes nobody along when it ends by itself.
 import { resolve } from 'node:path';
+import { escaped } from '../base/text.js';
 import { MOST_VOCABULARY, readJson } from '../folder/files.js';
 import type { Image } from '../image/image.js';
 import { modelName } from '../hub/index.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { DiffusionPipeline, type GenerateOptions, type PipelineSession, type Progress } from '../pipelines/index.js';
 import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
+import { tooManyPixels } from './limits.js';
 import type { Coding, Job, Model, Order, Place, Report } from './messages.js';
 import { FIXED_SOLVERS, type Settings } from './settings.js';
 import { Missing } from './optional.js';
 import { partialImages } from './partial.js';
-import { checkPixels, coder, encode, readUploads, resized, sizesFor } from './uploads.js';
+import { coder, encode, readUploads, resized, sizesFor } from './uploads.js';
 
 let pipe: DiffusionPipeline;
 let session: PipelineSession;
@@ -97,7 +99,8 @@ async function readJob({ settings, uploads, coding }: Job, seed: number, maxNfe:
   let refusal: Error | undefined;
   for (const size of sizes) {
     try {
-      checkPixels(size, settings.count, uploads.most.pixels);
+      const tooMany = tooManyPixels(size, settings.count, uploads.most.pixels);
+      if (tooMany !== undefined) throw new RangeError(tooMany);
       const made = { ...options, ...size, ...(await resized(read, size)) };
       await pipe.check(made);
       return made;
@@ -197,11 +200,7 @@ class Wanted {
 /** A file, which says what it was made from: PNG's text is Latin-1, so other letters are escaped. */
 async function toBase64(image: Image, coding: Coding, settings?: object): Promise<string> {
   const text = settings && JSON.stringify({ model: modelName(folder), ...settings });
-  const escaped = text?.replace(
-    /[^\x20-\x7e]/g,
-    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  return Buffer.from(await encode(image, coding, escaped)).toString('base64');
+  return Buffer.from(await encode(image, coding, text?.replace(/[^\x20-\x7e]/g, escaped))).toString('base64');
 }
 
 process.on('message', (order: Order) => {

@@ -37,9 +37,14 @@ function forkArtist(): ChildProcess {
 
 const gone = 'The process that draws has ended unexpectedly; it is being started again';
 
-/** Milliseconds of a timer: one that is set for longer than Node can count fires at once. */
+/** The longest time of a timer, in milliseconds: one that is set for longer than Node can count fires at once. */
+const MOST_MS = 2 ** 31 - 1;
+/** The same in whole seconds. */
+export const LONGEST = Math.floor(MOST_MS / 1000);
+
+/** Milliseconds of a timer. */
 export function timeOf(seconds: number): number {
-  return Math.min(seconds * 1000, 2 ** 31 - 1);
+  return Math.min(seconds * 1000, MOST_MS);
 }
 
 /** Bytes of a model that have been read, of how many. */

@@ -1,6 +1,7 @@
 // A run and the request that asked for it: it goes on for as long as somebody is there to be told.
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'hono';
+import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
 import { type Env, full, refuse, unavailable } from './answers.js';
 import { type Engine, Unavailable } from './engine.js';
 import type { Job } from './messages.js';
@@ -83,7 +84,25 @@ export function paramOf(sentence: string): { param?: string } {
 }
 
 /** Seconds between signs of life on a stream where nothing happens. */
-export const PULSE = 10;
+const PULSE = 10;
+
+/** A run's events as they come, as server-sent ones: `send` writes one. */
+export function streamOf(
+  c: Context<Env>,
+  { outbox, leave }: Followed,
+  send: (stream: SSEStreamingApi, letter: Letter) => Promise<void>,
+): Response {
+  return streamSSE(c, async (stream) => {
+    stream.onAbort(leave);
+    while (!stream.aborted) {
+      const letter = await outbox.next(PULSE * 1000);
+      if (letter === null) break;
+      // Waits for a slow reader; one that takes nothing is cut off by the socket's timeout.
+      if (letter) await send(stream, letter);
+      else await stream.write(':\n\n');
+    }
+  });
+}
 
 /** The last event of a run that is told as a whole. */
 export async function lastOf(c: Context<Env>, { outbox }: Followed): Promise<Letter | undefined> {

@@ -59,3 +59,13 @@ export const defaultLimits: Readonly<Limits> = {
   idleSeconds: 60,
   backlog: 4 * 1024 * 1024,
 };
+
+/** What is wrong with pictures that have more pixels in all than a run may have; nothing where they have not. */
+export function tooManyPixels(
+  { width, height }: { width: number; height: number },
+  count: number,
+  most: number,
+): string | undefined {
+  if (width * height * count <= most) return undefined;
+  return `Expected at most ${most} pixels in all pictures of a run but received ${width} x ${height} x ${count}`;
+}

@@ -6,13 +6,13 @@ import type { Coding, Job } from './messages.js';
 import { brief, expected, flag, one, readSettings, real, type settingsSchema, text, whole } from './settings.js';
 
 /** Names of settings as the clients of Python's world write them. */
-const renamed: Record<string, string> = {
+export const renamed: Readonly<Record<string, string>> = {
   negative_prompt: 'negativePrompt',
   skip_type: 'skipType',
   denoise_to_zero: 'denoiseToZero',
 };
-/** Settings that stand in a request as they are; `count` is `n`, and the sides are `size`. */
-const own = ['prompt', 'solver', 'order', 'steps', 'method', 'guidance', 'thresholding', 'seed'] as const;
+/** Settings that stand in a request as they are, besides the prompt; `count` is `n`, and the sides are `size`. */
+export const own = ['solver', 'order', 'steps', 'method', 'guidance', 'thresholding', 'seed'] as const;
 
 /** The largest of OpenAI's pictures has fewer pixels a side than this many digits say. */
 const SIZE = /^(\d{1,5})x(\d{1,5})$/;
@@ -118,7 +118,7 @@ export class Wrong extends Error {
 
 /** Names that nobody needs to know: fields of OpenAI's, and the settings. */
 export function fieldNames(schema: ReturnType<typeof requestSchema>): string[] {
-  return [...Object.keys(schema.entries), ...own.filter((name) => name !== 'prompt'), ...Object.keys(renamed)];
+  return [...Object.keys(schema.entries), ...own, ...Object.keys(renamed)];
 }
 
 /**
@@ -145,7 +145,7 @@ export function readAsked(
   for (const [key, value] of Object.entries(request)) {
     if (Object.hasOwn(schema.entries, key) && key !== 'prompt') continue;
     const name = Object.hasOwn(renamed, key) ? renamed[key] : key;
-    if (!(own as readonly string[]).includes(name) && !Object.hasOwn(camel, name)) {
+    if (name !== 'prompt' && !(own as readonly string[]).includes(name) && !Object.hasOwn(camel, name)) {
       const meant = key.length <= 40 ? nearest(key, known) : undefined;
       throw new Wrong(`There is no setting ${brief(key)}${meant ? `; did you mean '${meant}'?` : ''}`);
     }

@@ -1,9 +1,8 @@
 // The interface of OpenAI's clients: pictures in their shape, and predictions of the result on the way to it.
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
-import { answer, type App, type Detail, encode, notAllowed, readJson, refuse } from './answers.js';
-import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, PULSE } from './follow.js';
+import type { SSEStreamingApi } from 'hono/streaming';
+import { answer, type App, atMost, type Detail, encode, notAllowed, readJson, refuse } from './answers.js';
+import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, streamOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
@@ -35,10 +34,7 @@ export function openaiRoutes(options: OpenAIOptions): App {
   app.all('/models/:id', (c) => notAllowed(c, 'GET'));
 
   const generation = requestSchema(limits, false);
-  const small = bodyLimit({
-    maxSize: limits.body,
-    onError: (c) => refuse(c, 413, `Expected a body of at most ${limits.body} bytes but received more`),
-  });
+  const small = atMost(limits.body);
   app.post('/images/generations', small, async (c) => {
     const body = await readJson(c);
     if (body instanceof Response) return body;
@@ -155,16 +151,10 @@ async function sendWhole(c: Context, asked: Asked, followed: Followed): Promise<
 }
 
 /** Partial images, and the picture. */
-function sendStream(c: Context, kind: Kind, asked: Asked, { outbox, leave }: Followed): Response {
-  return streamSSE(c, async (stream) => {
-    stream.onAbort(leave);
-    let index = 0;
-    while (!stream.aborted) {
-      const letter = await outbox.next(PULSE * 1000);
-      if (letter === null) break;
-      if (!letter) await stream.write(':\n\n');
-      else index = await sendEvent(stream, kind, asked, letter, index);
-    }
+function sendStream(c: Context, kind: Kind, asked: Asked, followed: Followed): Response {
+  let index = 0;
+  return streamOf(c, followed, async (stream, letter) => {
+    index = await sendEvent(stream, kind, asked, letter, index);
   });
 }
 

@@ -1,7 +1,7 @@
 // Runs that wait and runs that are made, each for as long as somebody listens. Clients take turns.
 import { randomBytes, randomInt } from 'node:crypto';
-import { type Engine, timeOf, Unavailable } from './engine.js';
-import type { Limits } from './limits.js';
+import { type Engine, LONGEST, timeOf, Unavailable } from './engine.js';
+import { type Limits, tooManyPixels } from './limits.js';
 import type { Done, Job, Step } from './messages.js';
 import type { Observer, RunNote } from './observe.js';
 import { Pace } from './pace.js';
@@ -56,8 +56,6 @@ const clientOf = ({ client: { id, user = '' } }: Entry): string => JSON.stringif
 
 /** Seconds that a network call may go on after a run's time is up before the process is ended. */
 const GRACE = 10;
-/** The longest time that timers of Node take, in seconds. */
-const LONGEST = 2_147_483;
 
 export class Queue {
   readonly #limits: Limits;
@@ -115,16 +113,12 @@ export class Queue {
     signal: AbortSignal,
     request?: string,
   ): Promise<string> {
-    const { pixels } = this.#limits;
     if (!this.open) throw new Unavailable('The server is shutting down', 5);
     const { model } = engine;
     if (!model) throw new Unavailable('The model is being loaded', engine.readyIn);
     const { width = model.width, height = model.height, count, steps, guidance = model.guidance } = job.settings;
-    if (width * height * count > pixels) {
-      throw new Refused(
-        `Expected at most ${pixels} pixels in all pictures of a run but received ${width} x ${height} x ${count}`,
-      );
-    }
+    const tooMany = tooManyPixels({ width, height }, count, this.#limits.pixels);
+    if (tooMany !== undefined) throw new Refused(tooMany);
     const rows = count * (guidance > 1 ? 2 : 1);
     this.#findPlace(client, { engine, rows });
     const id = randomBytes(16).toString('hex');

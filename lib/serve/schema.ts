@@ -1,7 +1,7 @@
 // The interface's description, in OpenAPI 3.1: what settings there are, and what the events say.
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type { Limits } from './limits.js';
-import { requestSchema } from './openai-schema.js';
+import { own, renamed, requestSchema } from './openai-schema.js';
 import type { settingsSchema } from './settings.js';
 
 const string = { type: 'string' } as const;
@@ -258,16 +258,13 @@ type Schema = ReturnType<typeof toJsonSchema>;
 
 /** With this server's settings, in their own names. */
 function withOwn(request: Schema, settings: Schema): Schema {
-  const own = settings.properties ?? {};
-  const names = ['solver', 'order', 'steps', 'method', 'guidance', 'thresholding', 'seed'];
+  const known = settings.properties ?? {};
+  const named = [...own.map((name) => [name, name]), ...Object.entries(renamed)];
   return {
     ...request,
     properties: {
       ...request.properties,
-      ...Object.fromEntries(names.map((name) => [name, own[name]])),
-      negative_prompt: own.negativePrompt,
-      skip_type: own.skipType,
-      denoise_to_zero: own.denoiseToZero,
+      ...Object.fromEntries(named.map(([name, setting]) => [name, known[setting]])),
     },
     additionalProperties: false,
   } as Schema;

@@ -1,7 +1,6 @@
 // Pictures that are being sent, of which there may be only so many bytes at once.
 import type { MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import { type Env, full, refuse } from './answers.js';
+import { atMost, type Env, full } from './answers.js';
 
 export class UploadBudget {
   readonly #one: number;
@@ -19,10 +18,7 @@ export class UploadBudget {
 
   /** Refuses bodies that are too large, and waits for nobody where too many come at once. */
   guard(): MiddlewareHandler<Env> {
-    const limit = bodyLimit({
-      maxSize: this.#one,
-      onError: (c) => refuse(c, 413, `Expected a body of at most ${this.#one} bytes but received more`),
-    });
+    const limit = atMost(this.#one);
     return async (c, next) => {
       // One that does not say how long it is may be as long as it may be.
       const told = Number(c.req.header('content-length') ?? this.#one);

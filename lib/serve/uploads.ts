@@ -61,14 +61,6 @@ export function sizesFor(
   return [own, close].filter(fits).concat({ width: model.width, height: model.height });
 }
 
-/** Refuses pictures that have more pixels in all than may be made. */
-export function checkPixels({ width, height }: Size, count: number, most: number): void {
-  if (width * height * count <= most) return;
-  throw new RangeError(
-    `Expected at most ${most} pixels in all pictures of a run but received ${width} x ${height} x ${count}`,
-  );
-}
-
 /**
  * The pictures in a size: what is too much of one side is cut off evenly.
  *
