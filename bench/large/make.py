@@ -3,7 +3,7 @@
 
     python bench/large/make.py sd15 --out DIR [--size open|512] [--dtype float32|float16|int8] [--parts unet,vae_decoder]
 
-Needs torch, diffusers, transformers, onnx and, for int8, onnxruntime; 10 GB of memory and a few minutes for sd15. The shapes:
+Needs torch, diffusers, transformers, onnx and onnxruntime; 10 GB of memory and a few minutes for sd15. The shapes:
 
 sd15   Stable Diffusion 1.5: 860 M parameters, 512 x 512       sd2    2.1: 866 M, 768 x 768, OpenCLIP's width
 sdxl   Stable Diffusion XL: 2567 M, 1024 x 1024                sd3    3 medium: 2084 M without T5, 1024 x 1024
@@ -18,6 +18,7 @@ import argparse
 import gc
 import json
 import os
+import sys
 import time
 
 import torch
@@ -29,6 +30,9 @@ from transformers import (
     T5Config,
     T5EncoderModel,
 )
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../test/fixtures'))
+from tiling import Decode, Encode  # noqa: E402
 
 SHAPES = {
     'sd15': dict(size=512, network='unet', config=dict(cross_attention_dim=768, attention_head_dim=8)),
@@ -144,25 +148,6 @@ NAMES = {
     'sd3': ['hidden_states', 'encoder_hidden_states', 'pooled_projections', 'timestep'],
     'flux': ['hidden_states', 'encoder_hidden_states', 'pooled_projections', 'timestep', 'img_ids', 'txt_ids', 'guidance'],
 }
-
-
-class Decoder(torch.nn.Module):
-    def __init__(self, vae):
-        super().__init__()
-        self.vae = vae
-
-    def forward(self, latent_sample):
-        return self.vae.decode(latent_sample, return_dict=False)[0]
-
-
-class Means(torch.nn.Module):
-    def __init__(self, vae):
-        super().__init__()
-        self.vae = vae
-
-    def forward(self, sample):
-        moments = self.vae.encoder(sample)
-        return moments if self.vae.quant_conv is None else self.vae.quant_conv(moments)
 
 
 def main():
@@ -369,7 +354,7 @@ class Maker:
         vae = self.autoencoder()
         z = torch.randn(self.batch, vae.config.latent_channels, self.side, self.side).to(vae.dtype)
         dims = {'latent_sample': {0: 'batch_size', 2: 'height_latent', 3: 'width_latent'}} if self.open else None
-        self.export(Decoder(vae), 'vae_decoder', {'latent_sample': z}, ['sample'], dims, vae.config)
+        self.export(Decode(vae), 'vae_decoder', {'latent_sample': z}, ['sample'], dims, vae.config)
 
     def vae_encoder(self):
         vae = self.autoencoder()
@@ -380,7 +365,7 @@ class Maker:
             h = torch.export.Dim('height_latent', min=2, max=1024)
             w = torch.export.Dim('width_latent', min=2, max=1024)
             dims = {'sample': {0: torch.export.Dim('batch_size'), 2: 8 * h, 3: 8 * w}}
-        self.export(Means(vae), 'vae_encoder', {'sample': x}, ['latent_parameters'], dims, vae.config)
+        self.export(Encode(vae), 'vae_encoder', {'sample': x}, ['latent_parameters'], dims, vae.config)
 
     def unet(self):
         if self.shape['network'] != 'unet':

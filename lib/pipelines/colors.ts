@@ -1,5 +1,6 @@
 // Colours of latents by a linear map of their channels: what previews cost nothing by.
 import { generator } from '../addon/noise.js';
+import { solveSymmetric } from '../calibrate/linear.js';
 import type { Vae } from './vae.js';
 
 /** Rows of red, green and blue in [-1, 1]: what each channel adds, and at the end what is there without any. */
@@ -158,36 +159,22 @@ export function fitMap(latents: Float32Array, dims: readonly number[], pixels: F
   const plane = height * width;
   const means = shrunk(pixels, height, width);
   const n = channels + 1;
-  // Normal equations, a row [A | b] for every channel and one for the constant, b of three colours.
-  const system = Array.from({ length: n }, () => new Float64Array(n + 3));
+  // Normal equations, a row for every channel and one for the constant.
+  const left = new Float64Array(n * n);
+  const right = Array.from({ length: 3 }, () => new Float64Array(n));
   const value = (c: number, i: number) => (c < channels ? latents[c * plane + i] : 1);
   for (let i = 0; i < plane; i++) {
     for (let r = 0; r < n; r++) {
       const own = value(r, i);
-      for (let c = 0; c < n; c++) system[r][c] += own * value(c, i);
-      for (let color = 0; color < 3; color++) system[r][n + color] += own * means[color * plane + i];
+      for (let c = 0; c < n; c++) left[r * n + c] += own * value(c, i);
+      for (let color = 0; color < 3; color++) right[color][r] += own * means[color * plane + i];
     }
   }
   // A channel that is the same everywhere adds nothing, and does not spoil the others.
-  for (let r = 0; r < n; r++) system[r][r] += 1e-6 * plane;
-  return solve(system);
-}
-
-/** Gauss and Jordan's, the largest pivot first. */
-function solve(system: Float64Array[]): number[][] {
-  const n = system.length;
-  for (let at = 0; at < n; at++) {
-    let best = at;
-    for (let r = at + 1; r < n; r++) if (Math.abs(system[r][at]) > Math.abs(system[best][at])) best = r;
-    [system[at], system[best]] = [system[best], system[at]];
-    const pivot = system[at][at];
-    for (let c = at; c < n + 3; c++) system[at][c] /= pivot;
-    for (let r = 0; r < n; r++) {
-      const share = system[r][at];
-      if (r !== at) for (let c = at; c < n + 3; c++) system[r][c] -= share * system[at][c];
-    }
-  }
-  return system.map((row) => Array.from(row.subarray(n)));
+  for (let r = 0; r < n; r++) left[r * n + r] += 1e-6 * plane;
+  // Of a decoder that made no numbers there is no map.
+  const columns = right.map((one) => solveSymmetric(left, one) ?? new Float64Array(n).fill(Number.NaN));
+  return Array.from({ length: n }, (_, r) => columns.map((column) => column[r]));
 }
 
 /** Means of the pixels of every latent. */
