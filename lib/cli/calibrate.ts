@@ -4,8 +4,9 @@ import { dirname, join } from 'node:path';
 import { type ArgsDef, defineCommand } from 'citty';
 import { readAtMost } from '../base/read.js';
 import type { CalibrateProgress, Calibration } from '../calibrate/index.js';
+import { TABLES } from '../hub/needed.js';
 import { checkWritable, writeFileAtomically } from '../image/file.js';
-import { readTableFile, TABLES } from '../pipelines/tables.js';
+import { readTableFile } from '../pipelines/tables.js';
 import type { SolverTable } from '../solver/table.js';
 import {
   fetched,

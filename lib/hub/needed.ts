@@ -13,7 +13,7 @@ const NETWORKS = ['unet', 'transformer'];
 /** The only file that every pipeline has. */
 export const INDEX = 'model_index.json';
 /** Tables that calibration has made, which it adds to. */
-export const OWN_TABLES = 'scheduler/solver_tables.json';
+export const TABLES = 'scheduler/solver_tables.json';
 
 const SMALL = [
   /^model_index\.json$/,

@@ -11,7 +11,7 @@ import { modelFolder } from '../folder/packed.js';
 import { cacheFolder, Store, storedToken } from './cache.js';
 import { describe, fetchFile, type HubFile, isBelow, type Listing, listRepository } from './client.js';
 import { type Access, HubMissing, HubUnreachable, several } from './http.js';
-import { INDEX, maybeWeights, missingPart, type Needed, neededOf, OWN_TABLES } from './needed.js';
+import { INDEX, maybeWeights, missingPart, type Needed, neededOf, TABLES } from './needed.js';
 
 /** Where a model's files come from, of {@link pull} and `fromPretrained`. */
 export interface HubOptions {
@@ -289,7 +289,7 @@ async function fetchOne(listing: Listing, file: HubFile, store: Store, access: A
   const fetch = (part: string) => fetchFile(listing, file, part, access, tell);
   await store.bring({ hex: hash.hex, size }, fetch, tell, access.signal);
   tell(size);
-  store.place(hash.hex, join(store.snapshot(listing.commit), path), path.endsWith(OWN_TABLES));
+  store.place(hash.hex, join(store.snapshot(listing.commit), path), path.endsWith(TABLES));
 }
 
 /** Half of a model is of no use, and takes an hour to come. */

@@ -19,6 +19,7 @@ import { type ClassifierFreeGuidance, readClassifierFree } from '../solver/guida
 import { type SolverTable, evaluationsOf, readTable } from '../solver/table.js';
 import { type Mask, readMask } from './mask.js';
 import type { CommonOptions, EditOptions, GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
+import { picturesAtOnce } from './shared-network.js';
 import { readTiling, type Tiling } from './tiling.js';
 
 const solverKeys = [
@@ -202,8 +203,7 @@ export function readRequest(options: GenerateOptions, limits: Limits): Request {
   });
   warnOfGuidance(options, guidance, limits);
   const elements = (limits.channels * size.width * size.height) / limits.factor ** 2;
-  const fitting = Math.max(1, Math.min(8, Math.floor(65536 / elements)));
-  const asked = wholeNumber(options.batchSize ?? fitting, 'batchSize', 1);
+  const asked = wholeNumber(options.batchSize ?? picturesAtOnce(elements), 'batchSize', 1);
   return {
     pictures,
     guidance,

@@ -26,9 +26,9 @@ export type Call<T> = Map<T, number>;
 
 /**
  * Clients stand in line. The one at the head chooses which samples can be in the call, of its groups one after the
- * other, until it has had its share and goes to the end; the others fill the call up with what goes with them, a sample each in turn, and pay for
- * it as well. So a client with large pictures gets as much of the machine as one with small ones, and one with many runs no
- * more than one with a single run.
+ * other, until it has had its share and goes to the end; the others fill the call up with what goes with them, a sample each
+ * in turn, and pay for it as well. So a client with large pictures gets as much of the machine as one with small ones, and
+ * one with many runs no more than one with a single run.
  */
 export class Rounds<T extends Asking> {
   readonly #waiting = new Set<T>();

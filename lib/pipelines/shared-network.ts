@@ -236,7 +236,11 @@ export class SharedNetwork {
 }
 
 /** Twice as many samples as pictures are made at once, as under guidance. */
-export function mostInMemory(shape: Shape): number {
-  const elements = shape.reduce((a, b) => a * b, 1);
-  return 2 * Math.max(1, Math.min(8, Math.floor(65536 / elements)));
+function mostInMemory(shape: Shape): number {
+  return 2 * picturesAtOnce(shape.reduce((a, b) => a * b, 1));
+}
+
+/** Pictures of so many elements each that are made at once where nobody says how many. */
+export function picturesAtOnce(elements: number): number {
+  return Math.max(1, Math.min(8, Math.floor(65536 / elements)));
 }

@@ -3,12 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readAtMost } from '../base/read.js';
 import { parseJson } from '../folder/json.js';
+import { TABLES } from '../hub/needed.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { readTable, type SolverTable, tableSchedule } from '../solver/table.js';
 import { isWhole, type Request } from './request.js';
-
-/** Where they are, from the folder. */
-export const TABLES = 'scheduler/solver_tables.json';
 
 /**
  * The tables of a folder, none where it has no file of them.
