@@ -37,6 +37,9 @@ test('decodes by tiles where it is asked to, and says so', async () => {
   assert.match(wrong.stderr, /^dpm-solver: Expected auto, on or off for --vae-tiling but received 'yes'\n$/);
 });
 
+/** A number of bytes as it is told, whatever its unit: what is left may be a few MB, or less. */
+const size = '\\d+(?:\\.\\d)? (?:bytes|[kMG]B)';
+
 const env = { NODE_OPTIONS: '--disable-wasm-trap-handler' };
 
 /** Kilobytes of addresses in which a small picture has room to spare, and the whole of a large one has not. */
@@ -66,7 +69,10 @@ limited('decodes by tiles where memory asks for it, and says so and why', async 
   assert.is(code, 0, stderr);
   assert.match(
     stderr,
-    /^dpm-solver: Pictures are decoded by \d+ tiles of \d+ x \d+: the whole would take 1\.0 GB of memory, and \d+ MB are left$/m,
+    new RegExp(
+      `^dpm-solver: Pictures are decoded by \\d+ tiles of \\d+ x \\d+: the whole would take 1\\.0 GB of memory, and ${size} are left$`,
+      'm',
+    ),
   );
   assert.match(stdout, /^tiles\.png: 1 picture, 1 evaluation, decoded by \d+ tiles of/);
   const free = await start(folder, [...large, '-o', 'whole.png']).ended;
@@ -80,7 +86,9 @@ limited('keeps the latents where the decoder has no memory, and goes on from the
   assert.is(failed.code, 1);
   assert.match(
     failed.stderr.split('\n').at(-2)!,
-    /^dpm-solver: Expected (?:another \d+ MB of|more) memory to run .*vae_decoder\/model\.onnx but \d+ MB are left: .* take less; the latents are kept: dpm-solver decode short\.latents\.safetensors --model /,
+    new RegExp(
+      `^dpm-solver: Expected (?:another ${size} of|more) memory to run .*vae_decoder/model\\.onnx but ${size} are left: .* take less; the latents are kept: dpm-solver decode short\\.latents\\.safetensors --model `,
+    ),
   );
   assert.is(existsSync(join(folder, 'short.png')), false);
   const decoded = await start(folder, ['decode', 'short.latents.safetensors', '--model', model, '-o', 'short.png'])
