@@ -65,7 +65,8 @@ export interface Alpha extends Pick<Image, 'width' | 'height'> {
 }
 
 /**
- * The alpha channel in a PNG file's bytes, or that of its palette, 16 bits cut to 8; nothing where it has none.
+ * How opaque a PNG file's pixels are, by an alpha channel, its palette or a colour that is transparent, 16 bits cut to 8;
+ * nothing where none of it is there.
  *
  * @throws as {@link decodePng}
  */
@@ -73,10 +74,10 @@ export function decodePngAlpha(bytes: Uint8Array): Alpha | undefined {
   const file = fileOf(bytes);
   const checked = checkFile(file);
   const { colour, depth, width, height } = checked.header;
-  if (!(colour === 3 ? checked.transparent : ALPHA.has(colour))) return undefined;
-  const { rgba } = readSamples(file, checked);
-  const shift = depth === 16 ? 8 : 0;
-  const values = Uint8Array.from({ length: width * height }, (_, i) => rgba[4 * i + 3] >> shift);
+  if (!(checked.transparent || ALPHA.has(colour))) return undefined;
+  const { rgba, most } = readSamples(file, checked);
+  const byte = depth === 16 ? (value: number) => value >> 8 : (value: number) => (value * 255) / most;
+  const values = Uint8Array.from({ length: width * height }, (_, i) => byte(rgba[4 * i + 3]));
   return { width, height, values };
 }
 
@@ -166,6 +167,7 @@ function checkPalette({ length }: Buffer): number {
 
 /** Pixels are as many as the header says: neither too few, nor so many that they fill the memory. */
 function checkPixels(header: Header, pieces: readonly Buffer[]): void {
+  if (pieces.length === 0) throw new Error('it has no pixels');
   const size = sizeOf(header);
   let found: number;
   try {

@@ -230,11 +230,7 @@ const damaged: [string, () => Uint8Array, RegExp][] = [
     () => png({ ...plain, colour: 5 } as Kind, Buffer.alloc(1)),
     /^there is no colour type 5 of 8 bits$/,
   ],
-  [
-    'no pixels',
-    () => Buffer.concat([SIGNATURE, header(plain), chunk('IEND', Buffer.alloc(0))]),
-    /^its pixels cannot be read: unexpected end of file$/,
-  ],
+  ['no pixels', () => Buffer.concat([SIGNATURE, header(plain), chunk('IEND', Buffer.alloc(0))]), /^it has no pixels$/],
   [
     'too few pixels',
     () => png(plain, pixelsOf(plain).subarray(0, 100)),
