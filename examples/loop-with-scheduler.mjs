@@ -1,7 +1,7 @@
 // A hand-written onnxruntime loop as exported diffusers pipelines have it. Change `DDIMScheduler` to
 // `DPMSolverMultistepScheduler`, and nothing else, to get DPM-Solver++:
 //
-//     node examples/loop-with-scheduler.mjs "a red circle on a blue background" picture.ppm
+//     node node_modules/dpm-solver/examples/loop-with-scheduler.mjs "a large red circle on a blue background" picture.ppm
 import { writeFileSync } from 'node:fs';
 import { randn } from 'dpm-solver';
 import { DPMSolverMultistepScheduler as Scheduler } from 'dpm-solver/schedulers';

@@ -1,6 +1,6 @@
 // The same loop with `solver.start()`: doubling the batch, guidance and the update are one native pass.
 //
-//     node examples/loop-with-start.mjs "a red circle on a blue background" picture.ppm
+//     node node_modules/dpm-solver/examples/loop-with-start.mjs "a large red circle on a blue background" picture.ppm
 import { writeFileSync } from 'node:fs';
 import { betas, DPMSolver, NoiseSchedule, randn } from 'dpm-solver';
 import { Tensor } from 'onnxruntime-node';

@@ -1,6 +1,7 @@
 // What the README and docs/ say: every code block is checked and run, every shell line run or checked, every link goes
-// somewhere. A page that is added takes part by itself; test/docs has how.
-import { spawn } from 'node:child_process';
+// somewhere; and the examples. What is run is the packed package in an otherwise empty folder. A page that is added takes part
+// by itself; test/docs has how.
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, posix } from 'node:path';
@@ -10,6 +11,8 @@ import * as assert from 'uvu/assert';
 import * as code from './docs/code.js';
 import { anchors, type Block, blocks, links, pages, read } from './docs/pages.js';
 import * as shell from './docs/shell.js';
+import { lay } from './packed.js';
+import { hasShapes } from './pipelines/models.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -30,29 +33,42 @@ const DATA: Record<string, (text: string) => void> = {
 const all = pages(root).flatMap((page) => blocks(page, read(root, page)));
 const codeBlocks = all.filter(({ language }) => code.LANGUAGES.includes(language));
 const shellBlocks = all.filter(({ language }) => shell.LANGUAGES.includes(language));
-/** What is wrong has to be told: of its types at line 11, of its run whatever the line. */
+/** What is wrong has to be told: of its types at lines 11 and 12, of its run whatever the line. */
 const broken: Block = {
   page: 'broken.md',
   number: 1,
   line: 10,
   language: 'ts',
-  text: "await unet(xT, 1);\nconst count: number = 'text';\nthrow new Error(String(count));",
+  text: [
+    '// yours: unet (a network)',
+    "const count: number = 'text';",
+    'throw new Error(String(count), { cause: [unet, json] });', // json is not said to be the reader's
+  ].join('\n'),
   with: new Map(),
 };
 const id = ({ page, number }: Block) => `${page}#${number}`;
 
-// The blocks see the package as its users do, in dist.
+/** What the pages tell their readers to install beside the package, and what TypeScript needs for Node. */
+const BESIDE = ['onnxruntime-node', 'openai', 'ai', '@ai-sdk/openai-compatible', '@types/node'];
+
 const docs = suite('docs');
-const built = existsSync(join(root, 'dist')) ? docs : docs.skip;
+const isBuilt = existsSync(join(root, 'dist'));
+const built = isBuilt ? docs : docs.skip;
+let folder = '';
+/** A project that has the package. */
 let scratch = '';
 let units: code.Unit[] = [];
 
 docs.before(() => {
-  scratch = mkdtempSync(join(tmpdir(), 'dpm-solver-docs-'));
+  if (!isBuilt) return;
+  folder = mkdtempSync(join(tmpdir(), 'dpm-solver-docs-'));
+  scratch = lay(folder, BESIDE);
   units = code.write(root, scratch, [...codeBlocks, broken]);
 });
 
-docs.after(() => rmSync(scratch, { recursive: true, force: true }));
+docs.after(() => {
+  if (folder) rmSync(folder, { recursive: true, force: true });
+});
 
 docs('every block is code, commands or data of a kind that is checked here', () => {
   for (const block of all) {
@@ -76,12 +92,15 @@ docs('what is not run is there, and is little', () => {
 
 built('code blocks compile, strictly', () => {
   const complaints = code.typecheck(units).map(({ page, line, message }) => `${page}:${line}: ${message}`);
-  assert.equal(complaints, ["broken.md:11: Type 'string' is not assignable to type 'number'."]);
+  assert.equal(complaints, [
+    "broken.md:11: Type 'string' is not assignable to type 'number'.",
+    "broken.md:12: Cannot find name 'json'. Did you mean 'JSON'?",
+  ]);
 });
 
 built('a code block that throws is told', async () => {
   const [failure] = await run(units.filter(({ block }) => block === broken));
-  assert.match(String(failure), 'Error: text');
+  assert.match(String(failure), 'json is not defined');
 });
 
 for (const page of new Set(codeBlocks.map((block) => block.page))) {
@@ -91,6 +110,29 @@ for (const page of new Set(codeBlocks.map((block) => block.page))) {
       failure === null ? [] : [`${page}:${chosen[i].block.line}: ${failure}`],
     );
     assert.equal(failures, []);
+  });
+}
+
+for (const file of readdirSync(join(root, 'examples')).filter((name) => name.startsWith('loop-'))) {
+  (hasShapes ? built : docs.skip)(`examples/${file} draws what its prompt says, as its first lines run it`, () => {
+    const source = readFileSync(join(scratch, 'node_modules/dpm-solver/examples', file), 'utf8');
+    const [node, ...args] = shell.words(/^\/\/ {5}(node .*)$/m.exec(source)![1]);
+    assert.equal([node, args.length], ['node', 3], 'node, the example, a prompt and a file');
+    const { status, stderr } = spawnSync(process.execPath, args, { cwd: scratch, encoding: 'utf8' });
+    assert.is(status, 0, stderr);
+    const bytes = readFileSync(join(scratch, args[2]));
+    const header = 'P6 32 32 255\n';
+    assert.is(bytes.subarray(0, header.length).toString('latin1'), header);
+    const pixels = bytes.subarray(header.length);
+    assert.is(pixels.length, 3 * 32 * 32);
+    let [red, blue] = [0, 0];
+    for (let i = 0; i < pixels.length; i += 3) {
+      const [r, g, b] = pixels.subarray(i, i + 3);
+      if (r > 150 && g < 100 && b < 100) red++;
+      if (b > 150 && r < 100 && g < 100) blue++;
+    }
+    // A large circle covers a fifth of the picture and more; edges are neither.
+    assert.ok(red > 150 && blue > 350 && red + blue > 800, `${red} red and ${blue} blue pixels of 1024`);
   });
 }
 
@@ -213,7 +255,11 @@ process.send(results, () => process.exit(0));
   );
   return new Promise((done, failed) => {
     const args = [child, ...chosen.map(({ module }) => pathToFileURL(module).href)];
-    const process_ = spawn(process.execPath, args, { cwd: scratch, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const process_ = spawn(process.execPath, args, {
+      cwd: scratch,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      env: { ...process.env, FIXTURES: join(root, 'test/fixtures/models') },
+    });
     const timer = setTimeout(() => process_.kill('SIGKILL'), 120_000);
     let output = '';
     let results: (string | null)[] | undefined;

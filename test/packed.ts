@@ -1,7 +1,16 @@
 // The package as `npm pack` makes it, and as it lies in a project that has installed it without running a script.
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { addonPath } from '../lib/addon/loader.js';
@@ -45,6 +54,31 @@ export function install(folder: string, tarball: string): string {
   mkdirSync(project);
   writeFileSync(join(project, 'package.json'), '{ "private": true }\n');
   ok(npm(['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', tarball], project));
+  return project;
+}
+
+/**
+ * The packed package in an otherwise empty project, without a download: what its package.json asks for lies beside it, and
+ * `others`, which its user has installed, too. Packages are those of the checkout.
+ */
+export function lay(folder: string, others: readonly string[]): string {
+  const { tarball } = pack(folder, { file: host?.file });
+  const project = join(folder, 'project');
+  const own = join(project, 'node_modules/dpm-solver');
+  mkdirSync(own, { recursive: true });
+  writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }\n');
+  ok(spawnSync('tar', ['-xzf', tarball, '-C', own, '--strip-components', '1'], { encoding: 'utf8' }));
+  if (!host) {
+    mkdirSync(join(own, 'build/Release'), { recursive: true });
+    copyFileSync(addonPath(), join(own, 'build/Release/dpm-solver.node'));
+  }
+  const { dependencies } = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8')) as { dependencies: object };
+  for (const name of [...Object.keys(dependencies), ...others]) {
+    const to = join(project, 'node_modules', name);
+    mkdirSync(dirname(to), { recursive: true });
+    // 'junction' matters on Windows only, where it needs no privilege.
+    symlinkSync(join(root, 'node_modules', name), to, 'junction');
+  }
   return project;
 }
 

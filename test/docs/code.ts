@@ -1,6 +1,7 @@
 // Code blocks as modules that can be checked and run. A name that a block neither declares nor imports comes from the
-// blocks before it on its page, and otherwise from test/docs/stand-ins: a page can speak of `unet` without making one.
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+// blocks before it on its page. What only its reader has stands in a line `// yours: unet (a network), json`, and is
+// taken from test/docs/stand-ins: no other name is.
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import type { Block } from './pages.js';
@@ -104,19 +105,21 @@ export function standIns(root: string): Map<string, string> {
   return found;
 }
 
-/** Writes the blocks into `scratch`, a folder that sees the packages of the checkout as an installed project would. */
+/** The names that a block says are its reader's own. */
+function yours({ page, line, text }: Block): Set<string> {
+  const found = /^\/\/ yours: (.+)$/m.exec(text)?.[1];
+  if (found === undefined) return new Set();
+  const names = found
+    .replace(/\([^()]*\)/g, '')
+    .split(',')
+    .map((name) => name.trim());
+  const odd = names.find((name) => !/^[A-Za-z]\w*$/.test(name));
+  if (odd !== undefined) throw new Error(`${page}:${line}: '${odd}' in the line of what is the reader's is no name`);
+  return new Set(names);
+}
+
+/** Writes the blocks into `scratch`, the folder of a project that has the package. */
 export function write(root: string, scratch: string, all: readonly Block[]): Unit[] {
-  mkdirSync(join(scratch, 'node_modules'), { recursive: true });
-  // 'junction' matters on Windows only, where it needs no privilege.
-  const link = (from: string, to: string) => symlinkSync(join(root, from), join(scratch, to), 'junction');
-  const needed = ['onnxruntime-node', 'onnxruntime-common', 'hono', '@hono', '@types', 'undici-types'];
-  link('.', 'node_modules/dpm-solver');
-  for (const name of [...needed, 'openai', 'ai', '@ai-sdk', 'zod']) {
-    link(`node_modules/${name}`, `node_modules/${name}`);
-  }
-  link('models', 'models');
-  link('test/fixtures/models', 'fixtures');
-  writeFileSync(join(scratch, 'package.json'), '{ "type": "module" }');
   const places = standIns(root);
   for (const file of new Set(places.values())) {
     const name = file.replace(/\.js$/, '.ts');
@@ -135,18 +138,24 @@ export function write(root: string, scratch: string, all: readonly Block[]): Uni
     const before = earlier.get(block.page) ?? new Map();
     earlier.set(block.page, before);
     const head: string[] = [];
+    const readers = yours(block);
+    for (const name of [...readers, ...block.with.keys()]) {
+      const original = block.with.get(name) ?? name;
+      if (readers.has(name) && names.has(name) && !own.has(name) && places.has(original)) continue;
+      throw new Error(
+        `${block.page}:${block.line}: ${name} is not the reader's, is not used or has no stand-in ${original} in test/docs/stand-ins`,
+      );
+    }
     for (const name of names) {
-      if (own.has(name)) continue;
-      const stand = block.with.get(name);
-      const known = stand === undefined ? before.get(name) : undefined;
-      const place = known ? `./${known.file}.js` : `./stand-ins/${places.get(stand ?? name)}`;
-      if (!known && !places.has(stand ?? name)) {
-        if (stand) throw new Error(`${block.page}:${block.line}: there is no stand-in ${stand} in test/docs/stand-ins`);
-        continue;
-      }
-      const original = stand ?? name;
+      const known = before.get(name);
+      if (own.has(name) || !(readers.has(name) || known)) continue;
+      const original = readers.has(name) ? (block.with.get(name) ?? name) : name;
+      const place = readers.has(name) ? `./stand-ins/${places.get(original)}` : `./${known?.file}.js`;
       if (assigned.has(name)) head.push(`import { ${original} as $${name} } from '${place}'; let ${name} = $${name};`);
-      else head.push(`import ${known?.kind === 'type' ? 'type ' : ''}{ ${original} as ${name} } from '${place}';`);
+      else
+        head.push(
+          `import ${!readers.has(name) && known?.kind === 'type' ? 'type ' : ''}{ ${original} as ${name} } from '${place}';`,
+        );
     }
     const taken = new Set(
       source.statements

@@ -45,7 +45,7 @@ export type Outcome = { ok: true; ran: boolean } | { ok: false; why: string };
 const checked: Outcome = { ok: true, ran: false };
 const wrong = (why: string): Outcome => ({ ok: false, why });
 
-/** Runs or checks one command. `folder` is where it may write. */
+/** Runs or checks one command. `folder` is that of a project that has the package, where it may write. */
 export function attempt(root: string, folder: string, all: readonly string[]): Outcome {
   const variables = all.filter((_, i) => all.slice(0, i + 1).every((before) => /^[A-Z][A-Z0-9_]*=/.test(before)));
   const [program, ...args] = all.slice(variables.length);
@@ -111,7 +111,7 @@ function npx(root: string, folder: string, args: readonly string[]): Outcome {
     return existsSync(join(root, 'node_modules/.bin', program)) ? checked : wrong(`there is no program ${program}`);
   }
   const [command] = rest;
-  const main = join(root, 'dist/cli/main.js');
+  const main = join(folder, 'node_modules/dpm-solver/dist/cli/main.js');
   const run = (words: readonly string[]) =>
     spawnSync(process.execPath, [main, ...words], { cwd: folder, encoding: 'utf8', timeout: 120_000 });
   const usage = run([command, '--help']);
