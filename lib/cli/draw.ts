@@ -61,6 +61,17 @@ const pairArgs = {
     valueHint: 'NAME',
     description: 'cfg, cfg++, cfg-zero or apg (Default: cfg)',
   },
+  'guidance-eta': {
+    type: 'string',
+    valueHint: 'X',
+    description: 'Of apg: what stays of the parallel part (Default: 0)',
+  },
+  'guidance-norm': { type: 'string', valueHint: 'X', description: 'Of apg: length of the difference (Default: 5)' },
+  'guidance-momentum': {
+    type: 'string',
+    valueHint: 'X',
+    description: 'Of apg: what the last difference adds (Default: 0)',
+  },
 } as const satisfies ArgsDef;
 
 const drawArgs = {
@@ -93,11 +104,23 @@ const maskArg = {
 
 type Values = Record<string, unknown> & { _: string[] };
 
-function readGuidanceFlags(
-  values: Record<string, unknown>,
-): Pick<GenerateOptions, 'guidanceInterval' | 'guidanceVariant'> {
+type HowGuided = Pick<
+  GenerateOptions,
+  'guidanceInterval' | 'guidanceVariant' | 'guidanceEta' | 'guidanceNorm' | 'guidanceMomentum'
+>;
+
+function readGuidanceFlags(values: Record<string, unknown>): HowGuided {
   const [text, variant] = [values['guidance-interval'], values['guidance-variant']] as (string | undefined)[];
-  const found: Pick<GenerateOptions, 'guidanceInterval' | 'guidanceVariant'> = {};
+  const found: HowGuided = {};
+  const own = {
+    guidanceEta: 'guidance-eta',
+    guidanceNorm: 'guidance-norm',
+    guidanceMomentum: 'guidance-momentum',
+  } as const;
+  for (const [name, flag] of Object.entries(own) as [keyof typeof own, string][]) {
+    const value = numberOf(values, flag);
+    if (value !== undefined) found[name] = value;
+  }
   if (text !== undefined) {
     const ends = text.split(',').map((one) => (one.trim() === '' ? Number.NaN : Number(one)));
     if (ends.length !== 2 || !(ends[0] >= 0 && ends[0] <= ends[1])) {
@@ -217,6 +240,7 @@ export const edit = defineCommand({
     target: { type: 'string', valueHint: 'PROMPT', description: 'What it is to show' },
     ...modelArgs,
     ...guidanceArgs,
+    ...pairArgs,
     negative: negativeArg,
     strength: { type: 'string', valueHint: 'S', description: 'How far the picture is inverted (Default: 1)' },
     'fresh-noise': { type: 'string', valueHint: 'S', description: 'Noise drawn anew in the mask (Default: 1, all)' },
@@ -247,6 +271,7 @@ export const edit = defineCommand({
       steps: wholeOf(args, 'steps', 1),
       guidance: numberOf(args, 'guidance'),
       guidanceRescale: numberOf(args, 'guidance-rescale'),
+      ...readGuidanceFlags(args),
       strength: numberOf(args, 'strength'),
       freshNoise: numberOf(args, 'fresh-noise'),
       maskThreshold: numberOf(args, 'mask-threshold'),

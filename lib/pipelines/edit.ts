@@ -47,6 +47,10 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const tEnd = schedule.epsilon;
   const tStart = tEnd + request.strength * (schedule.T - tEnd);
   const plain = { ...solverOptionsOf(parts, choices), guidance: { type: 'uncond' } as const };
+  const guided = { ...plain, guidance: guidanceOf(guidance, rescale, false) };
+  // What the solver refuses is said before the networks are troubled.
+  const zeros = { type: 'float32', data: new Float32Array(elements(shape)), dims: [1, ...shape] } as Tensor;
+  new DPMSolver(null, schedule, guided).start(zeros, { ...run, tStart, seed: [request.seed] });
   const there: SampleOptions = {
     ...run,
     tStart: tEnd,
@@ -96,8 +100,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
 
     const network = networkOf(parts, [to], [away], { guidance, rescale, shape, fold: true, split: request.split });
     const solver = new DPMSolver(null, schedule, {
-      ...plain,
-      guidance: guidanceOf(guidance, rescale),
+      ...guided,
       correctXt: (x, _t, step) => {
         const data = new Float32Array(x.data as Float32Array);
         keep(data, states[steps - step], small);
@@ -109,7 +112,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
       listener,
       { batch: 0, batches: 1 },
       {
-        ...{ schedule, scale: network.scale, shape },
+        ...{ schedule, scale: network.scale, samples: 1, shape },
         count: () => stage.advance(),
       },
     );

@@ -3,8 +3,17 @@ import { predictionRow, ROW, STATUS } from '../addon/coefficients.js';
 import { addon, convert, type NetworkArray, step } from '../addon/native.js';
 import type { Tensor } from '../base/tensor.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
+import type { GuidanceVariant } from '../solver/guidance.js';
 import type { NetworkType } from '../solver/options.js';
 import type { Evaluate } from './denoiser.js';
+
+/**
+ * Does a scale ask for two predictions? At most 1 is the conditional network alone, as in diffusers, of whose distilled networks
+ * the cards say 0; with `'apg'`, whose scale is what is added, 0 is, and with `'cfg++'` none.
+ */
+export function asksTwice(scale: number, variant: GuidanceVariant | undefined): boolean {
+  return variant === 'cfg++' || (variant === 'apg' ? scale !== 0 : scale > 1);
+}
 
 /**
  * A network that takes the batch doubled, as one that takes it once and gives the guided output.

@@ -87,7 +87,8 @@ export interface CommonOptions extends SolverChoices {
   /**
    * sigma / alpha between which two predictions are made, the lower one first; outside, the network gets the batch as it is,
    * half of the work, and `nfe` counts half. All of it. See `DPMSolver`'s guidance for this and what follows; not with
-   * scheduler objects, nor in edits.
+   * scheduler objects, which are given the guided prediction. In edits on the way from the noise to the new picture, as the way
+   * there is not guided.
    */
   guidanceInterval?: readonly [low: number, high: number];
   /** How the two predictions become one; `'cfg'`. */

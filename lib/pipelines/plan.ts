@@ -13,7 +13,7 @@ import { elements } from './latents.js';
 import type { GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
 import type { Parts } from './parts.js';
 import { publishedOf } from './published.js';
-import { type Guidance, type Request, readRequest } from './request.js';
+import { type Guidance, isWhole, type Request, readRequest } from './request.js';
 import { type SchedulerPlan, schedulerPlanOf, takesEta } from './scheduler-object.js';
 import { shapeOf, tokensOf, trainingStepsOf } from './shape.js';
 import { evaluationsOf } from './span.js';
@@ -144,7 +144,9 @@ function solverPlanOf(
   const solverOptions: SolverOptions = {
     ...solver,
     guidance:
-      classifierScale === undefined ? guidanceOf(guidance, rescale) : { type: 'classifier', scale: classifierScale },
+      classifierScale === undefined
+        ? guidanceOf(guidance, rescale, isWhole(request.span))
+        : { type: 'classifier', scale: classifierScale },
   };
   const zeros = { type: 'float32', data: new Float32Array(elements(shape)), dims: [1, ...shape] } as Tensor;
   new DPMSolver(null, schedule, solverOptions).start(zeros, { ...run, seed: [pictures[0].seed] });
@@ -306,10 +308,23 @@ export function solverOptionsOf({ training, denoiser }: Parts, choices: SolverCh
   };
 }
 
-/** Classifier-free guidance in the solver's step. */
-export function guidanceOf({ pair, how }: Guidance, rescale: number): NonNullable<SolverOptions['guidance']> {
+/**
+ * Classifier-free guidance in the solver's step.
+ *
+ * @param fromNoise does the run start from noise alone? CFG-Zero*'s first step leaves a flow's noise as it is; of a picture it
+ *   would keep noise that the next step takes to be gone
+ */
+export function guidanceOf(
+  { pair, how }: Guidance,
+  rescale: number,
+  fromNoise: boolean,
+): NonNullable<SolverOptions['guidance']> {
   if (pair === undefined) return { type: 'uncond' };
-  return { type: 'classifier-free', scale: pair, ...how, ...(rescale === 0 ? {} : { rescale }) };
+  return {
+    ...{ type: 'classifier-free', scale: pair, ...how },
+    ...(how?.variant === 'cfg-zero' && !fromNoise ? { zeroSteps: 0 } : {}),
+    ...(rescale === 0 ? {} : { rescale }),
+  };
 }
 
 /** The options of a run that have been set. */

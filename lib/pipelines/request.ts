@@ -17,6 +17,7 @@ import type { Image } from '../image/image.js';
 import type { Size } from './conditioner.js';
 import { type ClassifierFreeGuidance, readClassifierFree } from '../solver/guidance.js';
 import { type SolverTable, evaluationsOf, readTable } from '../solver/table.js';
+import { asksTwice } from './guidance.js';
 import { type Mask, readMask } from './mask.js';
 import type { CommonOptions, EditOptions, GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
 import { picturesAtOnce } from './shared-network.js';
@@ -258,7 +259,6 @@ export function readEditRequest(options: EditOptions, limits: Limits): EditReque
     return options[name];
   };
   const [source, target] = [prompt('source'), prompt('target')];
-  if (readHow(options, 1)) throw new TypeError('Expected no kind of guidance for edit, which goes there and back');
   if (source === target) throw new RangeError('Expected a target other than the source but received the same prompt');
   const { negativePrompt } = options;
   if (negativePrompt !== undefined && typeof negativePrompt !== 'string') {
@@ -362,10 +362,10 @@ export function readGuidance(options: CommonOptions & { classifierScale?: number
   }
   const pair = pairs ? scale : finiteNumber(trueGuidance ?? 1, 'trueGuidance');
   const how = readHow(options, pair);
-  // As in diffusers, of whose distilled networks the cards say 0.
-  const two = how?.variant === 'cfg++' || (how?.variant === 'apg' ? pair !== 0 : pair > 1);
   return {
-    ...{ scale: limits.guidance === 'none' ? 1 : scale, pair: two ? pair : undefined, unconditional: false },
+    scale: limits.guidance === 'none' ? 1 : scale,
+    pair: asksTwice(pair, how?.variant) ? pair : undefined,
+    unconditional: false,
     ...(how ? { how } : {}),
   };
 }
@@ -378,7 +378,9 @@ function readHow(options: CommonOptions, scale: number): GuidanceHow | undefined
     Object.entries({ interval, variant, eta, norm, momentum }).filter(([, value]) => value !== undefined),
   ) as GuidanceHow;
   if (Object.keys(given).length === 0) return undefined;
-  const { scale: _, ...how } = readClassifierFree({ scale, ...given }, 'guidance');
+  const named = (key: string) => `guidance${key[0].toUpperCase()}${key.slice(1)}`;
+  const rescale = readRescale(options.guidanceRescale);
+  const { scale: _, rescale: __, ...how } = readClassifierFree({ scale, ...given, rescale }, named);
   return how;
 }
 

@@ -10,7 +10,7 @@ import { DiffusionPipeline, type GenerateOptions, type PipelineSession, type Pro
 import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
 import { tooManyPixels } from './limits.js';
 import type { Coding, Job, Model, Order, Place, Report } from './messages.js';
-import { FIXED_SOLVERS, type Settings } from './settings.js';
+import { isFixed, type Settings } from './settings.js';
 import { Missing } from './optional.js';
 import { partialImages } from './partial.js';
 import { coder, encode, readUploads, resized, sizesFor } from './uploads.js';
@@ -74,15 +74,17 @@ function readWords(): string[] | null {
 /** The pipeline's options for a run. */
 async function optionsOf(settings: Settings, seed: number, maxNfe: number): Promise<GenerateOptions> {
   const { prompt, negativePrompt, solver, order, steps, method, skipType, thresholding, denoiseToZero } = settings;
-  const { guidance, count, width, height } = settings;
-  const { scheduler } = fewSteps(await namedScheduler(solver, pipe), steps);
-  const fixed = (FIXED_SOLVERS as readonly string[]).includes(solver);
+  const { guidance, guidanceInterval, guidanceVariant, guidanceEta, guidanceNorm, guidanceMomentum } = settings;
+  const { guidanceRescale, count, width, height } = settings;
   const own = { order, method, skipType, thresholding, denoiseToZero };
   const asked = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   const most = method === 'adaptive' ? { maxNfe } : {};
+  // What nobody says is the model's own: the solver and grid of its scheduler file, or a table of its folder.
+  const named = solver === undefined ? {} : fewSteps(await namedScheduler(solver, pipe), steps);
   return {
     ...{ prompt, negativePrompt, steps, guidance, seed, count, width, height },
-    scheduler: fixed ? scheduler : { ...(scheduler as object), ...asked, ...most },
+    ...{ guidanceInterval, guidanceVariant, guidanceEta, guidanceNorm, guidanceMomentum, guidanceRescale },
+    scheduler: isFixed(solver) ? named.scheduler : { ...named.scheduler, ...asked, ...most },
   };
 }
 
@@ -155,16 +157,18 @@ async function run(id: string, job: Job, client: string, seed: number, maxNfe: n
       // The error comes out where it is awaited.
       told.catch(() => undefined);
     };
-    const { images, nfe, seeds, guidance, timings } = await session.generate({ ...options, client, onStep, signal });
+    const generation = await session.generate({ ...options, client, onStep, signal });
+    const { images, nfe, solver, table, seeds, guidance, timings } = generation;
     await told;
     signal.throwIfAborted();
     const { width, height } = images[0];
     const files: string[] = [];
     for (const [i, image] of images.entries()) {
-      files.push(await toBase64(image, coding, { ...settings, guidance, seed: seeds[i], count: 1 }));
+      files.push(await toBase64(image, coding, { ...settings, guidance, table, seed: seeds[i], count: 1 }));
       signal.throwIfAborted();
     }
-    send({ type: 'done', id, data: { images: files, width, height, nfe, seeds, guidance, timings } });
+    const made = { width, height, nfe, solver, table, seeds, guidance, timings };
+    send({ type: 'done', id, data: { images: files, ...made } });
   } catch (error) {
     send(signal.aborted ? { type: 'cancelled', id } : { type: 'failed', id, error: sentence(error) });
   } finally {

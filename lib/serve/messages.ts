@@ -1,6 +1,6 @@
 // What the server and the process that draws tell each other.
 import type { GraphDevice } from '../onnx/graph.js';
-import type { Timings } from '../pipelines/index.js';
+import type { Solving, Timings } from '../pipelines/index.js';
 import type { Settings } from './settings.js';
 
 /** What the page is told about the model. */
@@ -92,6 +92,9 @@ export interface Done {
   width: number;
   height: number;
   nfe: number;
+  solver: Solving;
+  /** The name of the model's table that made the steps; absent where a solver did. */
+  table?: string;
   seeds: number[];
   guidance: number;
   timings: Timings;

@@ -9,6 +9,12 @@ import { brief, expected, flag, one, readSettings, real, type settingsSchema, te
 export const renamed: Readonly<Record<string, string>> = {
   negative_prompt: 'negativePrompt',
   skip_type: 'skipType',
+  guidance_interval: 'guidanceInterval',
+  guidance_variant: 'guidanceVariant',
+  guidance_eta: 'guidanceEta',
+  guidance_norm: 'guidanceNorm',
+  guidance_momentum: 'guidanceMomentum',
+  guidance_rescale: 'guidanceRescale',
   denoise_to_zero: 'denoiseToZero',
 };
 /** Settings that stand in a request as they are, besides the prompt; `count` is `n`, and the sides are `size`. */
@@ -190,15 +196,27 @@ function asOpenAI(sentence: string, camel: Record<string, string>): string {
  * @throws Wrong for a field that comes twice
  */
 export function readForm(form: FormData): Record<string, unknown> {
+  const pairs = new Set(['guidance_interval', 'guidanceInterval']);
   const words = new Set(['prompt', 'model', 'size', 'user', 'negative_prompt', 'negativePrompt', 'safety_identifier']);
   const body: Record<string, unknown> = {};
   for (const [name, value] of form) {
     if (typeof value !== 'string') continue;
     if (Object.hasOwn(body, name)) throw new Wrong(`Expected one value for ${brief(name)} but received several`);
-    const number = /^-?\d+(\.\d+)?([eE][-+]?\d+)?$/.test(value);
-    body[name] = words.has(name) ? value : number ? Number(value) : (literals[value] ?? value);
+    body[name] = words.has(name) ? value : pairs.has(name) ? pairOf(value) : readValue(value);
   }
   return body;
 }
 
 const literals: Record<string, boolean> = { true: true, false: false };
+
+function readValue(text: string): unknown {
+  const number = /^-?\d+(\.\d+)?([eE][-+]?\d+)?$/.test(text);
+  return number ? Number(text) : (literals[text] ?? text);
+}
+
+/** As in '0.28,5.42', or as JSON has it. */
+function pairOf(text: string): unknown {
+  const inner = /^\[(.*)\]$/.exec(text.trim())?.[1] ?? text;
+  const parts = inner.split(',').map((part) => readValue(part.trim()));
+  return parts.length === 2 ? parts : text;
+}

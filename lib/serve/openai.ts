@@ -146,7 +146,7 @@ async function sendWhole(c: Context, asked: Asked, followed: Followed): Promise<
       seed: done.seeds[i],
     })),
     ...about(asked, `${done.width}x${done.height}`),
-    ...{ nfe: done.nfe, timings: done.timings },
+    ...{ nfe: done.nfe, table: done.table, timings: done.timings },
   });
 }
 
@@ -174,7 +174,8 @@ async function sendEvent(
       await send(`${kind}.partial_image`, { ...value, partial_image_index: index });
       return index + 1;
     }
-    await send(`${kind}.completed`, { ...value, seed: told.seeds[0], nfe: told.nfe, timings: told.timings });
+    const { seeds, nfe, table, timings } = told;
+    await send(`${kind}.completed`, { ...value, seed: seeds[0], nfe, table, timings });
     return index;
   }
   const message = told.error ?? 'The run was cancelled';

@@ -1,5 +1,6 @@
 // Runs that wait and runs that are made, each for as long as somebody listens. Clients take turns.
 import { randomBytes, randomInt } from 'node:crypto';
+import { asksTwice } from '../pipelines/guidance.js';
 import { type Engine, LONGEST, timeOf, Unavailable } from './engine.js';
 import { type Limits, tooManyPixels } from './limits.js';
 import type { Done, Job, Step } from './messages.js';
@@ -119,7 +120,7 @@ export class Queue {
     const { width = model.width, height = model.height, count, steps, guidance = model.guidance } = job.settings;
     const tooMany = tooManyPixels({ width, height }, count, this.#limits.pixels);
     if (tooMany !== undefined) throw new Refused(tooMany);
-    const rows = count * (guidance > 1 ? 2 : 1);
+    const rows = count * (asksTwice(guidance, job.settings.guidanceVariant) ? 2 : 1);
     this.#findPlace(client, { engine, rows });
     const id = randomBytes(16).toString('hex');
     this.#checking.push(client);

@@ -12,7 +12,13 @@ function object(properties: Record<string, object>, description?: string) {
   return { type: 'object', description, properties, required: Object.keys(properties) };
 }
 
+/** Of an object, fields that may be missing. */
+function withOptional(of: ReturnType<typeof object>, properties: Record<string, object>) {
+  return { ...of, properties: { ...of.properties, ...properties } };
+}
+
 const list = (items: object) => ({ type: 'array', items });
+const tableName = { ...string, description: "The model's table that made the steps, where one did" };
 const png = { type: 'string', contentEncoding: 'base64', contentMediaType: 'image/png' };
 
 /** The events of a run, by name. */
@@ -24,18 +30,25 @@ const events = {
   started: object({ id: string, seeds: list(integer), settings: { $ref: '#/components/schemas/Settings' } }),
   step: object(
     {
-      ...{ step: integer, steps: integer, nfe: integer, t: number, batch: integer, batches: integer },
+      ...{ step: integer, steps: integer, nfe: number, t: number, batch: integer, batches: integer },
       ...{ first: integer, ms: number, width: integer, height: integer, images: list(png) },
     },
     'A completed step of one batch (`steps` is 0 with the adaptive method) and what the network takes its pictures to be; `first` is the place of the first one.',
   ),
-  done: object({
-    ...{ images: list(png), width: integer, height: integer, nfe: integer, seeds: list(integer), guidance: number },
-    timings: object(
-      { networkMs: number, networkCalls: integer, stepMs: number, totalMs: number },
-      'Milliseconds; medians.',
-    ),
-  }),
+  done: withOptional(
+    object({
+      ...{ images: list(png), width: integer, height: integer, nfe: number, seeds: list(integer), guidance: number },
+      solver: withOptional(object({ name: string, grid: string }, 'What made the steps'), {
+        order: integer,
+        method: string,
+      }),
+      timings: object(
+        { networkMs: number, networkCalls: integer, stepMs: number, totalMs: number },
+        'Milliseconds; medians.',
+      ),
+    }),
+    { table: tableName },
+  ),
   cancelled: object({ ms: number }),
   failed: object({ error: string }),
 };
@@ -48,17 +61,20 @@ const openai = {
     error: object({ message: string, type: string, param: nullable(string), code: nullable(string) }),
   }),
   OpenAIModel: object({ id: string, object: { const: 'model' }, created: integer, owned_by: string }),
-  ImagesResponse: object({
-    created: { type: 'integer', description: 'Seconds since 1970' },
-    data: list({
-      type: 'object',
-      description: 'One of the two, by `response_format`; a url is a data: address with the whole picture in it.',
-      properties: { b64_json: string, url: string, seed: integer },
-      required: ['seed'],
+  ImagesResponse: withOptional(
+    object({
+      created: { type: 'integer', description: 'Seconds since 1970' },
+      data: list({
+        type: 'object',
+        description: 'One of the two, by `response_format`; a url is a data: address with the whole picture in it.',
+        properties: { b64_json: string, url: string, seed: integer },
+        required: ['seed'],
+      }),
+      ...{ background: { const: 'opaque' }, output_format: string, quality: string, size: string, nfe: number },
+      timings: { type: 'object' },
     }),
-    ...{ background: { const: 'opaque' }, output_format: string, quality: string, size: string, nfe: integer },
-    timings: { type: 'object' },
-  }),
+    { table: tableName },
+  ),
 };
 
 /** The events of a stream, by their type. */
@@ -68,7 +84,10 @@ function streamEvents(kind: string) {
   const completed = `${kind}.completed`;
   return {
     [partial]: object({ type: { const: partial }, ...common, size: string, partial_image_index: integer }),
-    [completed]: object({ type: { const: completed }, ...common, size: string, seed: integer, nfe: integer }),
+    [completed]: withOptional(
+      object({ type: { const: completed }, ...common, size: string, seed: integer, nfe: number }),
+      { table: tableName },
+    ),
   };
 }
 
@@ -173,13 +192,12 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
         },
       },
       '/api/model': get('The model and the limits', { type: 'object' }),
-      '/api/status': get('How busy the server is', {
-        ...object({ ready: { type: 'boolean' }, running: integer, waiting: integer }),
-        properties: {
-          ...{ ready: { type: 'boolean' }, running: integer, waiting: integer },
+      '/api/status': get(
+        'How busy the server is',
+        withOptional(object({ ready: { type: 'boolean' }, running: integer, waiting: integer }), {
           loading: object({ done: integer, of: integer }, 'Bytes of the model, while it is being loaded'),
-        },
-      }),
+        }),
+      ),
       '/api/schema': get('This document', { type: 'object' }),
       '/healthz': { get: { summary: 'Is the server there?', responses: ok(object({ ok: { const: true } })) } },
       '/readyz': {

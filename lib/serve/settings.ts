@@ -4,11 +4,15 @@ import { list } from '../base/check.js';
 import { nearest } from '../base/text.js';
 import { SOLVERS } from '../pipelines/solvers.js';
 import { SKIP_TYPES } from '../schedule/grid.js';
+import { GUIDANCE_VARIANTS } from '../solver/guidance.js';
 import { METHODS } from '../solver/options.js';
 import type { Limits } from './limits.js';
 
 /** Solvers with an order and a grid of their own: classes of dpm-solver/schedulers, and DDIM, which is order 1. */
 export const FIXED_SOLVERS = ['ddim', 'pndm', 'deis', 'unipc'] as const;
+/** Is it one of these? */
+export const isFixed = (solver: string | undefined) =>
+  (FIXED_SOLVERS as readonly (string | undefined)[]).includes(solver);
 const fixedWithout = ['order', 'method', 'skipType', 'thresholding', 'denoiseToZero'] as const;
 
 type Issue = { readonly input: unknown };
@@ -51,6 +55,18 @@ export function one<const T extends readonly (string | number)[]>(name: string, 
   });
 }
 
+/** Two numbers of at least 0, the lower one first. */
+function span(name: string) {
+  const message = expected('two numbers of at least 0, the lower one first,', name);
+  const end = v.pipe(v.number(message), v.finite(message), v.minValue(0, message));
+  return v.pipe(
+    v.array(end, message),
+    v.length(2, message),
+    v.check(([low, high]) => low <= high, message),
+    v.transform(([low, high]): readonly [number, number] => [low, high]),
+  );
+}
+
 export function flag(name: string) {
   return v.boolean(expected('true or false', name));
 }
@@ -65,22 +81,56 @@ export function settingsSchema(limits: Limits) {
       v.pipe(
         one('solver', SOLVERS),
         v.description(
-          'The solver; ddim, pndm, deis and unipc take no order, method, skipType, thresholding or denoiseToZero.',
+          "The solver; the model's own, its tables included. ddim, pndm, deis and unipc take no order, method, skipType, thresholding or denoiseToZero.",
         ),
       ),
-      'dpmsolver++',
     ),
-    order: v.optional(v.pipe(one('order', [1, 2, 3]), v.description('The order of the solver; 2, or 1 for one step.'))),
+    order: v.optional(
+      v.pipe(one('order', [1, 2, 3]), v.description("The order of the solver; the model's own, of a named one 2.")),
+    ),
     steps: v.optional(
       v.pipe(whole('steps', 1, steps), v.description('Network evaluations for a picture.')),
       Math.min(10, steps),
     ),
     method: v.optional(v.pipe(one('method', METHODS), v.description('The kind of step; multistep.'))),
-    skipType: v.optional(v.pipe(one('skipType', SKIP_TYPES), v.description('The step grid; time_uniform.'))),
+    skipType: v.optional(v.pipe(one('skipType', SKIP_TYPES), v.description("The step grid; the model's own."))),
     guidance: v.optional(
       v.pipe(
         real('guidance', -100, 100),
         v.description("The classifier-free guidance scale; the model's own. 1 is none."),
+      ),
+    ),
+    guidanceInterval: v.optional(
+      v.pipe(
+        span('guidanceInterval'),
+        v.description('sigma / alpha between which there is guidance, the lower one first; outside half of the work.'),
+      ),
+    ),
+    guidanceVariant: v.optional(
+      v.pipe(
+        one('guidanceVariant', GUIDANCE_VARIANTS),
+        v.description('How the two predictions of guidance become one; cfg.'),
+      ),
+    ),
+    guidanceEta: v.optional(
+      v.pipe(
+        real('guidanceEta', -100, 100),
+        v.description('Of apg: how much of what is parallel to the conditional prediction stays; 0.'),
+      ),
+    ),
+    guidanceNorm: v.optional(
+      v.pipe(
+        real('guidanceNorm', 0, 1e6),
+        v.description('Of apg: the greatest length of the difference of the two, 0 for any; 5.'),
+      ),
+    ),
+    guidanceMomentum: v.optional(
+      v.pipe(real('guidanceMomentum', -1, 1), v.description('Of apg: how much of the last difference goes on; 0.')),
+    ),
+    guidanceRescale: v.optional(
+      v.pipe(
+        real('guidanceRescale', 0, 1),
+        v.description('The share to which guided predictions get the deviation of the conditional ones; 0.'),
       ),
     ),
     thresholding: v.optional(
@@ -110,7 +160,7 @@ export function settingsSchema(limits: Limits) {
     v.rawCheck(({ dataset, addIssue }) => {
       if (!dataset.typed) return;
       const { solver } = dataset.value;
-      if (!(FIXED_SOLVERS as readonly string[]).includes(solver)) return;
+      if (!isFixed(solver)) return;
       for (const name of fixedWithout) {
         const value = dataset.value[name];
         // What is off is off for every solver.

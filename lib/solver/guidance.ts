@@ -121,31 +121,36 @@ export function readGuidance(guidance: GuidanceOption): GuidanceOption {
     optionalFunction(guidance.gradient, 'guidance.gradient');
     return { ...guidance };
   }
-  return { type: 'classifier-free', ...readClassifierFree(guidance, 'guidance') };
+  return { type: 'classifier-free', ...readClassifierFree(guidance, (key) => `guidance.${key}`) };
 }
 
-/** @internal All but the type, checked; what is absent stays absent. */
+/**
+ * All but the type, checked; what is absent stays absent.
+ *
+ * @param nameOf what an option is called where it is asked for
+ * @internal
+ */
 export function readClassifierFree(
   given: Omit<ClassifierFreeGuidance, 'type'>,
-  name: string,
+  nameOf: (key: keyof ClassifierFreeGuidance) => string,
 ): Omit<ClassifierFreeGuidance, 'type'> {
   const { scale, variant, eta, norm, momentum, base, zeroSteps, rescale, interval } = given;
-  if (typeof scale !== 'function') finiteNumber(scale, `${name}.scale`);
-  if (variant !== undefined) oneOf(variant, `${name}.variant`, GUIDANCE_VARIANTS);
-  for (const [key, only] of Object.entries(OWN)) {
-    if (given[key as keyof typeof OWN] === undefined || only === (variant ?? 'cfg')) continue;
-    throw outOfRange(`no ${name}.${key} without variant '${only}'`, `${name}.${key}`, given[key as keyof typeof OWN]);
+  if (typeof scale !== 'function') finiteNumber(scale, nameOf('scale'));
+  if (variant !== undefined) oneOf(variant, nameOf('variant'), GUIDANCE_VARIANTS);
+  for (const key of Object.keys(OWN) as (keyof typeof OWN)[]) {
+    if (given[key] === undefined || OWN[key] === (variant ?? 'cfg')) continue;
+    throw outOfRange(`no ${nameOf(key)} without variant '${OWN[key]}'`, nameOf(key), given[key]);
   }
-  if (eta !== undefined) finiteNumber(eta, `${name}.eta`);
-  if (norm !== undefined && !(finiteNumber(norm, `${name}.norm`) >= 0)) {
-    throw outOfRange('a number of at least 0', `${name}.norm`, norm);
+  if (eta !== undefined) finiteNumber(eta, nameOf('eta'));
+  if (norm !== undefined && !(finiteNumber(norm, nameOf('norm')) >= 0)) {
+    throw outOfRange('a number of at least 0', nameOf('norm'), norm);
   }
-  if (momentum !== undefined) within(momentum, `${name}.momentum`, -1, 1);
-  if (base !== undefined) oneOf(base, `${name}.base`, ['cond', 'uncond'] as const);
-  if (zeroSteps !== undefined) wholeNumber(zeroSteps, `${name}.zeroSteps`, 0);
-  if (rescale !== undefined) within(rescale, `${name}.rescale`, 0, 1);
-  if (rescale && variant === 'cfg++') throw outOfRange(`0 with variant 'cfg++'`, `${name}.rescale`, rescale);
-  const read = interval === undefined ? {} : { interval: readInterval(interval, `${name}.interval`) };
+  if (momentum !== undefined) within(momentum, nameOf('momentum'), -1, 1);
+  if (base !== undefined) oneOf(base, nameOf('base'), ['cond', 'uncond'] as const);
+  if (zeroSteps !== undefined) wholeNumber(zeroSteps, nameOf('zeroSteps'), 0);
+  if (rescale !== undefined) within(rescale, nameOf('rescale'), 0, 1);
+  if (rescale && variant === 'cfg++') throw outOfRange(`0 with variant 'cfg++'`, nameOf('rescale'), rescale);
+  const read = interval === undefined ? {} : { interval: readInterval(interval, nameOf('interval')) };
   const { type: _, ...rest } = given as ClassifierFreeGuidance;
   return { ...rest, ...read };
 }

@@ -240,7 +240,7 @@ function readTableGuidance(value: unknown, name: string): TableGuidance {
   knownOptions(value, ['scale', 'variant', 'interval', 'eta', 'norm', 'momentum', 'base', 'rescale'], name);
   const given = value as Omit<ClassifierFreeGuidance, 'type'>;
   finiteNumber(given.scale, `${name}.scale`);
-  return readClassifierFree(given, name) as TableGuidance;
+  return readClassifierFree(given, (key) => `${name}.${key}`) as TableGuidance;
 }
 
 function readHeldOut(value: unknown, name: string): NonNullable<SolverTable['heldOut']> {

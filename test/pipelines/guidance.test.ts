@@ -77,8 +77,68 @@ test('variants, and what they do not go with', async () => {
       TypeError,
       /no kind of guidance with a/,
     );
-    await assertRejects(() => pipe({ ...call, guidanceEta: 1 }), RangeError, /no guidance.eta without variant 'apg'/);
-    await assertRejects(() => pipe({ ...call, guidanceInterval: [2, 1] }), RangeError, /for guidance.interval/);
+    await assertRejects(
+      () => pipe({ ...call, guidanceEta: 1 }),
+      RangeError,
+      /no guidanceEta without variant 'apg' for guidanceEta/,
+    );
+    await assertRejects(() => pipe({ ...call, guidanceInterval: [2, 1] }), RangeError, /for guidanceInterval/);
+  } finally {
+    await pipe.dispose();
+  }
+});
+
+test('edits are guided as calls are, on the way from the noise', async () => {
+  const pipe = await DiffusionPipeline.fromPretrained(layout('sd'));
+  try {
+    const { width, height } = pipe.defaults;
+    const data = Uint8Array.from({ length: 3 * width * height }, (_, i) => (37 * i) % 256);
+    const mask = { width, height, data: new Uint8Array(3 * width * height).fill(255, 0, 3 * width * (height >> 1)) };
+    const ask = {
+      ...{ image: { width, height, data }, mask, source: 'red', target: 'green' },
+      ...{ steps: 4, guidance: 3, seed: 5 },
+    };
+    const plain = await pipe.edit(ask);
+    assert.is(plain.nfe, 8, 'the way there and the way back');
+    const whole = await pipe.edit({ ...ask, guidanceInterval: [0, Number.POSITIVE_INFINITY] });
+    assertBitsEqual(whole.sample.data, plain.sample.data);
+    assert.is(whole.nfe, 8);
+    const nowhere = await pipe.edit({ ...ask, guidanceInterval: [1e6, 1e6] });
+    assertBitsEqual(nowhere.sample.data, (await pipe.edit({ ...ask, guidance: 1 })).sample.data);
+    // Of the way there every evaluation is a whole one, as nobody guides it.
+    assert.is(nowhere.nfe, 4 + 2);
+    const same = await pipe.edit({ ...ask, guidance: 2, guidanceVariant: 'apg', guidanceEta: 1, guidanceNorm: 0 });
+    const [a, b] = [same.sample.data, plain.sample.data];
+    assert.ok(
+      a.every((value, i) => Math.abs(value - b[i]) < 1e-3),
+      'c + 2 (c - u) is u + 3 (c - u)',
+    );
+    for (const options of [
+      { guidanceVariant: 'cfg++', guidance: 0.6 },
+      { guidanceVariant: 'cfg-zero' },
+      { guidanceVariant: 'apg', guidanceMomentum: -0.5 },
+      { guidanceRescale: 0.7 },
+    ] as const) {
+      const { sample } = await pipe.edit({ ...ask, ...options });
+      assert.ok(sample.data.every(Number.isFinite), JSON.stringify(options));
+      assert.ok(
+        sample.data.some((value, i) => value !== b[i]),
+        JSON.stringify(options),
+      );
+    }
+    // Before any network is asked.
+    const never = { ...ask, onProgress: () => assert.unreachable('work was begun') };
+    await assertRejects(() => pipe.edit({ ...never, guidanceEta: 1 }), RangeError, /no guidanceEta without variant/);
+    await assertRejects(
+      () => pipe.edit({ ...never, guidanceVariant: 'cfg++', guidanceRescale: 0.5 }),
+      RangeError,
+      /0 with variant 'cfg\+\+' for guidanceRescale but received 0.5/,
+    );
+    await assertRejects(
+      () => pipe.edit({ ...never, guidanceVariant: 'cfg++', algorithmType: 'dpmsolver' }),
+      RangeError,
+      /cfg\+\+/,
+    );
   } finally {
     await pipe.dispose();
   }

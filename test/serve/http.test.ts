@@ -1,13 +1,17 @@
 // The interface beneath the page: runs, refusals, and limits.
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decode } from 'fast-png';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { classicTable } from '../../lib/index.js';
+import { readScheduler } from '../../lib/schedulers/network.js';
 import { defaultLimits } from '../../lib/serve/limits.js';
 import { type Serving, startServer } from '../../lib/serve/server.js';
-import { constant, layout } from '../pipelines/models.js';
+import { changed, constant, layout, removeCopies } from '../pipelines/models.js';
 import { all, type Event, events, eventually, idle, json, post, status, until } from './client.js';
 
 const test = suite('server');
@@ -25,6 +29,7 @@ test.before(async () => {
   url = server.url;
 });
 test.after(() => server.close());
+test.after(removeCopies);
 test.after.each(() => idle(url));
 
 const names = (found: readonly Event[]) => found.map(({ event }) => event);
@@ -75,7 +80,7 @@ test('makes pictures, and shows the prediction of every step', async () => {
   assert.match(queued.id, /^[0-9a-f]{32}$/);
   assert.is(queued.ahead, 0);
   assert.equal(started.seeds, [7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-  assert.is(started.settings.solver, 'dpmsolver++');
+  assert.is(started.settings.solver, undefined, "the model's own");
   const steps = found.filter(({ event }) => event === 'step').map(({ data }) => data);
   assert.equal(
     steps.map(({ step, steps, nfe, batch, batches, first, images }) => [
@@ -142,6 +147,45 @@ test('draws with every solver, kind of step and grid that the page offers', asyn
   }
 });
 
+test("draws by the model's own solver and its tables where nobody says more, and says so", async () => {
+  const config = JSON.parse(readFileSync(join(layout('sd'), 'scheduler/scheduler_config.json'), 'utf8'));
+  const { schedule } = readScheduler(config, 'scheduler_config.json').training;
+  const classic = classicTable(schedule, { steps: 2, skipType: 'karras' });
+  const table = { ...classic, name: 'of the folder', guidance: { scale: 3 } };
+  const folder = changed((copy) => {
+    writeFileSync(join(copy, 'scheduler/solver_tables.json'), JSON.stringify([table]));
+  }, layout('sd'));
+  const own = await startServer({ folder, port: 0 });
+  try {
+    const draw = async (settings: object) => {
+      const found = await all(await post(own.url, { prompt: 'green', steps: 2, guidance: 3, seed: 0, ...settings }));
+      const { event, data } = found[found.length - 1];
+      assert.is(event, 'done', JSON.stringify(data.error));
+      return data;
+    };
+    const byTable = await draw({});
+    assert.is(byTable.table, 'of the folder');
+    assert.equal(byTable.solver, { name: 'of the folder', grid: 'table' });
+    assert.is(JSON.parse(decode(Buffer.from(byTable.images[0], 'base64')).text['dpm-solver']).table, 'of the folder');
+    for (const settings of [{ solver: 'dpmsolver++' }, { order: 1 }, { steps: 3 }, { guidance: 2 }]) {
+      const made = await draw(settings);
+      assert.is(made.table, undefined, JSON.stringify(settings));
+      assert.is(made.solver.name, 'dpmsolver++', JSON.stringify(settings));
+    }
+    // Outside of the interval half the price; and other pictures for other kinds.
+    const half = await draw({ guidanceInterval: [0, 1e-6] });
+    assert.is(half.nfe, 1);
+    const pictures = new Set([byTable.images[0], half.images[0]]);
+    for (const more of [{ guidanceVariant: 'cfg-zero' }, { guidanceVariant: 'apg', guidanceMomentum: 0.5 }]) {
+      pictures.add((await draw(more)).images[0]);
+    }
+    pictures.add((await draw({ guidanceRescale: 1 })).images[0]);
+    assert.is(pictures.size, 5);
+  } finally {
+    await own.close();
+  }
+});
+
 test('tells of the model, its limits and how busy it is', async () => {
   const { model, limits, version } = await json(await get('/api/model'));
   assert.is(model.name, 'constant');
@@ -178,6 +222,20 @@ const refusals: [what: string, body: unknown, message: RegExp][] = [
   ['an unknown solver', { prompt: 'a', solver: 'dpmsolver+' }, /did you mean 'dpmsolver'\?$/],
   ['order 4', { prompt: 'a', order: 4 }, /^Expected 1, 2 or 3 for order but received 4$/],
   ['an order for PNDM', { prompt: 'a', solver: 'pndm', order: 2 }, /^Expected no order for the solver pndm/],
+  ['an interval of one end', { prompt: 'a', guidanceInterval: [1] }, /^Expected two numbers .* for guidanceInterval/],
+  ['an interval backwards', { prompt: 'a', guidanceInterval: [5, 1] }, /lower one first, for guidanceInterval but/],
+  ['an unknown variant', { prompt: 'a', guidanceVariant: 'cfg-zer' }, /for guidanceVariant .*'cfg-zero'\?$/],
+  [
+    'a share of the deviation',
+    { prompt: 'a', guidanceRescale: 2 },
+    /^Expected a number from 0 to 1 for guidanceRescale/,
+  ],
+  ['a field of another variant', { prompt: 'a', guidanceEta: 1 }, /^Expected no guidanceEta without variant 'apg'/],
+  [
+    'a kind of guidance for UniPC',
+    { prompt: 'a', solver: 'unipc', guidanceInterval: [0, 1] },
+    /^Expected no kind of guidance with a scheduler object/,
+  ],
   ['a negative seed', { prompt: 'a', seed: -1 }, /^Expected a whole number from 0 to 4294967295 for seed/],
   ['markup', { prompt: 'a', solver: '<img src=x onerror=alert(1)>' }, /^Expected 'ddim'/],
   // What only the model can say.

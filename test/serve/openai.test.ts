@@ -14,7 +14,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { defaultLimits } from '../../lib/serve/limits.js';
 import { type Serving, startServer } from '../../lib/serve/server.js';
-import { constant, hasShapes, shapes } from '../pipelines/models.js';
+import { constant, hasShapes, layout, shapes } from '../pipelines/models.js';
 import { all, events, eventually, idle, json, post, until } from './client.js';
 
 const test = suite('OpenAI clients');
@@ -88,6 +88,31 @@ test('takes null for what is absent, names as Python and JavaScript write them, 
   assert.match(data?.[0].url ?? '', /^data:image\/png;base64,/);
   const response = await fetch(data?.[0].url as string);
   assert.is(decode(new Uint8Array(await response.arrayBuffer())).width, 4);
+});
+
+test('guides by interval and variant, in JSON and in forms', async () => {
+  const own = await startServer({ folder: layout('sd'), port: 0 });
+  try {
+    const fields = { steps: 2, seed: 7, guidance: 3, guidance_interval: [0, 1e-6], guidance_rescale: 0.5 };
+    const client = new OpenAI({ baseURL: `${own.url}v1`, apiKey: 'none', maxRetries: 0 });
+    // Outside of the interval an evaluation is half of one.
+    const made = await client.images.generate({ prompt: 'red', ...more(fields) });
+    assert.is((made as { nfe?: number }).nfe, 1);
+    const form = new FormData();
+    const picture = Buffer.from(made.data?.[0].b64_json ?? '', 'base64');
+    form.set('image', new Blob([picture], { type: 'image/png' }), 'image.png');
+    const asked = { prompt: 'red', strength: 1, ...fields, guidance_interval: '0,1e-6', guidance_variant: 'cfg-zero' };
+    for (const [name, value] of Object.entries(asked)) form.set(name, String(value));
+    const edited = await fetch(new URL('v1/images/edits', own.url), { method: 'POST', body: form });
+    const { nfe, error } = await json(edited);
+    assert.equal([edited.status, nfe], [200, 1], error?.message);
+    form.set('guidance_interval', '1');
+    const refused = await fetch(new URL('v1/images/edits', own.url), { method: 'POST', body: form });
+    assert.is(refused.status, 400);
+    assert.match((await json(refused)).error.message, /two numbers .* for guidance_interval but received '1'/);
+  } finally {
+    await own.close();
+  }
 });
 
 test('writes PNG, JPEG and WebP files, smaller ones where that is asked for', async () => {

@@ -148,11 +148,19 @@ test('events are what it says, of runs and of streams', async () => {
 
 test('what its schemas of requests refuse, the server refuses', async () => {
   const request = { prompt: 'red', steps: 1 };
+  const guided = [
+    { guidanceInterval: [0, 5], guidanceVariant: 'apg', guidanceEta: 0.5, guidanceNorm: 2, guidanceMomentum: -0.5 },
+    { guidanceInterval: [0, 5, 9] },
+    { guidanceInterval: '0,5' },
+    { guidanceVariant: 'none' },
+    { guidanceMomentum: 2 },
+    { guidanceRescale: 1.5 },
+  ];
   for (const [name, path, fields] of [
     [
       'Settings',
       '/api/runs',
-      [{}, { steps: 0 }, { steps: '3' }, { solver: 'x' }, { count: 17 }, { none: 1 }, { seed: -1 }],
+      [{}, { steps: 0 }, { steps: '3' }, { solver: 'x' }, { count: 17 }, { none: 1 }, { seed: -1 }, ...guided],
     ],
     [
       'ImageRequest',
@@ -166,6 +174,10 @@ test('what its schemas of requests refuse, the server refuses', async () => {
         { none: 1 },
         { skip_type: 'karras' },
         { order: 4 },
+        { guidance_interval: [0.3, 5], guidance_variant: 'cfg-zero', guidance_rescale: 0.5 },
+        { guidance_interval: [1] },
+        { guidance_variant: 'cgf' },
+        { guidance_norm: -1 },
       ],
     ],
   ] as const) {

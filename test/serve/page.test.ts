@@ -133,7 +133,7 @@ test('cancels, and keeps what is there', async () => {
 });
 
 test('compares two settings with the same noise', async () => {
-  await open('#prompt=a+green+star+on+a+white+background&seed=5&count=2&steps=6');
+  await open('#prompt=a+green+star+on+a+white+background&seed=5&count=2&steps=6&solver=dpmsolver%2B%2B');
   await page.locator('label:has(#compare)').click();
   assert.is(await page.inputValue('[name="b.solver"]'), 'ddim');
   assert.is(await page.inputValue('[name="b.steps"]'), '6');
@@ -161,10 +161,18 @@ test('compares two settings with the same noise', async () => {
     controls.map((control) => (control as unknown as { value: string }).value),
   );
   assert.equal(values, ['a green star on a white background', '5', '2', 'dpmsolver++']);
+  // The model's own is its table for these steps.
+  await page.selectOption('[name="b.solver"]', '');
+  assert.is(await page.isDisabled('[name="b.skipType"]'), true);
+  await page.click('#run');
+  await reaches('b', 'queued');
+  await reaches('b', 'done');
+  assert.match((await page.textContent('.pane[data-side=b] .figures')) ?? '', /calibrated, 6 evaluations/);
+  assert.match((await page.textContent('.pane[data-side=b] .summary')) ?? '', /^The model's own · 6 steps/);
 });
 
 test('works with the keyboard alone', async () => {
-  await open();
+  await open('#solver=dpmsolver%2B%2B');
   const focused = () =>
     page.evaluate(() => {
       const element = document.activeElement;

@@ -120,7 +120,7 @@ export class Pane {
     image.alt = caption ?? `A picture that is being made: ${this.settings.prompt}`;
   }
 
-  done({ images, width, height, nfe, seeds, timings }) {
+  done({ images, width, height, nfe, table, seeds, timings }) {
     this.#files = images;
     for (const [i, png] of images.entries()) {
       this.#put(i, png, `${this.settings.prompt}, seed ${seeds[i]}`);
@@ -135,6 +135,7 @@ export class Pane {
     const [from, to] = [seeds[0], seeds[seeds.length - 1]];
     this.#figures([
       ['evaluations (NFE)', String(nfe)],
+      ...(table ? [['table', table]] : []),
       ['per network call', `${format(timings.networkMs)} ms`],
       ['per solver step', `${format(timings.stepMs)} ms`],
       ['in all', `${format(timings.totalMs / 1000)} s`],

@@ -91,7 +91,8 @@ export class Settings {
   refresh() {
     for (const [side, element] of Object.entries(this.sides)) {
       const { value } = this.#control(side, 'solver');
-      const isFixed = fixed.includes(value);
+      const own = value === '';
+      const isFixed = own || fixed.includes(value);
       const data = value.endsWith('++');
       element.querySelector('.segmented').disabled = isFixed;
       for (const name of ['method', 'skipType', 'denoiseToZero']) this.#control(side, name).disabled = isFixed;
@@ -102,9 +103,11 @@ export class Settings {
       }
       const note = element.querySelector('.note');
       note.hidden = data;
-      note.textContent = isFixed
-        ? `${value.toUpperCase()} has an order and a grid of its own.`
-        : 'Thresholding is for solvers that predict the picture, the ++ ones.';
+      note.textContent = own
+        ? 'The solver and grid that the model was published with, or its table for these steps where it has one.'
+        : isFixed
+          ? `${value.toUpperCase()} has an order and a grid of its own.`
+          : 'Thresholding is for solvers that predict the picture, the ++ ones.';
     }
   }
 
@@ -121,11 +124,11 @@ export class Settings {
       count: number('count'),
       width: number('width'),
       height: number('height'),
-      solver,
+      solver: solver || undefined,
       steps: Number(value('steps')),
       guidance: Number(value('guidance')),
     };
-    if (fixed.includes(solver)) return settings;
+    if (solver === '' || fixed.includes(solver)) return settings;
     const thresholding = solver.endsWith('++') && this.#control(side, 'thresholding').checked;
     const denoiseToZero = this.#control(side, 'denoiseToZero').checked;
     return {
@@ -139,7 +142,7 @@ export class Settings {
   }
 
   /** A word or two for each setting that is not usual. */
-  static summary({ solver, order, steps, guidance, thresholding, method, skipType, denoiseToZero }) {
+  static summary({ solver = '', order, steps, guidance, thresholding, method, skipType, denoiseToZero }) {
     // As the menu calls it.
     const option = document.querySelector('#side').content.querySelector(`option[value="${CSS.escape(solver)}"]`);
     return [
