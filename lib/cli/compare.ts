@@ -2,27 +2,24 @@
 import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../base/check.js';
 import { nearest } from '../base/text.js';
-import { encodePng, writeFileAtomically } from '../image/file.js';
+import { checkSide } from '../image/formats.js';
 import type { Image } from '../image/image.js';
 import { sheet, sheetSize } from '../image/sheet.js';
 import type { DiffusionPipeline, GenerateOptions } from '../pipelines/index.js';
 import { fewSteps, namedScheduler, SOLVERS, type SolverName } from '../pipelines/solvers.js';
 import {
-  checkPng,
   guidanceArg,
   machineArgs,
   modelArgs,
   negativeArg,
   numberOf,
-  readDestination,
   readPlace,
-  scaleOf,
   shapesArg,
-  sheetArgs,
   sizeArgs,
   wholeOf,
   withPipeline,
 } from './generate.js';
+import { readDestination, scaleOf, sheetArgs, writePicture } from './output.js';
 import type { Telling } from './progress.js';
 import { say } from './say.js';
 import { UsageError, whole } from './usage.js';
@@ -77,10 +74,8 @@ export const compare = defineCommand({
       height: wholeOf(args, 'height', 1),
     };
     const place = readPlace(args, 'shapes');
-    const destination = readDestination(args);
+    const destination = await readDestination(args);
     const { output, json } = destination;
-    // Its columns are named, so that it is a sheet whatever the number of pictures.
-    checkPng('output', output);
     await withPipeline(place, json, async (pipe, telling) => {
       const { width = pipe.defaults.width, height = pipe.defaults.height } = shared;
       // All of them are there, and can make their steps, before the first picture.
@@ -103,7 +98,7 @@ export const compare = defineCommand({
         columnNames: counts.map((count) => `${count} ${count === 1 ? 'step' : 'steps'}`),
         title: prompt,
       };
-      sheetSize(names.length, counts.length, { width, height }, labels);
+      checkSide(destination.coding.format, sheetSize(names.length, counts.length, { width, height }, labels));
       const started = performance.now();
       const runs: { solver: string; table?: string; steps: number; nfe: number; totalMs: number }[] = [];
       const rows: Image[][] = [];
@@ -125,14 +120,15 @@ export const compare = defineCommand({
       }
       telling.stop();
       const picture = sheet(rows, labels);
-      writeFileAtomically(output, encodePng(picture));
+      await writePicture(destination, 0, picture);
       if (json) {
         const size = { width: picture.width, height: picture.height };
-        say(JSON.stringify({ output, ...size, prompt, seed, solvers: names, steps: counts, runs }));
+        say(JSON.stringify({ output, ...size, prompt, seed, solvers: names, steps: counts, runs }), output);
         return;
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      say(`${output}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`);
+      const name = output === '-' ? 'standard output' : output;
+      say(`${name}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`, output);
     });
   },
 });

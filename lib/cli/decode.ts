@@ -1,19 +1,8 @@
 // `dpm-solver decode`: pictures of latents that were kept.
 import { type ArgsDef, defineCommand } from 'citty';
-import { encodePng } from '../image/file.js';
-import {
-  laidOut,
-  machineArgs,
-  memoryArgs,
-  modelArgs,
-  outputArgs,
-  readDestination,
-  readMemory,
-  readPlace,
-  withPipeline,
-  writePicture,
-} from './generate.js';
+import { machineArgs, memoryArgs, modelArgs, readMemory, readPlace, withPipeline } from './generate.js';
 import { readLatents } from './latents.js';
+import { laidOut, outputArgs, readDestination, writePicture } from './output.js';
 import { say } from './say.js';
 import { UsageError } from './usage.js';
 
@@ -24,7 +13,7 @@ const { memory: _one, ...place } = machineArgs;
 const { like: _none, ...output } = outputArgs;
 
 const args = {
-  file: { type: 'positional', required: false, description: 'Latents, a file of safetensors' },
+  file: { type: 'positional', required: false, description: 'Latents, a file of safetensors; - is standard input' },
   ...modelArgs,
   ...memoryArgs,
   ...place,
@@ -39,24 +28,22 @@ export const decode = defineCommand({
       throw new UsageError(`Expected one file of latents but received ${args._.length === 0 ? 'none' : args._.length}`);
     }
     const where = readPlace(args);
-    const destination = readDestination(args);
+    const destination = await readDestination(args);
     const { json } = destination;
     const options = readMemory(args);
-    const latents = readLatents(args._[0]);
+    const latents = await readLatents(args._[0], 'latents');
     const started = performance.now();
     // Of networks one is needed.
     await withPipeline({ ...where, memory: 'low' }, json, async (pipe, { onProgress, warn, stop }) => {
       const images = await pipe.decode(latents, { ...options, onProgress, onWarning: warn });
       stop();
       const { output } = destination;
-      laidOut(
-        images.map((image) => [image]),
-        destination,
-      ).forEach((picture, i) => {
-        const name = writePicture(destination, i, encodePng(picture));
+      const rows = images.map((image) => [image]);
+      for (const [i, picture] of laidOut(rows, destination).entries()) {
+        const name = await writePicture(destination, i, picture);
         const { width, height } = picture;
         if (json) say(JSON.stringify({ output: name, width, height, latents: args._[0], ...options }), output);
-      });
+      }
       if (json) return;
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       const name = output === '-' ? 'standard output' : output;

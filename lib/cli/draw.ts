@@ -6,8 +6,6 @@ import type { Image } from '../image/image.js';
 import type { GenerateOptions } from '../pipelines/index.js';
 import { GUIDANCE_VARIANTS } from '../solver/guidance.js';
 import {
-  checkPng,
-  checkSheet,
   guidanceArg,
   machineArgs,
   memoryArgs,
@@ -15,23 +13,21 @@ import {
   modelArgs,
   negativeArg,
   numberOf,
-  outputArgs,
   type Place,
-  readDestination,
   readMemory,
-  readPicture,
   readPlace,
   readScheduler,
   readSolver,
   readTableFlag,
-  report,
   sizeArgs,
   solverArgs,
   tableArgs,
   wholeOf,
   withPipeline,
 } from './generate.js';
+import { readPicture, readPrompts } from './input.js';
 import { keeping, keepingArgs, latentsArg, readStart } from './latents.js';
+import { checkPng, checkSheet, outputArgs, readDestination, report } from './output.js';
 import { choice, UsageError } from './usage.js';
 
 const guidanceArgs = {
@@ -75,7 +71,11 @@ const pairArgs = {
 } as const satisfies ArgsDef;
 
 const drawArgs = {
-  prompts: { type: 'positional', required: false, description: 'What to draw, one row of the sheet each' },
+  prompts: {
+    type: 'positional',
+    required: false,
+    description: 'What to draw, one row of the sheet each; - is lines of standard input',
+  },
   ...modelArgs,
   ...guidanceArgs,
   ...pairArgs,
@@ -93,13 +93,13 @@ const drawArgs = {
 } as const satisfies ArgsDef;
 
 const imageArgs = {
-  image: { type: 'string', valueHint: 'FILE', description: 'Where to start from, a PNG file' },
+  image: { type: 'string', valueHint: 'FILE', description: 'Where to start from, a picture; - is standard input' },
 } as const satisfies ArgsDef;
 
 const maskArg = {
   type: 'string',
   valueHint: 'FILE',
-  description: 'A PNG file of the same size: white is made anew',
+  description: 'A picture of the same size: white is made anew',
 } as const;
 
 type Values = Record<string, unknown> & { _: string[] };
@@ -139,8 +139,16 @@ function wordsOf({ folder }: Place, prompts: readonly string[], seed: number | u
   return { model: folder, prompts: JSON.stringify(prompts), seed: String(seed) };
 }
 
+/** What a command starts from. */
+async function readPictures(command: string, values: Values): Promise<{ image?: Image; mask?: Image }> {
+  if (command === 'txt2img') return {};
+  const image = await readPicture('image', values.image as string | undefined);
+  if (command === 'img2img') return { image };
+  return { image, mask: await readPicture('mask', values.mask as string | undefined) };
+}
+
 async function draw(command: string, values: Values, own: Partial<GenerateOptions>): Promise<void> {
-  const prompts = values._;
+  const prompts = await readPrompts(values._);
   if (prompts.length === 0) throw new UsageError('A prompt is missing: what to draw');
   const count = wholeOf(values, 'count', 1) as number;
   const settings = {
@@ -158,12 +166,9 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
   };
   const negativePrompt = values.negative as string | undefined;
   const place = readPlace(values);
-  const destination = readDestination(values);
+  const destination = await readDestination(values);
   // Files are read when it is known that the result can be written.
-  const pictures = {
-    ...(own.image === undefined ? {} : { image: own.image }),
-    ...(own.mask === undefined ? {} : { mask: own.mask }),
-  };
+  const pictures = await readPictures(command, values);
   const { width, height, strength, latents, denoisingStart } = own;
   const options = {
     prompt: prompts,
@@ -178,14 +183,14 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
   await withPipeline(place, destination.json, async (pipe, telling) => {
     const { defaults } = pipe;
     const size = { width: width ?? defaults.width, height: height ?? defaults.height };
-    checkSheet(prompts.length, count, destination, (own.image as Image | undefined) ?? size);
+    checkSheet(prompts.length, count, destination, pictures.image ?? size);
     const scheduler = await readScheduler(values, pipe);
     const generation = await keeping(values, destination, telling, wordsOf(place, prompts, settings.seed), (told) =>
       pipe({ ...options, ...scheduler, ...told }),
     );
     telling.stop();
     const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
-    report({ command, values }, generation, rows, destination, {
+    await report({ command, values }, generation, rows, destination, {
       ...{ prompts, negativePrompt, scheduler: values.scheduler, ...settings, strength },
       steps: settings.steps ?? defaults.steps,
     });
@@ -195,11 +200,10 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
 export const txt2img = defineCommand({
   meta: { name: 'txt2img', description: 'Draw pictures from prompts with a model of your own' },
   args: { ...drawArgs, ...latentsArg, ...sizeArgs },
-  run: ({ args }) =>
-    draw('txt2img', args, {
-      ...{ width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1) },
-      ...readStart(args),
-    }),
+  async run({ args }) {
+    const size = { width: wholeOf(args, 'width', 1), height: wholeOf(args, 'height', 1) };
+    await draw('txt2img', args, { ...size, ...(await readStart(args)) });
+  },
 });
 
 export const img2img = defineCommand({
@@ -209,11 +213,7 @@ export const img2img = defineCommand({
     strength: { type: 'string', valueHint: 'S', description: 'Share of the picture made anew (Default: 0.8)' },
     ...drawArgs,
   },
-  run: ({ args }) =>
-    draw('img2img', args, {
-      strength: numberOf(args, 'strength'),
-      image: readPicture('image', args.image as string | undefined),
-    }),
+  run: ({ args }) => draw('img2img', args, { strength: numberOf(args, 'strength') }),
 });
 
 export const inpaint = defineCommand({
@@ -224,12 +224,7 @@ export const inpaint = defineCommand({
     strength: { type: 'string', valueHint: 'S', description: 'Share of it made anew (Default: 1)' },
     ...drawArgs,
   },
-  run: ({ args }) =>
-    draw('inpaint', args, {
-      strength: numberOf(args, 'strength'),
-      image: readPicture('image', args.image as string | undefined),
-      mask: readPicture('mask', args.mask as string | undefined),
-    }),
+  run: ({ args }) => draw('inpaint', args, { strength: numberOf(args, 'strength') }),
 });
 
 export const edit = defineCommand({
@@ -244,7 +239,7 @@ export const edit = defineCommand({
     negative: negativeArg,
     strength: { type: 'string', valueHint: 'S', description: 'How far the picture is inverted (Default: 1)' },
     'fresh-noise': { type: 'string', valueHint: 'S', description: 'Noise drawn anew in the mask (Default: 1, all)' },
-    mask: { ...maskArg, description: 'A PNG file: white is made anew (Default: found by contrasting the prompts)' },
+    mask: { ...maskArg, description: 'A picture: white is made anew (Default: found by contrasting the prompts)' },
     'mask-threshold': { type: 'string', valueHint: 'S', description: 'Contrast that counts, 0 to 1 (Default: 0.5)' },
     'mask-margin': { type: 'string', valueHint: 'N', description: 'Latents it is widened by (Default: a tenth)' },
     'mask-output': { type: 'string', valueHint: 'FILE', description: 'Where to write the mask, a PNG file' },
@@ -282,7 +277,7 @@ export const edit = defineCommand({
       overlong: args.cut === true ? ('cut' as const) : undefined,
     };
     const place = readPlace(args);
-    const destination = readDestination(args);
+    const destination = await readDestination(args);
     const maskOutput = args['mask-output'];
     if (maskOutput !== undefined) {
       checkPng('mask-output', maskOutput);
@@ -292,8 +287,8 @@ export const edit = defineCommand({
         );
       }
     }
-    const image = readPicture('image', args.image);
-    const mask = args.mask === undefined ? {} : { mask: readPicture('mask', args.mask) };
+    const image = await readPicture('image', args.image);
+    const mask = args.mask === undefined ? {} : { mask: await readPicture('mask', args.mask) };
     await withPipeline(place, destination.json, async (pipe, telling) => {
       checkSheet(1, 1, destination, image);
       const made = await keeping(args, destination, telling, wordsOf(place, [settings.target], settings.seed), (told) =>
@@ -301,7 +296,7 @@ export const edit = defineCommand({
       );
       telling.stop();
       if (maskOutput !== undefined) writeFileAtomically(maskOutput, encodePng(made.mask));
-      report({ command: 'edit', values: args }, made, [made.images], destination, {
+      await report({ command: 'edit', values: args }, made, [made.images], destination, {
         ...{ image: args.image, ...settings },
         steps: settings.steps ?? pipe.defaults.steps,
       });

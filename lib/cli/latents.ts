@@ -3,7 +3,8 @@ import type { ArgsDef } from 'citty';
 import { encodeTensor, readTensor } from '../folder/safetensors.js';
 import { writeFileAtomically } from '../image/file.js';
 import type { GenerateOptions, Generation, Latents } from '../pipelines/index.js';
-import { type Destination, stemOf } from './generate.js';
+import { readStdin } from './input.js';
+import { type Destination, stemOf } from './output.js';
 import type { Telling } from './progress.js';
 
 /** Writes `NAME.latents.safetensors` for `NAME.png`, the picture that they are of. */
@@ -26,17 +27,18 @@ export const latentsArg = {
 } as const satisfies ArgsDef;
 
 /** The options in the value of {@link latentsArg}. */
-export function readStart(
+export async function readStart(
   values: Readonly<Record<string, unknown>>,
-): Pick<GenerateOptions, 'latents' | 'denoisingStart'> {
+): Promise<Pick<GenerateOptions, 'latents' | 'denoisingStart'>> {
   if (values.latents === undefined) return {};
-  const { data, dims, metadata } = readTensor(values.latents as string, 'latents');
+  const { data, dims, metadata } = await readLatents(values.latents as string, '--latents');
   const start = metadata.denoising_start === undefined ? undefined : Number(metadata.denoising_start);
   return { latents: { type: 'float32', data, dims }, ...(start === undefined ? {} : { denoisingStart: start }) };
 }
 
-/** Reads what a command kept, or somebody else's file with a tensor `latents`. */
-export function readLatents(path: string): { data: Float32Array; dims: readonly number[] } {
+/** Reads what a command kept, or somebody else's file with a tensor `latents`; `-` is standard input, for `flag`. */
+export async function readLatents(path: string, flag: string): Promise<ReturnType<typeof readTensor>> {
+  if (path === '-') return readTensor('standard input', 'latents', await readStdin(flag));
   return readTensor(path, 'latents');
 }
 

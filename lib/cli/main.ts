@@ -103,7 +103,7 @@ async function run(raw: readonly string[]): Promise<void> {
   }
   const definition = command.args as ArgsDef;
   checkFlags(rest, definition);
-  await runCommand(command, { rawArgs: 'like' in definition ? withLike(rest, definition) : rest });
+  await runCommand(command, { rawArgs: 'like' in definition ? await withLike(rest, definition) : rest });
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments

@@ -45,7 +45,7 @@ export function manual(
     'What was asked for cannot be.',
     '.SH FILES',
     '.TP',
-    '\\fI*.png\\fR',
+    '\\fI*.png\\fR, \\fI*.jpg\\fR, \\fI*.webp\\fR',
     'Pictures have the settings that made them in them: \\fB\\-\\-like\\fR reads these back.',
   ].join('\n')}\n`;
 }

@@ -2,22 +2,20 @@
 import { type ArgsDef, defineCommand } from 'citty';
 import type { GenerateOptions } from '../pipelines/index.js';
 import {
-  checkSheet,
   machineArgs,
   methodArgs,
   negativeArg,
-  outputArgs,
-  readDestination,
   readPlace,
   readScheduler,
   readSolver,
   readTableFlag,
-  report,
   shapesArg,
   solverArgs,
   tableArgs,
   withPipeline,
 } from './generate.js';
+import { readPrompts } from './input.js';
+import { checkSheet, outputArgs, readDestination, report } from './output.js';
 import { number, whole } from './usage.js';
 
 /** What the help ends with. */
@@ -38,7 +36,11 @@ const defaultPrompts = [
 ];
 
 const args = {
-  prompts: { type: 'positional', required: false, description: 'What to draw, one row of the sheet each' },
+  prompts: {
+    type: 'positional',
+    required: false,
+    description: 'What to draw, one row of the sheet each; - is lines of standard input',
+  },
   steps: { type: 'string', default: '10', valueHint: 'N', description: 'Network evaluations for a picture' },
   guidance: { type: 'string', valueHint: 'W', description: 'Classifier-free guidance scale (Default: 3); 1 is none' },
   'classifier-scale': { type: 'string', valueHint: 'S', description: 'Classifier guidance with this scale instead' },
@@ -58,7 +60,7 @@ export const sample = defineCommand({
   meta: { name: 'sample', description: 'Draw pictures from prompts' },
   args,
   async run({ args }) {
-    const prompts = args._.length > 0 ? args._ : defaultPrompts;
+    const prompts = args._.length > 0 ? await readPrompts(args._) : defaultPrompts;
     const count = whole('count', args.count, 1) as number;
     const options: GenerateOptions = {
       prompt: prompts,
@@ -73,7 +75,7 @@ export const sample = defineCommand({
       batchSize: whole('batch', args.batch, 1),
     };
     const place = readPlace(args, 'shapes');
-    const destination = readDestination(args);
+    const destination = await readDestination(args);
     await withPipeline(place, destination.json, async (pipe, { onProgress, warn, stop }) => {
       checkSheet(prompts.length, count, destination, pipe.defaults);
       const scheduler = await readScheduler(args, pipe);
@@ -81,7 +83,7 @@ export const sample = defineCommand({
       stop();
       const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
       const { prompt: _prompt, negativePrompt, ...settings } = options;
-      report({ command: 'sample', values: args }, generation, rows, destination, {
+      await report({ command: 'sample', values: args }, generation, rows, destination, {
         prompts,
         negativePrompt,
         scheduler: args.scheduler,

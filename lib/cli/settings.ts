@@ -1,18 +1,16 @@
-// Settings that travel with a picture: the flags that made it, in the PNG file itself, and back with --like.
+// Settings that travel with a picture: the flags that made it, in its file, and back with --like.
 import { basename } from 'node:path';
 import { type ArgsDef, parseArgs } from 'citty';
 import { readBytes } from '../image/file.js';
-import { readText } from '../image/png-text.js';
+import { COMMON, OWN, textsIn } from '../image/formats.js';
+import { readStdin } from './input.js';
 import { UsageError } from './usage.js';
-
-/** Keyword of this program's own text: `{ version, command, prompts, flags }` as JSON. */
-const OWN = 'dpm-solver';
-/** What A1111 writes, and ComfyUI and most galleries read. */
-const COMMON = 'parameters';
 
 /** Flags that say where and on what, not what is drawn. */
 const NOT_KEPT = [
   'output',
+  'format',
+  'quality',
   'sheet',
   'scale',
   'json',
@@ -66,7 +64,7 @@ export interface Drawn {
   readonly sampler: string;
 }
 
-/** The texts of a picture's file. */
+/** The texts of a picture's file: of this program `{ version, command, prompts, flags }` as JSON. */
 export function textsOf(settings: Settings, drawn: Drawn): Record<string, string> {
   const [seed] = drawn.seeds;
   const single = drawn.seeds.length === 1;
@@ -115,11 +113,11 @@ export function samplerName(options: {
  *
  * @throws UsageError for a file that has none
  */
-export function withLike(raw: readonly string[], definition: ArgsDef): string[] {
+export async function withLike(raw: readonly string[], definition: ArgsDef): Promise<string[]> {
   const given = parseArgs<ArgsDef>([...raw], { ...definition }) as unknown as Record<string, unknown> & { _: string[] };
   const path = given.like;
   if (typeof path !== 'string') return [...raw];
-  const settings = readSettings(path);
+  const settings = await readSettings(path);
   const extra: string[] = [];
   const said = (name: string) => {
     const { alias } = definition[name] as { alias?: string | string[] };
@@ -138,19 +136,20 @@ export function withLike(raw: readonly string[], definition: ArgsDef): string[] 
 }
 
 /** What a file says of how it was made. */
-function readSettings(path: string): Settings {
+async function readSettings(path: string): Promise<Settings> {
   let bytes: Uint8Array;
   try {
-    bytes = readBytes(path);
+    bytes = path === '-' ? await readStdin('--like') : readBytes(path);
   } catch (cause) {
-    throw new UsageError(`Expected a PNG file for --like but ${path} cannot be read`, { cause });
+    if (cause instanceof UsageError) throw cause;
+    throw new UsageError(`Expected a picture's file for --like but ${path} cannot be read`, { cause });
   }
-  const texts = readText(bytes);
+  const texts = textsIn(bytes);
   const own = texts.get(OWN);
   const common = texts.get(COMMON);
   const settings = own !== undefined ? ofOwn(own) : common !== undefined ? ofCommon(common) : undefined;
   if (!settings)
-    throw new UsageError(`Expected a PNG file with settings for --like but ${path} has none that are known`);
+    throw new UsageError(`Expected a picture's file with settings for --like but ${path} has none that are known`);
   return settings;
 }
 

@@ -3,6 +3,7 @@ import type { ArgsDef, CommandDef } from 'citty';
 import { SOLVERS } from '../pipelines/solvers.js';
 import { classNames } from '../schedulers/from-config.js';
 import { ALGORITHMS, METHODS, SOLVER_TYPES } from '../solver/options.js';
+import { FORMATS } from '../image/formats.js';
 import { DEVICES, DTYPES, GRIDS, MEMORIES, ORDERS, TILINGS } from './generate.js';
 import { SHELLS } from './usage.js';
 
@@ -47,6 +48,7 @@ const LISTS: Readonly<Record<string, readonly string[]>> = {
   dtype: DTYPES,
   memory: MEMORIES,
   'vae-tiling': TILINGS,
+  format: FORMATS,
 };
 
 /** citty's definitions as {@link Command}s. */

@@ -40,10 +40,15 @@ export function encodeTensor(
 /**
  * The tensor of that name in a file, or the only one that there is.
  *
+ * @param given the file's bytes, where `path` is but what messages call it
  * @throws Error in one sentence that names the file
  */
-export function readTensor(path: string, name: string): StoredTensor & { metadata: Readonly<Record<string, string>> } {
-  const file = readAtMost(path, MOST_BYTES, begins);
+export function readTensor(
+  path: string,
+  name: string,
+  given?: Buffer,
+): StoredTensor & { metadata: Readonly<Record<string, string>> } {
+  const file = given ?? readAtMost(path, MOST_BYTES, begins);
   const { header, begin } = readHeader(path, file);
   const names = Object.keys(header).filter((key) => key !== '__metadata__');
   const found = header[name] ?? (names.length === 1 ? header[names[0]] : undefined);

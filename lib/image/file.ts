@@ -17,8 +17,8 @@ import { readAtMost } from '../base/read.js';
 import type { Image } from './image.js';
 import { decodePng, isPng } from './png.js';
 
-/** Of a PNG file. */
-const MOST_BYTES = 2 ** 28;
+/** Of a picture's file. */
+export const MOST_BYTES = 2 ** 28;
 
 /** The picture as a PNG file's bytes, 8 bits a channel. `text` is stored beside it (Latin-1, as PNG has it). */
 export function encodePng(image: Image, text?: Record<string, string>): Uint8Array {
@@ -33,7 +33,7 @@ export function encodePng(image: Image, text?: Record<string, string>): Uint8Arr
  * @throws Error that names the file, when it cannot be read or is no PNG
  */
 export function readPng(file: string | Uint8Array): Image {
-  const bytes = typeof file === 'string' ? readBytes(file) : file;
+  const bytes = typeof file === 'string' ? readBytes(file, isPng) : file;
   try {
     return decodePng(bytes);
   } catch (cause) {
@@ -43,13 +43,14 @@ export function readPng(file: string | Uint8Array): Image {
 }
 
 /**
- * The bytes of what may be a PNG file; of what does not begin as one the first few.
+ * The bytes of what may be a picture's file.
  *
+ * @param begins judges how it begins; where it says no, only the first few are read
  * @throws Error in one sentence
  */
-export function readBytes(path: string): Uint8Array {
+export function readBytes(path: string, begins?: (head: Uint8Array) => boolean): Uint8Array {
   try {
-    return readAtMost(path, MOST_BYTES, isPng);
+    return readAtMost(path, MOST_BYTES, begins);
   } catch (cause) {
     const { code = '', message } = cause as NodeJS.ErrnoException;
     const why = code === 'ENOENT' ? 'it does not exist' : code === 'EISDIR' ? 'it is a folder' : reasons[code];

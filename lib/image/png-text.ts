@@ -1,4 +1,4 @@
-// Words in a PNG file: international text (iTXt) beside the picture, and what others store there (tEXt, zTXt, iTXt).
+// Words in a PNG file: text (tEXt, or iTXt beyond Latin-1) beside the picture, and what others store there (tEXt, zTXt, iTXt).
 // fast-png has tEXt alone, which is Latin-1; prompts are in any script. PNG specification (third edition), 11.3.3.
 import { crc32, inflateSync } from 'node:zlib';
 
@@ -12,8 +12,11 @@ const LONGEST = 2 ** 20;
 export function withText(png: Uint8Array, texts: Readonly<Record<string, string>>): Uint8Array {
   // The header is the first chunk, of 13 bytes.
   const at = SIGNATURE + AROUND + 13;
+  // More programs read the plain kind, which is Latin-1.
   const chunks = Object.entries(texts).map(([keyword, text]) =>
-    chunk('iTXt', Buffer.concat([Buffer.from(`${keyword}\0\0\0\0\0`, 'latin1'), Buffer.from(text, 'utf8')])),
+    /^[\n\x20-\x7e\xa0-\xff]*$/.test(text)
+      ? chunk('tEXt', Buffer.from(`${keyword}\0${text}`, 'latin1'))
+      : chunk('iTXt', Buffer.concat([Buffer.from(`${keyword}\0\0\0\0\0`, 'latin1'), Buffer.from(text, 'utf8')])),
   );
   return Buffer.concat([png.subarray(0, at), ...chunks, png.subarray(at)]);
 }

@@ -13,7 +13,7 @@ import type { Served } from './models.js';
 import { openaiRoutes } from './openai.js';
 import { readPage } from './page.js';
 import type { Observer } from './observe.js';
-import { Missing } from './optional.js';
+import { Missing } from '../base/optional.js';
 import type { Queue } from './queue.js';
 import { describe } from './schema.js';
 import { readSettings, settingsSchema } from './settings.js';

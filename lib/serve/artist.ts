@@ -1,19 +1,20 @@
 // The process that draws. A network call may block its event loop (where it has no thread of its own), so it is not the
 // server's; and being a process it can be ended in the middle of one, and takes nobody along when it ends by itself.
 import { resolve } from 'node:path';
+import { Missing } from '../base/optional.js';
 import { escaped } from '../base/text.js';
 import { MOST_VOCABULARY, readJson } from '../folder/files.js';
+import { type Coding, coder, encodePicture, OWN } from '../image/formats.js';
 import type { Image } from '../image/image.js';
 import { modelName } from '../hub/index.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { DiffusionPipeline, type GenerateOptions, type PipelineSession, type Progress } from '../pipelines/index.js';
 import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
 import { tooManyPixels } from './limits.js';
-import type { Coding, Job, Model, Order, Place, Report } from './messages.js';
+import type { Job, Model, Order, Place, Report } from './messages.js';
 import { isFixed, type Settings } from './settings.js';
-import { Missing } from './optional.js';
 import { partialImages } from './partial.js';
-import { coder, encode, readUploads, resized, sizesFor } from './uploads.js';
+import { readUploads, resized, sizesFor } from './uploads.js';
 
 let pipe: DiffusionPipeline;
 let session: PipelineSession;
@@ -91,7 +92,7 @@ async function optionsOf(settings: Settings, seed: number, maxNfe: number): Prom
 /** What a job comes to: the options, with pictures in a size that the model takes. */
 async function readJob({ settings, uploads, coding }: Job, seed: number, maxNfe: number): Promise<GenerateOptions> {
   const options = await optionsOf(settings, seed, maxNfe);
-  if (coding.format !== 'png') await coder(coding.format);
+  await coder(coding.format);
   if (!uploads) {
     await pipe.check(options);
     return options;
@@ -201,10 +202,12 @@ class Wanted {
   }
 }
 
-/** A file, which says what it was made from: PNG's text is Latin-1, so other letters are escaped. */
+const inAscii = (json: string) => json.replace(/[^\x20-\x7e]/g, escaped);
+
+/** A file, which says what it was made from; letters beyond ASCII are escaped, so that every reader has them. */
 async function toBase64(image: Image, coding: Coding, settings?: object): Promise<string> {
-  const text = settings && JSON.stringify({ model: modelName(folder), ...settings });
-  return Buffer.from(await encode(image, coding, text?.replace(/[^\x20-\x7e]/g, escaped))).toString('base64');
+  const texts = settings && { [OWN]: inAscii(JSON.stringify({ model: modelName(folder), ...settings })) };
+  return Buffer.from(await encodePicture(image, coding, texts)).toString('base64');
 }
 
 process.on('message', (order: Order) => {

@@ -1,7 +1,7 @@
 // What goes on, a line of JSON each, with the request that it belongs to. No prompts: they are their authors' affair.
 import type { Logger, LoggerOptions } from 'pino';
 import type { Observer } from './observe.js';
-import { optional } from './optional.js';
+import { optional } from '../base/optional.js';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

@@ -1,4 +1,5 @@
 // What the server and the process that draws tell each other.
+import type { Coding } from '../image/formats.js';
 import type { GraphDevice } from '../onnx/graph.js';
 import type { Solving, Timings } from '../pipelines/index.js';
 import type { Settings } from './settings.js';
@@ -39,13 +40,6 @@ export interface Uploads {
   strength?: number;
   /** What pictures may have, a side and in all. */
   most: { side: number; pixels: number };
-}
-
-/** How pictures are written. */
-export interface Coding {
-  format: 'png' | 'jpeg' | 'webp';
-  /** 0 to 100, of JPEG and WebP. */
-  quality: number;
 }
 
 /** What a run is to do. */

@@ -2,7 +2,7 @@
 import type * as Prometheus from 'prom-client';
 import type { Served } from './models.js';
 import type { Observer } from './observe.js';
-import { Missing, optional } from './optional.js';
+import { Missing, optional } from '../base/optional.js';
 import type { Queue } from './queue.js';
 
 export interface Metrics extends Observer {

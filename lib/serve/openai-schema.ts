@@ -1,8 +1,9 @@
 // What OpenAI's clients ask for pictures with: its fields, and this server's settings beside them.
 import * as v from 'valibot';
 import { nearest } from '../base/text.js';
+import type { Coding } from '../image/formats.js';
 import type { Limits } from './limits.js';
-import type { Coding, Job } from './messages.js';
+import type { Job } from './messages.js';
 import { brief, expected, flag, one, readSettings, real, type settingsSchema, text, whole } from './settings.js';
 
 /** Names of settings as the clients of Python's world write them. */

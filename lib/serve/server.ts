@@ -13,7 +13,7 @@ import type { Model, Place } from './messages.js';
 import { type LogLevel, openLog } from './log.js';
 import { openMetrics } from './metrics.js';
 import { all, type Observer } from './observe.js';
-import { Missing } from './optional.js';
+import { Missing } from '../base/optional.js';
 import { Queue } from './queue.js';
 
 export interface ServeOptions extends Omit<Place, 'folder'> {

@@ -1,13 +1,11 @@
-// Pictures that were sent: files of several kinds and any size become what a run starts from, and pictures become files.
-import type { Sharp, SharpOptions } from 'sharp';
-import { encodePng, readPng } from '../image/file.js';
+// Pictures that were sent: files of several kinds and any size become what a run starts from.
+import { Missing } from '../base/optional.js';
+import { decodeAlpha, decodePicture, fitted } from '../image/formats.js';
 import type { Image } from '../image/image.js';
-import { type Alpha, decodePngAlpha, isPng, MOST_PIXELS } from '../image/png.js';
-import type { Coding, Uploads } from './messages.js';
-import { optional } from './optional.js';
+import { isPng, MOST_PIXELS } from '../image/png.js';
+import type { Uploads } from './messages.js';
 
 type Size = Pick<Image, 'width' | 'height'>;
-type SharpLibrary = (input: Uint8Array, options?: SharpOptions) => Sharp;
 
 /** What a run starts from. */
 export interface Pictures {
@@ -68,40 +66,22 @@ export function sizesFor(
  */
 export async function resized({ image, mask, strength }: Read, size: Size): Promise<Pictures> {
   return {
-    image: await resize(image, size, 'cubic'),
-    ...(mask ? { mask: await resize(mask, size, 'nearest') } : {}),
+    image: await fitted(image, size, 'cubic'),
+    ...(mask ? { mask: await fitted(mask, size, 'nearest') } : {}),
     ...(strength !== undefined ? { strength } : {}),
   };
 }
 
-async function resize(image: Image, { width, height }: Size, kernel: 'cubic' | 'nearest'): Promise<Image> {
-  if (image.width === width && image.height === height) return image;
-  const what = `A picture of ${image.width} x ${image.height} pixels for one of ${width} x ${height}`;
-  const sharp = await optional<SharpLibrary>('sharp', what);
-  const data = await sharp(image.data, rawOf(image)).resize(width, height, { fit: 'cover', kernel }).raw().toBuffer();
-  return { width, height, data: new Uint8Array(data) };
-}
-
-const rawOf = ({ width, height }: Size): SharpOptions => ({ raw: { width, height, channels: 3 } });
-
 /** A file of a picture. */
 async function readPicture(file: Uint8Array, name: string): Promise<Image> {
-  if (isPng(file)) {
-    checkHead(file, name);
-    return told(name, () => readPng(file));
-  }
-  const sharp = await optional<SharpLibrary>('sharp', 'Reading pictures other than PNG files');
-  const read = sharp(file, { limitInputPixels: MOST_PIXELS }).rotate().flatten({ background: '#fff' });
-  return told(name, async () => {
-    const { data, info } = await read.toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
-    return { width: info.width, height: info.height, data: new Uint8Array(data) };
-  });
+  checkHead(file, name);
+  return told(name, () => decodePicture(file));
 }
 
 /** A mask, white where the picture is made anew: where the file has an alpha channel, what is transparent in it. */
 async function readCover(file: Uint8Array): Promise<Image> {
-  const alpha = isPng(file) ? pngAlpha(file) : await otherAlpha(file);
+  checkHead(file, 'mask');
+  const alpha = await told('mask', () => decodeAlpha(file));
   if (!alpha) return readPicture(file, 'mask');
   const { width, height, values } = alpha;
   const data = new Uint8Array(3 * width * height);
@@ -109,24 +89,9 @@ async function readCover(file: Uint8Array): Promise<Image> {
   return { width, height, data };
 }
 
-function pngAlpha(file: Uint8Array): Alpha | undefined {
-  checkHead(file, 'mask');
-  return told('mask', () => decodePngAlpha(file));
-}
-
-async function otherAlpha(file: Uint8Array): Promise<Alpha | undefined> {
-  const sharp = await optional<SharpLibrary>('sharp', 'Reading pictures other than PNG files');
-  return told('mask', async () => {
-    const read = sharp(file, { limitInputPixels: MOST_PIXELS });
-    if (!(await read.metadata()).hasAlpha) return undefined;
-    const { data, info } = await read.extractChannel(3).raw().toBuffer({ resolveWithObject: true });
-    return { width: info.width, height: info.height, values: new Uint8Array(data) };
-  });
-}
-
 /** Before anything is unpacked. */
 function checkHead(file: Uint8Array, name: string): void {
-  if (file.length < 24) return;
+  if (!isPng(file) || file.length < 24) return;
   const view = new DataView(file.buffer, file.byteOffset);
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   if (width * height > MOST_PIXELS) {
@@ -134,36 +99,13 @@ function checkHead(file: Uint8Array, name: string): void {
   }
 }
 
-function told<T>(name: string, read: () => T): T {
-  const wrong = (cause: unknown): never => {
-    const why = (cause as Error).message.replace(/^What was given is no PNG picture: /, '').split('\n', 1)[0];
-    throw new RangeError(`Expected a picture for ${name} but it cannot be read: ${why}`, { cause });
-  };
+async function told<T>(name: string, read: () => Promise<T>): Promise<T> {
   try {
-    const result = read();
-    return result instanceof Promise ? (result.catch(wrong) as T) : result;
+    return await read();
   } catch (cause) {
-    return wrong(cause);
+    if (cause instanceof Missing) throw cause;
+    throw new RangeError(`Expected a picture for ${name} but it cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
   }
-}
-
-/**
- * A picture as a file.
- *
- * @param settings what it was made from, which is stored with it
- * @throws Missing
- */
-export async function encode(image: Image, { format, quality }: Coding, settings?: string): Promise<Uint8Array> {
-  if (format === 'png') return encodePng(image, settings === undefined ? undefined : { 'dpm-solver': settings });
-  const sharp = await coder(format);
-  const writer = sharp(image.data, rawOf(image));
-  if (settings !== undefined) writer.withExif({ IFD0: { ImageDescription: settings } });
-  // Neither has a quality of 0.
-  const options = { quality: Math.max(1, quality) };
-  return (format === 'jpeg' ? writer.jpeg(options) : writer.webp(options)).toBuffer();
-}
-
-/** What writes a format; nothing for PNG, which needs nobody. */
-export function coder(format: 'jpeg' | 'webp'): Promise<SharpLibrary> {
-  return optional('sharp', `Writing ${format === 'jpeg' ? 'JPEG' : 'WebP'} files`);
 }

@@ -187,9 +187,9 @@ const mistakes: [name: string, args: () => string[], code: number, message: RegE
   ['a long prompt', () => png('a '.repeat(9)), 2, /^Expected a prompt of at most 8 tokens but .* has 9$/],
   [
     'another kind of file',
-    () => png('--output', 'bad.jpg'),
+    () => png('--output', 'bad.bmp'),
     2,
-    /ending in \.png for --output but received 'bad\.jpg'$/,
+    /ending in \.png, \.jpg or \.webp for --output but received 'bad\.bmp'$/,
   ],
   [
     'a missing folder',
@@ -386,7 +386,7 @@ mistakes.push(
   ],
   ['no model', () => ['txt2img', 'red', '-o', 'bad.png'], 2, /^The flag --model is missing: it names a model dir/],
   ['no prompt', () => drawing('txt2img'), 2, /^A prompt is missing/],
-  ['no image', () => drawing('img2img', 'red'), 2, /^The flag --image is missing: it names a PNG file$/],
+  ['no image', () => drawing('img2img', 'red'), 2, /^The flag --image is missing: it names a picture$/],
   ['no mask', () => drawing('inpaint', 'red', '--image', 'in.png'), 2, /^The flag --mask is missing/],
   [
     'a missing image',
@@ -401,7 +401,7 @@ mistakes.push(
       return drawing('img2img', 'red', '--image', 'text.png');
     },
     1,
-    /^text\.png is no PNG picture: /,
+    /^text\.png is no picture that can be read: /,
   ],
   [
     'too much strength',

@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decode } from 'fast-png';
+import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodePng } from '../../lib/image/file.js';
+import { textsIn } from '../../lib/image/formats.js';
 import { readText, withText } from '../../lib/image/png-text.js';
-import { changed, constant, removeCopies } from '../pipelines/models.js';
+import { changed, constant, layout, removeCopies } from '../pipelines/models.js';
 
 const test = suite('files of the command line');
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
@@ -131,8 +133,8 @@ test('takes what A1111 wrote', () => {
 test('a file without settings, or none at all, is said to be one', () => {
   writeFileSync(join(folder, 'bare.png'), encodePng({ width: 4, height: 4, data: new Uint8Array(48) }));
   for (const [like, message] of [
-    ['bare.png', 'Expected a PNG file with settings for --like but bare.png has none that are known'],
-    ['none.png', 'Expected a PNG file for --like but none.png cannot be read'],
+    ['bare.png', "Expected a picture's file with settings for --like but bare.png has none that are known"],
+    ['none.png', "Expected a picture's file for --like but none.png cannot be read"],
   ]) {
     const { code, errors } = run('sample', 'red', ...common, '--like', like, '-o', 'never.png');
     assert.is(code, 2);
@@ -146,6 +148,93 @@ test('standard output gets the picture alone', () => {
   assert.is(made.code, 0, made.errors);
   assert.is(decode(made.stdout).width, 4);
   assert.match(made.errors, /^standard output: 1 picture, 2 evaluations; /);
+});
+
+test('JPEG and WebP files, in and out, with what made them', async () => {
+  const draw = (...args: string[]) => {
+    const made = run('sample', ...args, '--model', constant, '--count', '1', '--json');
+    assert.is(made.code, 0, made.errors);
+    return made;
+  };
+  draw('red', 'green', '--steps', '2', '--negative', 'blue', '-o', 'pic-%d.jpg', '--scale', '8', '--quality', '95');
+  for (const name of ['pic-1.jpg', 'pic-2.jpg']) {
+    const { format, width, height } = await sharp(file(name)).metadata();
+    assert.equal([format, width, height], ['jpeg', 32, 32]);
+  }
+  draw('--like', 'pic-2.jpg', '-o', 'again.webp');
+  draw('--like', 'again.webp', '-o', 'again.png');
+  assert.equal(own('again.png').prompts, ['green']);
+  assert.is(own('again.png').flags.negative, 'blue');
+  assert.is(text('again.png').get('parameters'), textsIn(file('pic-2.jpg')).get('parameters'));
+  // Only what JPEG makes of the same pixels lies between.
+  const { data } = await sharp(file('pic-2.jpg'))
+    .resize(4, 4, { kernel: 'nearest' })
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const exact = decode(file('again.png')).data;
+  assert.ok(
+    data.every((value, i) => Math.abs(value - exact[i]) < 24),
+    `${[...data]} for ${[...exact]}`,
+  );
+});
+
+test('standard input gives pictures, settings, prompts and latents, each alone', async () => {
+  const model = ['--model', layout('sd'), '--steps', '2', '--json'];
+  const piped = (input: Uint8Array | string, ...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--import', import.meta.resolve('tsx'), main, ...args],
+      { cwd: folder, input, env: { ...process.env, DEBUG: '' } },
+    );
+    return { code: status, stdout, errors: String(stderr) };
+  };
+  // Lying on its side, as a camera has it: 16 wide and 32 high.
+  const photo = await sharp({ create: { width: 32, height: 16, channels: 3, background: '#c33' } })
+    .withMetadata({ orientation: 6 })
+    .jpeg()
+    .toBuffer();
+  const drawn = piped(
+    photo,
+    'img2img',
+    'red',
+    '--image',
+    '-',
+    ...model,
+    '-o',
+    '-',
+    '--format',
+    'webp',
+    '--save-latents',
+  );
+  assert.is(drawn.code, 0, drawn.errors);
+  const { format, width, height } = await sharp(drawn.stdout).metadata();
+  assert.equal([format, width, height], ['webp', 16, 32]);
+  const decoded = piped(file('out.latents.safetensors'), 'decode', '-', '--model', layout('sd'), '-o', 'decoded.jpg');
+  assert.is(decoded.code, 0, decoded.errors);
+  assert.is((await sharp(file('decoded.jpg')).metadata()).height, 32);
+  const prompts = piped('red\n\n blue \n', 'sample', '-', ...common, '--count', '1', '-o', 'lines-%d.png');
+  assert.is(prompts.code, 0, prompts.errors);
+  assert.equal([own('lines-1.png').prompts, own('lines-2.png').prompts], [['red'], ['blue']]);
+  const both = piped(photo, 'inpaint', 'red', '--image', '-', '--mask', '-', ...model, '-o', 'never.png');
+  assert.is(both.code, 2);
+  assert.is(
+    both.errors,
+    'dpm-solver: Expected standard input, which can be read once, for --image or --mask but not for both\n',
+  );
+});
+
+test('without sharp a sentence says what to install, before any work', () => {
+  writeFileSync(join(folder, 'some.jpg'), Uint8Array.of(0xff, 0xd8, 0xff, 0xe0));
+  const hidden = { NODE_OPTIONS: `--import ${new URL('./hide-package.mjs', import.meta.url)}` };
+  for (const [words, ...args] of [
+    ['Writing JPEG files', 'sample', 'red', ...common, '-o', 'never.jpg'],
+    ['Reading JPEG files', 'img2img', 'red', ...common, '--image', 'some.jpg', '-o', 'never.png'],
+  ]) {
+    const { code, errors } = runWith(hidden, ...args);
+    assert.is(code, 1, errors);
+    assert.is(errors, `dpm-solver: ${words} needs the package sharp, which is not installed: npm install sharp\n`);
+  }
+  assert.not.ok(existsSync(join(folder, 'never.jpg')));
 });
 
 test('a pattern and a sheet exclude each other', () => {

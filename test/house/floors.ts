@@ -50,7 +50,7 @@ export const ROOMS: readonly Room[] = [
   { path: 'folder/', floor: 3, knows: "the files of a model's folder, and what its configurations mean" },
   { path: 'schedule/', floor: 2, knows: 'α, σ and λ over time, grids, orders' },
   { path: 'cuda/', floor: 2, knows: 'memory, streams and the step on a card' },
-  { path: 'image/', floor: 2, knows: 'pixels, sheets, PNG files' },
+  { path: 'image/', floor: 2, knows: 'pixels, sheets, PNG files, what sharp reads and writes' },
   { path: 'addon/', floor: 1, knows: 'the native surface: the loader, rows, the step, noise, WebAssembly' },
   { path: 'base/', floor: 0, knows: 'checks, words of messages, tensors as they come: nothing of the rest' },
 ];

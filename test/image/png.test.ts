@@ -301,7 +301,7 @@ test('what never ends is read no further than its first bytes, or than a picture
   assert.is(readAtMost('/dev/zero', 2 ** 22, () => false).length, 64);
   const cli = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
   for (const args of [
-    ['img2img', 'red', '--image', '/dev/zero', '-o', join(folder, 'out.png')],
+    ['img2img', 'red', '--model', 'shapes', '--image', '/dev/zero', '-o', join(folder, 'out.png')],
     ['sample', '--like', '/dev/zero', '-o', join(folder, 'out.png')],
     ['sample', '--table', '/dev/zero', '--steps', '6', '-o', join(folder, 'out.png')],
     ['decode', '/dev/zero', '--model', 'shapes', '-o', join(folder, 'out.png')],

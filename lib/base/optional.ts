@@ -1,5 +1,5 @@
-// Packages that only some servers need: optional peers, loaded on first use, whose absence is one clear sentence.
-import { firstLine } from '../base/text.js';
+// Packages that only some need: optional peers, loaded on first use, whose absence is one clear sentence.
+import { firstLine } from './text.js';
 
 const loaded = new Map<string, Promise<unknown>>();
 
