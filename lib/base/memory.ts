@@ -20,12 +20,16 @@ export interface Room {
  * @param root where `/proc` and `/sys` are looked for; tests have their own
  */
 export function availableMemory(root = '/'): Room {
-  const rooms: Room[] = [{ bytes: machineRoom(root), by: 'machine' }];
-  const group = groupRoom(root);
-  if (group !== undefined) rooms.push({ bytes: group, by: 'group' });
+  const shared = sharedMemory(root);
   const limit = limitRoom(root);
-  if (limit !== undefined) rooms.push({ bytes: limit, by: 'limit' });
-  return rooms.reduce((least, room) => (room.bytes < least.bytes ? room : least));
+  return limit !== undefined && limit < shared.bytes ? { bytes: limit, by: 'limit' } : shared;
+}
+
+/** The same for a process that is yet to be started: without what this one's own limit leaves. */
+export function sharedMemory(root = '/'): Room {
+  const bytes = machineRoom(root);
+  const group = groupRoom(root);
+  return group !== undefined && group < bytes ? { bytes: group, by: 'group' } : { bytes, by: 'machine' };
 }
 
 function read(...path: string[]): string | undefined {

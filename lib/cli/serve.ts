@@ -2,7 +2,7 @@
 import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../base/check.js';
 import { LOG_LEVELS } from '../serve/log.js';
-import { fetched, machineArgs, modelArgs, readPlace, shapesArg, wholeOf } from './generate.js';
+import { fetched, machineArgs, modelArgs, numberOf, readPlace, shapesArg, wholeOf } from './generate.js';
 import { withConfig } from './serve-config.js';
 import { say } from './say.js';
 import { choice, UsageError } from './usage.js';
@@ -19,6 +19,11 @@ const args = {
     type: 'string',
     valueHint: 'NAME=DIR,...',
     description: 'Several models by name, in place of --model; the first draws what asks for none by name',
+  },
+  'max-memory': {
+    type: 'string',
+    valueHint: 'GB',
+    description: 'Memory for all models together: those that were of use longest ago give way (Default: what is left)',
   },
   port: { type: 'string', valueHint: 'N', description: 'Where to listen; 0 for any that is free (Default: 8321)' },
   host: {
@@ -101,6 +106,13 @@ function readModels(values: Values): string | Record<string, string> {
   return folders;
 }
 
+/** Bytes of a flag in gigabytes. */
+function gigabytesOf(values: Values, name: string): number | undefined {
+  const number = numberOf(values, name);
+  if (number === undefined || number > 0) return number && number * 1e9;
+  throw new UsageError(`Expected a number of GB above 0 for --${name} but received '${values[name]}'`);
+}
+
 /** Their folders, fetched from a hub where they are not there. */
 async function fetchModels(models: string | Record<string, string>, values: Values) {
   const folderOf = async (model: string) => (await fetched(readPlace({ ...values, model }), false)).folder;
@@ -132,6 +144,7 @@ export const serve = defineCommand({
       perClient: wholeOf(values, 'per-client', 1),
       seconds: wholeOf(values, 'time-limit', 1),
       together: wholeOf(values, 'together', 1),
+      memory: gigabytesOf(values, 'max-memory'),
     };
     const drain = wholeOf(values, 'drain', 0) ?? DRAIN;
     // Imported here, so that the other commands start as fast as they did.
@@ -154,6 +167,9 @@ export const serve = defineCommand({
     });
     const names = typeof folders === 'string' ? server.model.name : list(Object.keys(folders), 'and');
     say(`${server.url} draws with ${names}; Ctrl-C ends it`);
+    if (server.released.length > 0) {
+      say(`There is no room for ${list(server.released, 'and')} beside it: loaded when somebody asks for it`);
+    }
     let closing = false;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {

@@ -7,9 +7,11 @@ import { Classifier } from './classifier.js';
 import { type DecodeOptions, decodeLatents } from './decode.js';
 import { edit } from './edit.js';
 import { generate } from './generate.js';
+import type { Needs } from './memory.js';
 import type { Edit, EditOptions, GenerateOptions, Generation } from './options.js';
-import { loadParts, type Parts, type PipelineOptions, releaseParts } from './parts.js';
+import { type Described, loadParts, type Parts, type PipelineOptions, releaseParts } from './parts.js';
 import { type Plan, planOf } from './plan.js';
+import type { Limits } from './request.js';
 import { PipelineSession, type SessionOptions } from './session.js';
 import { telling } from './stages.js';
 
@@ -50,6 +52,20 @@ export class DiffusionPipeline extends Callable {
    */
   static async fromPretrained(model: string, options: PipelineOptions = {}): Promise<DiffusionPipeline> {
     return new DiffusionPipeline(await loadParts(model, options));
+  }
+
+  /**
+   * The same in two: what is known before anything is loaded is told first, and loading waits for what the teller returns.
+   *
+   * @internal
+   */
+  static async described(
+    model: string,
+    options: PipelineOptions,
+    tell: (known: { defaults: DiffusionPipeline['defaults']; needs: Needs | undefined }) => Promise<void>,
+  ): Promise<DiffusionPipeline> {
+    const gate = ({ limits, needs }: Described) => tell({ defaults: defaultsOf(limits), needs });
+    return new DiffusionPipeline(await loadParts(model, options, gate));
   }
 
   /**
@@ -150,8 +166,7 @@ export class DiffusionPipeline extends Callable {
     /** The scale of classifier-free guidance. */
     guidance: number;
   } {
-    const { size, factor, unit, defaultSteps, defaultGuidance } = this.#parts.limits;
-    return { ...size, multiple: factor * unit, steps: defaultSteps, guidance: defaultGuidance };
+    return defaultsOf(this.#parts.limits);
   }
 
   /** Was the network distilled to a few steps, so that it keeps its own scheduler? */
@@ -212,4 +227,8 @@ export class DiffusionPipeline extends Callable {
     });
     return this.#classifier;
   }
+}
+
+function defaultsOf({ size, factor, unit, defaultSteps, defaultGuidance }: Limits): DiffusionPipeline['defaults'] {
+  return { ...size, multiple: factor * unit, steps: defaultSteps, guidance: defaultGuidance };
 }

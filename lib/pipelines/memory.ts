@@ -89,12 +89,16 @@ export function needsOf(
 }
 
 /** Room that is not promised to anybody: what the estimates may be wrong by. */
-const MARGIN = 0.9;
+export const MARGIN = 0.9;
+
+/** What a call for one picture of the model's own size takes, under guidance and decoded whole. */
+export function usualNeeds(networks: Networks): Needs {
+  return needsOf(networks, networks.limits.size, 2, { way: 'whole', overlap: 0 });
+}
 
 /** How a pipeline shares the memory where it may choose: all at once if usual pictures, decoded whole, then fit. */
 export function chooseMemory(networks: Networks, room: Room = availableMemory()): Memory {
-  const { fast } = needsOf(networks, networks.limits.size, 2, { way: 'whole', overlap: 0 });
-  return fast <= MARGIN * room.bytes ? 'fast' : 'low';
+  return usualNeeds(networks).fast <= MARGIN * room.bytes ? 'fast' : 'low';
 }
 
 /**

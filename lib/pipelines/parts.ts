@@ -11,7 +11,7 @@ import type { SolverTable } from '../solver/table.js';
 import { Conditioner } from './conditioner.js';
 import { Denoiser } from './denoiser.js';
 import { chooseDevice, giveUp } from './device.js';
-import { chooseMemory, loadGraphs, type Memory } from './memory.js';
+import { chooseMemory, loadGraphs, type Memory, type Needs, usualNeeds } from './memory.js';
 import { findNetwork } from './network-facts.js';
 import { Previewer } from './preview.js';
 import type { Limits } from './request.js';
@@ -83,8 +83,23 @@ const CONSISTENCY_SCALE = 8.5;
 const PIXEL_SCALE = 3;
 const STEPS = { distilled: 4, others: 20 };
 
-/** Loads what {@link DiffusionPipeline.fromPretrained} says; frees what it had loaded where something is wrong. */
-export async function loadParts(model: string, options: PipelineOptions): Promise<Parts> {
+/** What is known of a pipeline before its networks are loaded. */
+export interface Described {
+  readonly limits: Limits;
+  /** Bytes that a usual call takes of the host's memory; undefined for networks on a card. */
+  readonly needs: Needs | undefined;
+}
+
+/**
+ * Loads what {@link DiffusionPipeline.fromPretrained} says; frees what it had loaded where something is wrong.
+ *
+ * @param gate loading waits for it
+ */
+export async function loadParts(
+  model: string,
+  options: PipelineOptions,
+  gate?: (described: Described) => Promise<void>,
+): Promise<Parts> {
   if (typeof model !== 'string') throw wrongType("the path of a folder or a model's name on a hub", 'the model', model);
   const { graphs, device, dtype, given, memory, hub } = readOptions(options);
   const { onProgress, previewDecoder } = options;
@@ -116,6 +131,7 @@ export async function loadParts(model: string, options: PipelineOptions): Promis
         memory,
         onProgress,
         previewDecoder,
+        gate,
       },
       { ...given, device: on },
     );
@@ -144,6 +160,7 @@ interface Found {
   readonly memory: NonNullable<PipelineOptions['memory']>;
   readonly onProgress: OnProgress | undefined;
   readonly previewDecoder: string | undefined;
+  readonly gate: ((described: Described) => Promise<void>) | undefined;
 }
 
 async function openParts(folder: string, found: Found, session: SessionOptions): Promise<Parts> {
@@ -159,6 +176,7 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
     memory,
     onProgress,
     previewDecoder,
+    gate,
   } = found;
   const opened: { release(): Promise<void> }[] = [];
   try {
@@ -179,8 +197,9 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
     const { config } = scheduler;
     // What a card has is not the host's to count.
     const onHost = session.executionProviders === undefined && session.device === 'cpu';
-    const chosen =
-      memory !== 'auto' ? memory : onHost ? chooseMemory({ denoiser, conditioner, vae, limits }) : ('fast' as const);
+    const networks = { denoiser, conditioner, vae, limits };
+    await gate?.({ limits, needs: onHost ? usualNeeds(networks) : undefined });
+    const chosen = memory !== 'auto' ? memory : onHost ? chooseMemory(networks) : ('fast' as const);
     // Everything has been looked at before gigabytes are loaded.
     const all = [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])];
     if (chosen === 'fast') await loadGraphs(all, onProgress);

@@ -5,6 +5,7 @@ import { failed, follow, type FollowOptions, lastOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
+import { isNews } from './queue.js';
 import { readSettings, type settingsSchema } from './settings.js';
 import type { UploadBudget } from './upload-budget.js';
 
@@ -97,8 +98,8 @@ async function draw(
     ...{ settings: read.settings, coding: { format: 'png', quality: 100 } as const, previews: 0 },
     ...(uploads ? { uploads } : {}),
   };
-  const followed = await follow(options, c, served.engine, job, ({ event, data }) =>
-    event === 'queued' || event === 'started' ? undefined : JSON.stringify(data),
+  const followed = await follow(options, c, served.engine, job, (event) =>
+    isNews(event) ? JSON.stringify(event.data) : undefined,
   );
   if (followed instanceof Response) return followed;
   const last = await lastOf(c, followed);

@@ -79,7 +79,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   app.get('/healthz', (c) => answer(c, 200, { ok: true }));
   app.all('/healthz', (c) => notAllowed(c, 'GET'));
   app.get('/readyz', (c) => {
-    const ready = queue.open && models.every((one) => one.engine.model !== undefined);
+    const ready = queue.open && models.every((one) => one.engine.about !== undefined);
     return answer(c, ready ? 200 : 503, { ready });
   });
   app.all('/readyz', (c) => notAllowed(c, 'GET'));
@@ -115,7 +115,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   }
 
   app.get('/api/model', (c) => {
-    const { model } = engine;
+    const model = engine.about;
     if (!model) return unavailable(c, 'The model is being loaded', engine.readyIn);
     const { body, prompt, steps, count, side, pixels, waiting, seconds } = limits;
     return answer(c, 200, { version, model, limits: { body, prompt, steps, count, side, pixels, waiting, seconds } });
@@ -123,8 +123,15 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   app.all('/api/model', (c) => notAllowed(c, 'GET'));
 
   app.get('/api/status', (c) => {
-    const { model, loading } = engine;
-    return answer(c, 200, { ready: model !== undefined, ...(loading ? { loading } : {}), ...queue.state });
+    const { about, loading } = engine;
+    const all = models.map(({ id, engine: { model, released, loading, memory } }) => {
+      const state = model ? 'loaded' : released ? 'released' : 'loading';
+      return { id, state, ...(loading ? { loading } : {}), bytes: memory.bytes };
+    });
+    return answer(c, 200, {
+      ...{ ready: about !== undefined, ...(loading ? { loading } : {}) },
+      ...{ ...queue.state, models: all },
+    });
   });
   app.all('/api/status', (c) => notAllowed(c, 'GET'));
 

@@ -31,19 +31,26 @@ function sentence(error: unknown): string {
   return text.replaceAll(resolve(folder), modelName(folder)).replaceAll(folder, modelName(folder));
 }
 
-async function open(place: Place): Promise<void> {
+/** What loading waits for. */
+let load: () => void = () => undefined;
+
+async function open(place: Place, wait: boolean): Promise<void> {
+  const asked = wait ? new Promise<void>((resolve) => (load = resolve)) : Promise.resolve();
   try {
     folder = place.folder;
     const { device, dtype, memory, maxBatch, reproducible } = place;
     // onnxruntime's own log would repeat at length what the error says in a sentence.
     (await loadRuntime()).env.logLevel = 'fatal';
-    pipe = await DiffusionPipeline.fromPretrained(folder, {
-      ...{ device, dtype, memory },
-      onProgress: ({ done, of }) => send({ type: 'loading', done, of }),
+    const onProgress = ({ done, of }: { done: number; of: number }): void => send({ type: 'loading', done, of });
+    const options = { ...{ device, dtype, memory }, onProgress };
+    pipe = await DiffusionPipeline.described(folder, options, async ({ defaults, needs }) => {
+      const model: Model = { name: modelName(folder), ...defaults, words: readWords() };
+      send({ type: 'described', model, needs });
+      await asked;
     });
     session = pipe.session({ maxBatch, reproducible, onCall: tellCall });
-    const model: Model = { name: modelName(folder), ...pipe.defaults, words: readWords() };
-    send({ type: 'opened', model });
+    tellMemory();
+    send({ type: 'opened' });
   } catch (error) {
     // Whoever starts the server may know where its model lies.
     send({ type: 'broken', error: error instanceof Error ? error.message : String(error) });
@@ -56,6 +63,11 @@ async function open(place: Place): Promise<void> {
  */
 function tellCall(call: { samples: number; milliseconds: number }): void {
   send({ type: 'call', ...call, room: 2 * session.most() });
+  tellMemory();
+}
+
+function tellMemory(): void {
+  send({ type: 'memory', bytes: process.memoryUsage.rss(), most: 1024 * process.resourceUsage().maxRSS });
 }
 
 /** The words of a tokenizer that knows few of them. */
@@ -174,6 +186,7 @@ async function run(id: string, job: Job, client: string, seed: number, maxNfe: n
     send(signal.aborted ? { type: 'cancelled', id } : { type: 'failed', id, error: sentence(error) });
   } finally {
     going.delete(id);
+    tellMemory();
   }
 }
 
@@ -211,7 +224,8 @@ async function toBase64(image: Image, coding: Coding, settings?: object): Promis
 }
 
 process.on('message', (order: Order) => {
-  if (order.type === 'open') open(order.place);
+  if (order.type === 'open') open(order.place, order.wait);
+  else if (order.type === 'load') load();
   else if (order.type === 'check') check(order.id, order.job);
   else if (order.type === 'run') run(order.id, order.job, order.client, order.seed, order.maxNfe);
   else going.get(order.id)?.abort(new Error('cancelled'));

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { modelName } from '../hub/index.js';
-import type { Done, Job, Model, Order, Place, Report, Step } from './messages.js';
+import type { Done, Job, Model, Needs, Order, Place, Report, Step } from './messages.js';
 import type { Observer } from './observe.js';
 
 /** What a run may tell. */
@@ -58,9 +58,18 @@ export class Engine {
   readonly #fork: () => ChildProcess;
   #child: ChildProcess | undefined;
   #model: Model | undefined;
+  /** What was said of the model before it was loaded; it is known of one that is released, too. */
+  #known: { model: Model; needs: Needs | undefined } | undefined;
+  /** Is it not there because there was no room for it, or being loaded since somebody asks for it? */
+  #away = false;
+  #begun = false;
+  /** Goes on with a start that has only looked at the model's files. */
+  #goOn: (() => void) | undefined;
+  #memory = { bytes: 0, most: 0, run: false };
   #opening: Promise<Model> | undefined;
   #loading: Loading | undefined;
-  readonly #onLoading: ((loading: Loading) => void) | undefined;
+  /** Told of the bytes that are read. */
+  onLoading: ((loading: Loading) => void) | undefined;
   readonly #checks = new Map<string, { resolve(error: string | undefined): void; reject(error: Error): void }>();
   readonly #runs = new Map<string, { listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void }>();
   #room = 0;
@@ -70,7 +79,7 @@ export class Engine {
   #retry: NodeJS.Timeout | undefined;
   /** Milliseconds that the last start took, and when the one that goes on began. */
   #took = 2000;
-  #since: number | undefined;
+  #since: { at: number } | undefined;
 
   /** The model's name, where the server has several. */
   readonly name: string;
@@ -90,7 +99,7 @@ export class Engine {
     this.#fork = forked;
     this.name = name;
     this.#observer = observer;
-    this.#onLoading = onLoading;
+    this.onLoading = onLoading;
   }
 
   /** How far the model is while it is being loaded. */
@@ -103,9 +112,39 @@ export class Engine {
     return this.#model;
   }
 
+  /** What is known of a model that runs can be asked of: loaded, or loaded when it is its turn. */
+  get about(): Model | undefined {
+    return this.#model ?? (this.#away ? this.#known?.model : undefined);
+  }
+
+  /** Is it to be loaded when somebody asks for it? */
+  get released(): boolean {
+    return this.#away && this.#opening === undefined;
+  }
+
+  /** Has it, or will it have by itself, a process? */
+  get held(): boolean {
+    return this.#begun && !this.released;
+  }
+
+  /** Bytes of memory that its process has and the most that it had, 0 before they are known; and has it made a run? */
+  get memory(): { readonly bytes: number; readonly most: number; readonly run: boolean } {
+    return this.#memory;
+  }
+
+  /** What its graphs say that it will take of the machine's memory; undefined before they were looked at, and on a card. */
+  get needs(): Needs | undefined {
+    return this.#known?.needs;
+  }
+
+  /** How it shares the memory where that was said. */
+  get sharing(): Place['memory'] {
+    return this.#place.memory;
+  }
+
   /** Seconds until the model is likely to be loaded again, from how long it took before; in whole ones, at least 1. */
   get readyIn(): number {
-    const waited = this.#since === undefined ? 0 : performance.now() - this.#since;
+    const waited = this.#since === undefined ? 0 : performance.now() - this.#since.at;
     return Math.max(1, Math.ceil((this.#took - waited) / 1000));
   }
 
@@ -118,12 +157,35 @@ export class Engine {
   open(): Promise<Model> {
     if (this.#model) return Promise.resolve(this.#model);
     clearTimeout(this.#retry);
-    if (this.#opening) return this.#opening;
-    const opening = this.#begin().finally(() => {
-      if (this.#opening === opening) this.#opening = undefined;
-    });
-    this.#opening = opening;
+    const opening = this.#opening ?? this.#launch(undefined);
+    if (this.#goOn) {
+      // What passed while it only was looked at says nothing of loading.
+      if (this.#since) this.#since.at = performance.now();
+      this.#goOn();
+      this.#goOn = undefined;
+    }
     return opening;
+  }
+
+  /** Looks at the model's files; {@link open} goes on from there. Rejects with what is wrong with them. */
+  describe(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#launch(resolve).catch(reject);
+    });
+  }
+
+  /** Gives its memory back; {@link open} loads it again. Nothing may be under way. */
+  async release(): Promise<void> {
+    const child = this.#child;
+    this.#away = true;
+    clearTimeout(this.#retry);
+    this.#model = undefined;
+    this.#loading = undefined;
+    this.#child = undefined;
+    this.#opening = undefined;
+    this.#goOn = undefined;
+    this.#memory = { ...this.#memory, bytes: 0 };
+    await ended(child);
   }
 
   /**
@@ -188,26 +250,32 @@ export class Engine {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);
-    const child = this.#child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await ended;
+    await ended(this.#child);
   }
 
-  async #begin(): Promise<Model> {
-    const since = performance.now();
+  /** @param looked called when the model's files have been looked at, which is all that is done before `#goOn` is called */
+  #launch(looked: (() => void) | undefined): Promise<Model> {
+    const opening = this.#begin(looked).finally(() => {
+      if (this.#opening === opening) this.#opening = undefined;
+    });
+    this.#opening = opening;
+    return opening;
+  }
+
+  async #begin(looked: (() => void) | undefined): Promise<Model> {
+    const since = { at: performance.now() };
     this.#since = since;
+    this.#begun = true;
     try {
-      const model = await this.#start();
-      this.#took = performance.now() - since;
+      const model = await this.#start(looked);
+      this.#took = performance.now() - since.at;
       return model;
     } finally {
       if (this.#since === since) this.#since = undefined;
     }
   }
 
-  async #start(): Promise<Model> {
+  async #start(looked: (() => void) | undefined): Promise<Model> {
     let child: ChildProcess;
     try {
       child = this.#fork();
@@ -221,12 +289,22 @@ export class Engine {
       child.on('message', (report: Report) => {
         if (report.type === 'loading') {
           this.#loading = { done: report.done, of: report.of };
-          this.#onLoading?.(this.#loading);
+          this.onLoading?.(this.#loading);
+        } else if (report.type === 'described') {
+          this.#known = { model: report.model, needs: report.needs };
+          looked?.();
+        } else if (report.type === 'memory') {
+          const most = Math.max(report.most, this.#memory.most);
+          if (this.#child === child) this.#memory = { ...this.#memory, bytes: report.bytes, most };
         } else if (report.type === 'opened') {
+          const { model } = this.#known as { model: Model };
+          // One that was released meanwhile is on its way out.
+          if (this.#child !== child) return;
           this.#loading = undefined;
           this.#failures = 0;
-          this.#model = report.model;
-          resolve(report.model);
+          this.#away = false;
+          this.#model = model;
+          resolve(model);
         } else if (report.type === 'broken') {
           reject(new Error(report.error));
           child.kill('SIGKILL');
@@ -245,11 +323,12 @@ export class Engine {
         if (child.pid === undefined) lost(`The process that draws could not be started: ${error.message}`);
       });
       child.on('exit', () => lost('The process that draws ended before the model was loaded'));
-      this.#send({ type: 'open', place: this.#place });
+      if (looked) this.#goOn = () => this.#send({ type: 'load' });
+      this.#send({ type: 'open', place: this.#place, wait: looked !== undefined });
     });
   }
 
-  #hear(report: Exclude<Report, { type: 'loading' | 'opened' | 'broken' | 'call' }>): void {
+  #hear(report: Exclude<Report, { type: 'described' | 'loading' | 'opened' | 'memory' | 'broken' | 'call' }>): void {
     if (report.type === 'checked') {
       this.#checks.get(report.id)?.resolve(report.error);
       this.#checks.delete(report.id);
@@ -262,6 +341,7 @@ export class Engine {
       return;
     }
     this.#runs.delete(report.id);
+    if (report.type === 'done') this.#memory.run = true;
     run.resolve(report);
   }
 
@@ -272,6 +352,8 @@ export class Engine {
     this.#model = undefined;
     this.#loading = undefined;
     this.#child = undefined;
+    this.#goOn = undefined;
+    this.#memory = { ...this.#memory, bytes: 0 };
     // Who asks from now on gets another one, and not what has come of this.
     this.#opening = undefined;
     for (const { reject } of this.#checks.values()) reject(new Unavailable(gone, this.readyIn));
@@ -289,4 +371,12 @@ export class Engine {
     // Where the process has just ended, its exit answers.
     if (this.#child?.connected) this.#child.send(order, () => undefined);
   }
+}
+
+/** Ends a process that has not ended, and waits until it has. */
+async function ended(child: ChildProcess | undefined): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const exit = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await exit;
 }

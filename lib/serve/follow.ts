@@ -125,7 +125,10 @@ export async function lastOf(c: Context<Env>, { outbox }: Followed): Promise<Let
 
 /** A run that came to nothing: it would again, unless the server has itself been disturbed. */
 export function failed(c: Context<Env>, last: Letter | undefined): Response {
-  const error = last?.event === 'failed' ? (JSON.parse(last.data) as { error: string }).error : 'The run was cancelled';
+  const { error, refused } = (
+    last?.event === 'failed' ? JSON.parse(last.data) : { error: 'The run was cancelled' }
+  ) as { error: string; refused?: boolean };
+  if (refused) return refuse(c, 400, error, paramOf(error));
   if (/shutting down|ended unexpectedly/.test(error)) return unavailable(c, error, 5);
   c.header('x-should-retry', 'false');
   return refuse(c, 500, error);

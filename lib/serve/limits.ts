@@ -13,6 +13,8 @@ export interface Limits {
   side: number;
   /** Pixels of all pictures of a run. */
   pixels: number;
+  /** Bytes of memory that all models may take together; what the machine, or the container, leaves where absent. */
+  memory?: number;
   /** Runs that wait, besides the one that is made. */
   waiting: number;
   /** Runs of a model that are made at once, as far as there is room for them in network calls. */

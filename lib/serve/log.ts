@@ -26,6 +26,9 @@ export async function openLog(level: LogLevel): Promise<Observer> {
       log[note.outcome === 'failed' ? 'error' : 'info']({ ...note, ...made }, `run ${note.outcome}`);
     },
     called: (note) => log.debug(note, 'network call'),
+    loaded: (note) => log.info(note, 'model loaded'),
+    released: (note) =>
+      log.info(note, note.room === undefined ? 'model not loaded for want of room' : 'model released'),
     lost: (note) => log.error(note, 'the process that draws has ended unexpectedly'),
   };
 }

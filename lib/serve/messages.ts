@@ -53,7 +53,9 @@ export interface Job {
 
 /** To the process that draws. */
 export type Order =
-  | { type: 'open'; place: Place }
+  /** With `wait` nothing is loaded before the order to do so. */
+  | { type: 'open'; place: Place; wait: boolean }
+  | { type: 'load' }
   | { type: 'check'; id: string; job: Job }
   | { type: 'run'; id: string; job: Job; client: string; seed: number; maxNfe: number }
   | { type: 'cancel'; id: string };
@@ -94,10 +96,20 @@ export interface Done {
   timings: Timings;
 }
 
+/** Bytes of the machine's memory that a model takes, as far as its graphs tell: with all its networks open, and with one at a time. */
+export interface Needs {
+  fast: number;
+  low: number;
+}
+
 /** From the process that draws. */
 export type Report =
+  /** Known before anything is loaded; no needs of what is a card's. */
+  | { type: 'described'; model: Model; needs: Needs | undefined }
   | { type: 'loading'; done: number; of: number }
-  | { type: 'opened'; model: Model }
+  | { type: 'opened' }
+  /** Bytes that the process has now, and the most that it had. */
+  | { type: 'memory'; bytes: number; most: number }
   /** A network call, and how many samples there is room for in runs that go on at once. */
   | { type: 'call'; samples: number; milliseconds: number; room: number }
   | { type: 'broken'; error: string }

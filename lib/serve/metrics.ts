@@ -46,6 +46,8 @@ export async function openMetrics(models: readonly Served[], queue: Queue): Prom
   const pictures = counter('pictures_total', 'Pictures that were made', ['model']);
   const evaluations = counter('evaluations_total', 'Network evaluations of pictures', ['model']);
   const lost = counter('processes_lost_total', 'Processes that draw and ended by themselves', ['model']);
+  const loads = counter('model_loads_total', 'Loads of models', ['model']);
+  const releases = counter('model_releases_total', 'Models that gave way to others', ['model']);
   const queued = histogram('queue_seconds', 'How long runs waited', ['model']);
   const made = histogram('run_seconds', 'How long runs took from their start', ['model']);
   const called = histogram('network_call_seconds', 'How long network calls took', ['model']);
@@ -60,6 +62,9 @@ export async function openMetrics(models: readonly Served[], queue: Queue): Prom
   gauge('runs_waiting', 'Runs that wait', [], (own) => own.set(queue.state.waiting));
   gauge('model_ready', 'Is the model loaded?', ['model'], (own) => {
     for (const { id, engine } of models) own.set({ model: id }, engine.model ? 1 : 0);
+  });
+  gauge('model_bytes', 'Memory of the process that draws with the model', ['model'], (own) => {
+    for (const { id, engine } of models) own.set({ model: id }, engine.memory.bytes);
   });
   return {
     type: register.contentType,
@@ -79,5 +84,8 @@ export async function openMetrics(models: readonly Served[], queue: Queue): Prom
       samples.observe({ model: call.model }, call.samples);
     },
     lost: ({ model }) => lost.inc({ model }),
+    loaded: ({ model }) => loads.inc({ model }),
+    // One that never was loaded has nothing to give back.
+    released: ({ model, room }) => room !== undefined && releases.inc({ model }),
   };
 }

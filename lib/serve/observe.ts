@@ -23,6 +23,10 @@ export interface Observer {
   called?(note: { model: string; samples: number; seconds: number }): void;
   /** The process that draws with a model has ended by itself. */
   lost?(note: { model: string }): void;
+  /** A model is in memory. */
+  loaded?(note: { model: string; seconds: number; bytes: number }): void;
+  /** A model has given back so many bytes; for another one, or since there was no room for it to begin with. */
+  released?(note: { model: string; bytes: number; room?: string }): void;
 }
 
 /** All of them are told. */
@@ -33,5 +37,7 @@ export function all(observers: readonly Observer[]): Observer {
     ended: (note) => observers.forEach((one) => void one.ended?.(note)),
     called: (note) => observers.forEach((one) => void one.called?.(note)),
     lost: (note) => observers.forEach((one) => void one.lost?.(note)),
+    loaded: (note) => observers.forEach((one) => void one.loaded?.(note)),
+    released: (note) => observers.forEach((one) => void one.released?.(note)),
   };
 }

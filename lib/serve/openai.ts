@@ -8,6 +8,7 @@ import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
 import { type Asked, readAsked, readForm, requestSchema, Wrong } from './openai-schema.js';
 import type { Letter } from './outbox.js';
+import { isNews } from './queue.js';
 import type { settingsSchema } from './settings.js';
 import type { UploadBudget } from './upload-budget.js';
 
@@ -118,7 +119,7 @@ async function draw(
     c,
     model.engine,
     job,
-    ({ event, data }) => (event === 'queued' || event === 'started' ? undefined : encode(data)),
+    (event) => (isNews(event) ? encode(event.data) : undefined),
     asked.user,
   );
   if (followed instanceof Response) return followed;

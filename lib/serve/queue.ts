@@ -3,6 +3,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { asksTwice } from '../pipelines/guidance.js';
 import { type Engine, LONGEST, timeOf, Unavailable } from './engine.js';
 import { type Limits, tooManyPixels } from './limits.js';
+import { Memory } from './memory.js';
 import type { Done, Job, Step } from './messages.js';
 import type { Observer, RunNote } from './observe.js';
 import { Pace } from './pace.js';
@@ -12,11 +13,18 @@ import { type Client, Turns } from './turns.js';
 /** What a run tells those who listen, by the names of the events. */
 export type RunEvent =
   | { event: 'queued'; data: { id: string; ahead: number } }
+  | { event: 'loading'; data: { id: string; model: string; done: number; of: number } }
   | { event: 'started'; data: { id: string; seeds: number[]; settings: Settings } }
   | { event: 'step'; data: Step }
   | { event: 'done'; data: Done }
   | { event: 'cancelled'; data: { ms: number } }
-  | { event: 'failed'; data: { error: string } };
+  /** `refused`: what was asked for is wrong, which is found out late where a model had to be loaded first. */
+  | { event: 'failed'; data: { error: string; refused?: true } };
+
+/** What tells of a run's result, or the way to it, and not of how long it will take. */
+export function isNews({ event }: RunEvent): boolean {
+  return event !== 'queued' && event !== 'loading' && event !== 'started';
+}
 
 /** There is no place: in the queue, or for one client in it. */
 export class Full extends Error {
@@ -48,6 +56,8 @@ interface Entry {
   work: number;
   tell: (event: RunEvent) => void;
   cancelled: boolean;
+  /** Has the model seen it? */
+  checked: boolean;
   /** How many were ahead when this was last told. */
   ahead: number;
 }
@@ -63,16 +73,21 @@ export class Queue {
   readonly #running = new Map<string, Entry>();
   readonly #waiting = new Turns<Entry>();
   /** Clients whose jobs are being checked, which have a place as well. */
-  readonly #checking: Client[] = [];
+  readonly #checking: { client: Client; engine: Engine }[] = [];
+  readonly #memory: Memory<Engine>;
+  /** Models that are being loaded because somebody asks for them. */
+  readonly #loading = new Set<Engine>();
   readonly #pace = new Pace();
   readonly #observer: Observer;
   #closed = false;
   /** Called when nothing is left to do; nothing new is taken from then on. */
   #drained: (() => void) | undefined;
 
-  constructor(limits: Limits, observer: Observer = {}) {
+  /** @param memory of all models that there are */
+  constructor(limits: Limits, observer: Observer = {}, memory: Memory<Engine> = new Memory([])) {
     this.#limits = limits;
     this.#observer = observer;
+    this.#memory = memory;
   }
 
   /** Are runs taken? */
@@ -95,6 +110,29 @@ export class Queue {
     if (this.#running.size + this.#waiting.size + this.#checking.length === 0) this.#drained?.();
   }
 
+  /**
+   * Loads models, one after the other since each takes all the machine has: the first, and of the others those that fit
+   * beside it. The rest is looked at, and loaded when somebody asks for it.
+   *
+   * @throws Error in one sentence for a model that cannot be loaded
+   */
+  async openAll(engines: readonly Engine[]): Promise<void> {
+    for (const engine of engines) {
+      this.#loading.add(engine);
+      try {
+        if (engines.length > 1) await engine.describe();
+        if (this.#memory.makeRoom(engine, () => true)) await this.#opened(engine);
+        else {
+          await engine.release();
+          this.#observer.released?.({ model: engine.name, bytes: 0 });
+        }
+      } finally {
+        this.#loading.delete(engine);
+        this.#advance();
+      }
+    }
+  }
+
   get state(): { running: number; waiting: number } {
     return { running: this.#running.size, waiting: this.#waiting.size + this.#checking.length };
   }
@@ -115,7 +153,7 @@ export class Queue {
     request?: string,
   ): Promise<string> {
     if (!this.open) throw new Unavailable('The server is shutting down', 5);
-    const { model } = engine;
+    const model = engine.about;
     if (!model) throw new Unavailable('The model is being loaded', engine.readyIn);
     const { width = model.width, height = model.height, count, steps, guidance = model.guidance } = job.settings;
     const tooMany = tooManyPixels({ width, height }, count, this.#limits.pixels);
@@ -123,7 +161,22 @@ export class Queue {
     const rows = count * (asksTwice(guidance, job.settings.guidanceVariant) ? 2 : 1);
     this.#findPlace(client, { engine, rows });
     const id = randomBytes(16).toString('hex');
-    this.#checking.push(client);
+    // One that is not in memory looks at the job when it is.
+    const checked = engine.model !== undefined;
+    if (checked) await this.#check(id, engine, job, client, signal);
+    const work = width * height * rows * steps;
+    const since = performance.now();
+    const state = { cancelled: false, checked, ahead: -1 };
+    this.#waiting.add({ id, request, since, engine, job, client, rows, work, tell, ...state });
+    this.#advance();
+    return id;
+  }
+
+  /** @throws Refused, Unavailable */
+  async #check(id: string, engine: Engine, job: Job, client: Client, signal: AbortSignal): Promise<void> {
+    const place = { client, engine };
+    this.#checking.push(place);
+    this.#memory.touch(engine);
     let error: string | undefined;
     // Who leaves meanwhile frees the place at once, however long the check goes on.
     const left = new AbortController();
@@ -138,16 +191,13 @@ export class Queue {
       ]);
     } finally {
       left.abort();
-      this.#checking.splice(this.#checking.indexOf(client), 1);
+      this.#checking.splice(this.#checking.indexOf(place), 1);
       this.#look();
+      // Another model may wait for this one to be at rest.
+      if (!this.#closed) queueMicrotask(() => this.#advance());
     }
     if (error !== undefined) throw new Refused(error);
     if (signal.aborted || this.#closed) throw new Unavailable('The server is shutting down', 5);
-    const work = width * height * rows * steps;
-    const since = performance.now();
-    this.#waiting.add({ id, request, since, engine, job, client, rows, work, tell, cancelled: false, ahead: -1 });
-    this.#advance();
-    return id;
   }
 
   /** @throws Full */
@@ -157,7 +207,7 @@ export class Queue {
     // One that would not wait needs no place to do so.
     if (taken >= waiting + (this.#hasRoom(run) ? 1 : 0)) throw new Full(`all ${waiting} are taken`, this.#freeIn());
     const { perClient = Math.max(1, Math.ceil((waiting + 1) / 2)) } = this.#limits;
-    const holders = [...this.#checking, ...this.#entries().map((entry) => entry.client)];
+    const holders = [...this.#checking, ...this.#entries()].map(({ client }) => client);
     if (holders.filter(({ id }) => id === client.id).length < perClient) return;
     throw new Full(`this client has the ${perClient} that one may have`, this.#freeIn(client));
   }
@@ -186,7 +236,8 @@ export class Queue {
     const waiting = this.#waiting.remove((entry) => entry.id === id);
     if (waiting) {
       waiting.tell({ event: 'cancelled', data: { ms: 0 } });
-      this.#tellPlaces();
+      // Another model's runs may have waited until it had been the turn of this one.
+      this.#advance();
       this.#look();
       return true;
     }
@@ -225,6 +276,12 @@ export class Queue {
         busy.add(entry.engine);
         continue;
       }
+      if (entry.engine.model === undefined && entry.engine.about !== undefined) {
+        busy.add(entry.engine);
+        // Nobody begins with those that have to give way for it.
+        for (const other of this.#load(entry.engine)) busy.add(other);
+        continue;
+      }
       this.#waiting.take(entry);
       this.#running.set(entry.id, entry);
       this.#make(entry).finally(() => {
@@ -234,6 +291,61 @@ export class Queue {
       });
       this.#tellPlaces();
     }
+  }
+
+  /**
+   * Loads a model that is not in memory, as soon as there is room for it.
+   *
+   * @returns who gives way, or has to be at rest first
+   */
+  #load(engine: Engine): Engine[] {
+    if (this.#loading.has(engine)) return [];
+    const atWork = (other: Engine): boolean =>
+      this.#loading.has(other) || [...this.#running.values(), ...this.#checking].some((one) => one.engine === other);
+    const released = this.#memory.makeRoom(engine, atWork);
+    if (!released) return this.#memory.models.filter((other) => other !== engine && other.held);
+    this.#loading.add(engine);
+    this.#memory.touch(engine);
+    this.#bring(engine, released).finally(() => {
+      this.#loading.delete(engine);
+      if (!this.#closed) this.#advance();
+    });
+    return released;
+  }
+
+  async #bring(engine: Engine, released: readonly Engine[]): Promise<void> {
+    const { name: model } = engine;
+    const asking = (): Entry[] => [...this.#waiting].filter((entry) => entry.engine === engine);
+    try {
+      for (const other of released) {
+        const { bytes } = other.memory;
+        await other.release();
+        this.#observer.released?.({ model: other.name, bytes, room: model });
+      }
+      if (this.#closed) return;
+      engine.onLoading = ({ done, of }) => {
+        for (const { id, tell } of asking()) tell({ event: 'loading', data: { id, model, done, of } });
+      };
+      await this.#opened(engine);
+    } catch (error) {
+      // The next one who asks may find more room.
+      await engine.release();
+      for (const entry of asking()) {
+        this.#waiting.remove((one) => one === entry);
+        entry.tell({ event: 'failed', data: { error: (error as Error).message } });
+      }
+      this.#look();
+    } finally {
+      engine.onLoading = undefined;
+    }
+  }
+
+  async #opened(engine: Engine): Promise<void> {
+    const since = performance.now();
+    await engine.open();
+    const seconds = (performance.now() - since) / 1000;
+    this.#memory.touch(engine);
+    this.#observer.loaded?.({ model: engine.name, seconds, bytes: engine.memory.bytes });
   }
 
   /** Runs share network calls as far as there is room in them. */
@@ -247,7 +359,17 @@ export class Queue {
   async #make(entry: Entry): Promise<void> {
     const { id, engine, job, tell } = entry;
     const { settings } = job;
-    const { steps } = this.#limits;
+    const { steps, checkSeconds } = this.#limits;
+    if (!entry.checked) {
+      const end = await engine.check(id, job, checkSeconds).then(
+        (error): RunEvent | undefined =>
+          error === undefined ? undefined : { event: 'failed', data: { error, refused: true } },
+        (error: Error): RunEvent => ({ event: 'failed', data: { error: error.message } }),
+      );
+      if (this.#closed) return;
+      const last: RunEvent | undefined = entry.cancelled ? { event: 'cancelled', data: { ms: 0 } } : end;
+      if (last) return tell(last);
+    }
     const seconds = Math.min(this.#limits.seconds, LONGEST - GRACE);
     const seed = settings.seed ?? randomInt(2 ** 32 - settings.count);
     const seeds = Array.from({ length: settings.count }, (_, i) => seed + i);
@@ -260,6 +382,7 @@ export class Queue {
       grace = setTimeout(() => engine.kill(), GRACE * 1000);
     }, timeOf(seconds));
     this.#pace.begin(id, entry.work);
+    this.#memory.touch(engine);
     const waited = (performance.now() - entry.since) / 1000;
     this.#observer.started?.({ ...this.#note(entry, waited), seconds: 0 });
     const outcome = await engine.run(id, job, clientOf(entry), seed, steps, {

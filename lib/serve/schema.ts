@@ -27,6 +27,10 @@ const events = {
     { id: string, ahead: integer },
     'The run waits; `ahead` runs come first. Told again when that changes.',
   ),
+  loading: object(
+    { id: string, model: string, done: integer, of: integer },
+    'The model was not in memory: so many of its bytes have been loaded.',
+  ),
   started: object({ id: string, seeds: list(integer), settings: { $ref: '#/components/schemas/Settings' } }),
   step: object(
     {
@@ -50,7 +54,12 @@ const events = {
     { table: tableName },
   ),
   cancelled: object({ ms: number }),
-  failed: object({ error: string }),
+  failed: withOptional(object({ error: string }), {
+    refused: {
+      const: true,
+      description: 'What was asked for is wrong, which is found out late where a model is loaded.',
+    },
+  }),
 };
 
 const nullable = (type: object) => ({ anyOf: [type, { type: 'null' }] });
@@ -196,6 +205,11 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
         'How busy the server is',
         withOptional(object({ ready: { type: 'boolean' }, running: integer, waiting: integer }), {
           loading: object({ done: integer, of: integer }, 'Bytes of the model, while it is being loaded'),
+          models: list(
+            withOptional(object({ id: string, state: { enum: ['loaded', 'loading', 'released'] }, bytes: integer }), {
+              loading: object({ done: integer, of: integer }),
+            }),
+          ),
         }),
       ),
       '/api/schema': get('This document', { type: 'object' }),

@@ -9,8 +9,9 @@ import { Connections } from './connections.js';
 import { Engine } from './engine.js';
 import type { Keep } from './follow.js';
 import { defaultLimits, type Limits } from './limits.js';
-import type { Model, Place } from './messages.js';
 import { type LogLevel, openLog } from './log.js';
+import { Memory } from './memory.js';
+import type { Model, Place } from './messages.js';
 import { openMetrics } from './metrics.js';
 import { all, type Observer } from './observe.js';
 import { Missing } from '../base/optional.js';
@@ -35,6 +36,8 @@ export interface ServeOptions extends Omit<Place, 'folder'> {
 export interface Serving {
   url: string;
   model: Model;
+  /** Names of models that there was no room for: they are loaded when somebody asks for them. */
+  released: string[];
   /** The process that draws, for tests. @internal */
   engine: Engine;
   /** Takes no more runs, and waits for those that are here for so many seconds at most. */
@@ -55,11 +58,13 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
   const observers: Observer[] = log ? [await openLog(log)] : [];
   const observer = all(observers);
   const folders = typeof folder === 'string' ? { [modelName(folder)]: folder } : folder;
-  const queue = new Queue(limits, observer);
   const models = Object.entries(folders).map(([id, own]) => ({
     id,
     engine: new Engine({ folder: own, ...pick(place) }, undefined, { name: id, observer }),
   }));
+  const engines = models.map(({ engine }) => engine);
+  const [engine] = engines;
+  const queue = new Queue(limits, observer, new Memory(engines, limits.memory));
   const metrics = await openMetrics(models, queue);
   if (!(metrics instanceof Missing)) observers.push(metrics);
   const names = hosts.map((name) => name.toLowerCase());
@@ -69,12 +74,8 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
   const server = listener(app.fetch as Fetch, limits, connections);
   // A port that is taken is told before a model is loaded.
   await listen(server, port, host);
-  const engines = models.map(({ engine }) => engine);
-  const [engine] = engines;
-  const opened: Model[] = [];
   try {
-    // One after the other: each takes all the machine has.
-    for (const one of engines) opened.push(await one.open());
+    await queue.openAll(engines);
   } catch (error) {
     await Promise.all(engines.map((one) => one.close()));
     server.close();
@@ -83,7 +84,8 @@ export async function startServer(options: ServeOptions): Promise<Serving> {
   }
   return {
     url: urlOf(server.address() as AddressInfo),
-    model: opened[0],
+    model: engine.about as Model,
+    released: models.filter((one) => one.engine.released).map(({ id }) => id),
     engine,
     drain: (seconds) => queue.drain(seconds * 1000),
     async close() {

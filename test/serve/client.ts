@@ -45,8 +45,10 @@ export async function until(stream: AsyncGenerator<Event>, name: string): Promis
   }
 }
 
+/** How busy a server is; what it says of each model apart. */
 export async function status(url: string): Promise<{ ready: boolean; running: number; waiting: number }> {
-  return json(await fetch(new URL('/api/status', url)));
+  const { models: _, ...busy } = await json(await fetch(new URL('/api/status', url)));
+  return busy;
 }
 
 /** Waits until `what` holds; how long that may take depends on the machine, so the limit is generous. */

@@ -47,7 +47,8 @@ class Process extends EventEmitter {
 }
 
 const works = (order: Order, tell: (report: unknown) => void): void => {
-  if (order.type === 'open') tell({ type: 'opened', model });
+  if (order.type === 'open') tell({ type: 'described', model });
+  if (order.type === 'open') tell({ type: 'opened' });
   if (order.type === 'check') tell({ type: 'checked', id: order.id });
 };
 const system = (code: string) => Object.assign(new Error(`spawn ${code}`), { code });

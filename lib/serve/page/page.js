@@ -61,6 +61,8 @@ async function follow(pane, values, entry) {
         // Cancelled before the server had said what it is called.
         if (entry.cancelled) cancel(data.id).catch(() => undefined);
         entry.entered();
+      } else if (event === 'loading') {
+        pane.loading(data);
       } else if (event === 'started') {
         pane.started(data);
         say(`${name}running`);

@@ -79,6 +79,10 @@ export class Pane {
     this.#progress(0);
   }
 
+  loading({ model, done, of }) {
+    this.#set('queued', `Loading ${model}: ${Math.floor((100 * done) / of)} %`);
+  }
+
   started({ seeds, settings }) {
     this.settings = settings;
     this.seeds = seeds;
