@@ -40,7 +40,13 @@ for (const { name, file } of PLATFORMS) {
   );
 }
 
+// What bundles without an addon compute with, those of users as well as the one below. On the first line, so that the
+// source map's lines hold.
 const wasm = `${root}/prebuilds/wasm/dpm-solver.wasm`;
+const module = existsSync(wasm) ? readFileSync(wasm).toString('base64') : '';
+const bytes = `${dist}/addon/wasm/bytes.js`;
+writeFileSync(bytes, `const DPM_SOLVER_WASM = '${module}'; ${readFileSync(bytes, 'utf8')}`);
+
 // What looks for the native addon, whoever imports it.
 const native = resolve(dist, 'addon/backend.js');
 await build({
@@ -55,7 +61,6 @@ await build({
   minifyWhitespace: true,
   legalComments: 'none',
   logLevel: 'warning',
-  define: { DPM_SOLVER_WASM: JSON.stringify(existsSync(wasm) ? readFileSync(wasm).toString('base64') : '') },
   plugins: [
     {
       name: 'backend',

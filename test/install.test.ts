@@ -286,17 +286,56 @@ for (const format of ['cjs', 'esm'] as const) {
   });
 }
 
-test('a bundle without an addon says what to import', async () => {
-  const out = mkdtempSync(join(folder, 'bundle-'));
-  const outfile = join(out, 'main.cjs');
-  await build({
-    stdin: { contents: bundled(''), resolveDir: project },
-    ...{ bundle: true, platform: 'node', format: 'cjs', outfile, logLevel: 'error' },
-    logOverride: { 'empty-import-meta': 'silent' },
+for (const format of ['cjs', 'esm'] as const) {
+  withWasm(`a bundle without an addon takes WebAssembly, with one warning, as ${format}`, async () => {
+    // Below a project that has an addon of its own, where the package would have its one.
+    const out = mkdtempSync(join(folder, 'bundle-'));
+    mkdirSync(join(out, 'build/Release'), { recursive: true });
+    writeFileSync(join(out, 'build/Release/other.node'), 'of somebody else');
+    const outfile = join(out, 'lib/app', format === 'cjs' ? 'main.cjs' : 'main.mjs');
+    await build({
+      stdin: { contents: bundled(''), resolveDir: project },
+      ...{ bundle: true, platform: 'node', format, outfile, logLevel: 'error' },
+      logOverride: { 'empty-import-meta': 'silent' },
+    });
+    const done = run(process.execPath, [outfile], out);
+    const { info, runs } = output(done);
+    assert.is(info.backend, 'wasm');
+    assert.equal(runs, expected);
+    const warnings = done.stderr.split('\n').filter((line) => line.includes('[DPM_SOLVER_WASM]'));
+    assert.is(warnings.length, 1, done.stderr);
+    assert.match(
+      warnings[0],
+      `import 'dpm-solver/${host!.name}' in the program, or leave dpm-solver out of the bundle`,
+    );
+    const quiet = run(process.execPath, [outfile], out, { DPM_SOLVER_BACKEND: 'wasm' });
+    assert.equal([output(quiet).info.backend, quiet.stderr], ['wasm', '']);
+    const insisting = run(process.execPath, [outfile], out, { DPM_SOLVER_BACKEND: 'native' });
+    assert.is(insisting.status, 1);
+    for (const { stderr } of [done, insisting]) {
+      assert.not.match(stderr, /\bcd |cmake|could not be loaded/);
+    }
+    const pointed = run(process.execPath, [outfile], out, {
+      DPM_SOLVER_PREBUILD: join(project, 'node_modules/dpm-solver'),
+    });
+    assert.equal([output(pointed).info.backend, pointed.stderr], ['native', '']);
   });
-  const { status, stderr } = run(process.execPath, [outfile], out);
-  assert.is(status, 1);
-  assert.match(String(stderr), /bundle.*import 'dpm-solver\/linux-x64'/);
+}
+
+test('a bundle without the packed model says so', async () => {
+  const out = mkdtempSync(join(folder, 'bundle-'));
+  const outfile = join(out, 'main.mjs');
+  await build({
+    stdin: {
+      contents: `import { DiffusionPipeline } from 'dpm-solver/pipelines';
+        await DiffusionPipeline.fromPretrained('shapes').catch((error) => console.log(error.message));`,
+      resolveDir: project,
+    },
+    ...{ bundle: true, platform: 'node', format: 'esm', outfile, logLevel: 'error', external: ['onnxruntime-node'] },
+    ...FORMATS.esm,
+  });
+  const { stdout, stderr } = run(process.execPath, [outfile], out);
+  assert.match(stdout, /^Expected a folder for the model 'shapes', .* but this is a bundle without it: copy/, stderr);
 });
 
 function bundled(first: string): string {

@@ -3,7 +3,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads';
-import { addonPath, load, packageRoot } from './loader.js';
+import { addonPath, bundleAdvice, load, packageRoot } from './loader.js';
+import { bytes, hasBytes } from './wasm/bytes.js';
 import { instantiate } from './wasm/napi.js';
 
 /** What computes: the native addon, or its sources compiled to WebAssembly. */
@@ -22,11 +23,11 @@ export interface Opened {
  * Where a CUDA library comes from, which differs between a checkout, an installed package and a bundle.
  * @internal
  */
-export function cudaAdvice(root: string = packageRoot()): string {
+export function cudaAdvice(root: string | null = packageRoot()): string {
   if (process.platform === 'darwin') return 'CUDA has no version for macOS';
-  if (existsSync(join(root, 'binding.gyp'))) return 'npm run build:cuda makes it, with nvcc';
-  const script = join(root, 'scripts', 'build-cuda.mjs');
-  if (existsSync(script)) return `node ${JSON.stringify(script)} makes it, with nvcc`;
+  if (root && existsSync(join(root, 'binding.gyp'))) return 'npm run build:cuda makes it, with nvcc';
+  const script = join(root ?? '', 'scripts', 'build-cuda.mjs');
+  if (root && existsSync(script)) return `node ${JSON.stringify(script)} makes it, with nvcc`;
   const folder = `prebuilds/${process.platform}-${process.arch}`;
   return `the package dpm-solver has it in ${folder}, or makes it by its scripts/build-cuda.mjs`;
 }
@@ -49,49 +50,67 @@ export function provide(addon: object): void {
  * @throws Error that says what to do where neither can be had
  * @internal
  */
-export function open(root: string = packageRoot()): Opened {
+export function open(root: string | null = packageRoot()): Opened {
   opened ??= choose(root);
   return opened;
 }
 
 /** @internal */
-export function choose(root: string): Opened {
+export function choose(root: string | null): Opened {
   const wanted = process.env.DPM_SOLVER_BACKEND || undefined;
   if (wanted !== undefined && wanted !== 'native' && wanted !== 'wasm') {
     throw new TypeError(`Expected 'native' or 'wasm' for DPM_SOLVER_BACKEND but received '${wanted}'`);
   }
-  const wasm = join(root, 'prebuilds', 'wasm', 'dpm-solver.wasm');
+  const module = webAssembly(root);
   if (wanted === 'wasm') {
-    if (!existsSync(wasm)) {
-      throw new Error(
-        `DPM_SOLVER_BACKEND is 'wasm' but there is no ${wasm}: npm run build:wasm makes it in a checkout`,
-      );
+    if (!module) {
+      const where = root ? `no ${wasmFile(root)}` : 'none in this bundle';
+      throw new Error(`DPM_SOLVER_BACKEND is 'wasm' but there is ${where}: npm run build:wasm makes it in a checkout`);
     }
-    return webAssembly(wasm);
+    return start(module);
   }
   if (provided) return { backend: 'native', path: null, exports: provided };
   try {
     return { backend: 'native', path: addonPath(root), exports: load(root) };
   } catch (error) {
-    if (wanted === 'native' || !existsSync(wasm)) throw error;
+    if (wanted === 'native' || !module) throw error;
     warn((error as Error).message, root);
-    return webAssembly(wasm);
+    return start(module);
   }
 }
 
-function webAssembly(path: string): Opened {
-  return { backend: 'wasm', path, exports: instantiate(readFileSync(path)) };
+interface Module {
+  path: string | null;
+  read(): Uint8Array;
+}
+
+function wasmFile(root: string): string {
+  return join(root, 'prebuilds', 'wasm', 'dpm-solver.wasm');
+}
+
+/** The package's file or, in a bundle, what it has taken along. */
+function webAssembly(root: string | null): Module | undefined {
+  if (root) {
+    const path = wasmFile(root);
+    return existsSync(path) ? { path, read: () => readFileSync(path) } : undefined;
+  }
+  return hasBytes() ? { path: null, read: bytes } : undefined;
+}
+
+function start({ path, read }: Module): Opened {
+  return { backend: 'wasm', path, exports: instantiate(read()) };
 }
 
 /** Once in a process: worker threads that start later are told that it has been said. */
-function warn(reason: string, root: string): void {
+function warn(reason: string, root: string | null): void {
   const key = 'dpm-solver: told that WebAssembly is used';
   if (getEnvironmentData(key)) return;
   if (isMainThread) setEnvironmentData(key, true);
   const [first] = reason.split('\n', 1);
+  const advice = root ? `cd ${JSON.stringify(root)} && npx cmake-js compile` : bundleAdvice();
   process.emitWarning(
-    `${first} WebAssembly is used instead: the same results, more slowly. For the native addon: cd ${JSON.stringify(root)} && ` +
-      'npx cmake-js compile. DPM_SOLVER_BACKEND=wasm accepts WebAssembly and stops this warning.',
+    `${first} WebAssembly is used instead: the same results, more slowly. For the native addon: ${advice}. ` +
+      'DPM_SOLVER_BACKEND=wasm accepts WebAssembly and stops this warning.',
     { type: 'DpmSolverWarning', code: 'DPM_SOLVER_WASM' },
   );
 }

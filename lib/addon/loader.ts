@@ -1,31 +1,40 @@
 // Finds the addon and loads it, and says what to do where that fails.
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * The package's root, seen from lib/ as well as from dist/. In a bundle it is some other folder, or unknown, which is no
- * error until something is looked for there.
+ * The package's folder, seen from lib/ as well as from dist/, or null in a bundle: two folders above that is somebody
+ * else's, whose own addons are not to be loaded and where nothing of ours can be built.
  * @internal
  */
-export function packageRoot(): string {
-  return import.meta.url ? fileURLToPath(new URL('../..', import.meta.url)) : process.cwd();
+export function packageRoot(): string | null {
+  try {
+    // Not new URL('../..', import.meta.url), which bundlers take for a file to bring along. In a bundle of CommonJS
+    // modules there is no import.meta.url, and in others it is no file's.
+    const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+    return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name === 'dpm-solver' ? root : null;
+  } catch {
+    return null;
+  }
 }
 
-// In a bundle of CommonJS modules there is no import.meta.url.
-const requireFrom = () => createRequire(import.meta.url || join(process.cwd(), 'package.json'));
+/** In a bundle import.meta.url may be missing, or no file's; an addon's full path is found from anywhere. */
+function requireHere(): NodeJS.Require {
+  const here = import.meta.url;
+  return createRequire(here?.startsWith('file:') ? here : join(process.cwd(), 'package.json'));
+}
 
 /**
  * The addon: build/Release/*.node, else prebuilds/<platform>-<arch>/, below `root`, or below DPM_SOLVER_PREBUILD where
  * that is set. Throws an Error that says what to do on this machine where there is none, or where it cannot be loaded.
  * @internal
  */
-export function load<Addon>(root: string = packageRoot()): Addon {
-  const require = requireFrom();
+export function load<Addon>(root: string | null = packageRoot()): Addon {
   const path = addonPath(root);
   try {
-    return require(path) as Addon;
+    return requireHere()(path) as Addon;
   } catch (cause) {
     const reason = String((cause as Error).message ?? cause).split('\n', 1)[0];
     throw failure(root, `${path} could not be loaded on ${machine()}: ${reason}`, cause);
@@ -36,47 +45,95 @@ export function load<Addon>(root: string = packageRoot()): Addon {
  * The file that `load` takes.
  * @internal
  */
-export function addonPath(root: string = packageRoot()): string {
+export function addonPath(root: string | null = packageRoot()): string {
+  const folder = process.env.DPM_SOLVER_PREBUILD || root;
   try {
-    // In a bundle that, too, may be missing.
-    const resolver = requireFrom()('node-gyp-build') as { resolve(root: string): string };
-    return resolver.resolve(root);
+    if (root) return resolver().resolve(root);
+    const found = folder && named(folder).find((path) => existsSync(path));
+    if (found) return found;
   } catch (cause) {
-    throw failure(root, `there is none for ${machine()} in ${process.env.DPM_SOLVER_PREBUILD || root}`, cause);
+    throw failure(root, `there is none for ${machine()} in ${folder}`, cause);
   }
+  throw failure(root, `there is none for ${machine()}${folder ? ` in ${folder}` : ', as this is a bundle without it'}`);
+}
+
+/** Where an addon may be in a folder: a bundle has no node-gyp-build that looks for it. */
+function named(folder: string): string[] {
+  const { platform, arch, libc } = target();
+  const prebuilt = join('prebuilds', `${platform}-${arch}`, `dpm-solver${libc && `.${libc}`}.node`);
+  return [join('build', 'Release', 'dpm-solver.node'), prebuilt].map((path) => join(folder, path));
+}
+
+interface Resolver {
+  resolve(root: string): string;
+}
+
+/** node-gyp-build, told which C library there is: by itself it takes for musl what has /etc/alpine-release only. */
+function resolver(): Resolver {
+  const { LIBC } = process.env;
+  if (!LIBC && process.platform === 'linux') process.env.LIBC = libc();
+  try {
+    return requireHere()('node-gyp-build') as Resolver;
+  } finally {
+    if (LIBC === undefined) delete process.env.LIBC;
+    else process.env.LIBC = LIBC;
+  }
+}
+
+/** The C library that this process runs on, which the system need not have as its own: Bun comes for both. */
+function libc(): 'musl' | 'glibc' {
+  let loaded: string;
+  try {
+    loaded = readFileSync('/proc/self/maps', 'utf8');
+  } catch {
+    return existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+  }
+  return /\/(?:ld-musl-|libc\.musl-)/.test(loaded) ? 'musl' : 'glibc';
 }
 
 /** What node-gyp-build looks for. */
-function machine(): string {
+function target(): { platform: string; arch: string; libc: string } {
   const platform = process.env.npm_config_platform || process.platform;
   const arch = process.env.npm_config_arch || process.arch;
-  const musl = process.env.LIBC ? process.env.LIBC === 'musl' : existsSync('/etc/alpine-release');
-  const libc = platform === 'linux' ? (musl ? ' (musl)' : ' (glibc)') : '';
-  return `${platform}-${arch}${libc} with Node ${process.versions.node}`;
+  return { platform, arch, libc: platform === 'linux' ? process.env.LIBC || libc() : '' };
 }
 
-function failure(root: string, what: string, cause: unknown): Error {
-  // A checkout has the tools among its own dependencies; in an installed package npx fetches cmake-js.
-  const checkout = existsSync(join(root, 'binding.gyp'));
-  const lines = [
-    `The native addon of dpm-solver: ${what}.`,
-    'What to do:',
-    `- Build it, which takes about a minute: cd ${JSON.stringify(root)} && ${checkout ? 'npm ci' : 'npx cmake-js compile'}`,
-    `  This needs a C++17 compiler and CMake: ${tools()}.`,
-  ];
+function machine(): string {
+  const { platform, arch, libc } = target();
+  return `${platform}-${arch}${libc && ` (${libc})`} with Node ${process.versions.node}`;
+}
+
+/**
+ * How an addon gets into a bundle, or a bundle around it: who reads this has no folder of the package.
+ * @internal
+ */
+export function bundleAdvice(): string {
+  const { platform, arch, libc } = target();
+  const name = `${platform}${libc === 'musl' ? libc : ''}-${arch}`;
+  return `import 'dpm-solver/${name}' in the program, or leave dpm-solver out of the bundle, as an external package`;
+}
+
+function failure(root: string | null, what: string, cause?: unknown): Error {
+  const lines = [`The native addon of dpm-solver: ${what}.`, 'What to do:'];
+  if (root) {
+    // A checkout has the tools among its own dependencies; in an installed package npx fetches cmake-js.
+    const checkout = existsSync(join(root, 'binding.gyp'));
+    lines.push(
+      `- Build it, which takes about a minute: cd ${JSON.stringify(root)} && ${checkout ? 'npm ci' : 'npx cmake-js compile'}`,
+      `  This needs a C++17 compiler and CMake: ${tools()}.`,
+    );
+    if (!checkout) {
+      lines.push('- If node_modules came from another machine or container, install it again on this one: npm ci');
+    }
+  } else {
+    lines.push(`- This is a bundle: ${bundleAdvice()}.`, "- Or import 'dpm-solver/wasm', which needs no addon.");
+  }
   if (process.env.DPM_SOLVER_PREBUILD) {
     lines.push('- DPM_SOLVER_PREBUILD is set: unset it, or let it name a folder that has build/Release or prebuilds.');
-  } else {
+  } else if (root) {
     lines.push(
       '- If you have it built elsewhere, let DPM_SOLVER_PREBUILD name the folder above its build or prebuilds.',
     );
-  }
-  if (!existsSync(join(root, 'native'))) {
-    lines.push(
-      "- If this is a bundle, import 'dpm-solver/linux-x64' or whichever platform it is for, or 'dpm-solver/wasm'.",
-    );
-  } else if (!checkout) {
-    lines.push('- If node_modules came from another machine or container, install it again on this one: npm ci');
   }
   return new Error(lines.join('\n'), { cause });
 }

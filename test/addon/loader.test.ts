@@ -100,6 +100,41 @@ loader('looks where DPM_SOLVER_PREBUILD says', () => {
   assert.match(text, /DPM_SOLVER_PREBUILD is set/);
 });
 
+loader('in a bundle it says how an addon gets in, and names no folder', () => {
+  const text = message(() => load(null));
+  assert.match(text, 'this is a bundle without it');
+  const musl = /\(musl\)/.test(text) ? 'musl' : '';
+  assert.match(text, `import 'dpm-solver/${process.platform}${musl}-${process.arch}' in the program`);
+  assert.match(text, "import 'dpm-solver/wasm'");
+  assert.not.match(text, process.cwd());
+  assert.not.match(text, /\bcd |cmake/);
+});
+
+loader('in a bundle, too, it looks where DPM_SOLVER_PREBUILD says, and nowhere else', () => {
+  const built = addonPath();
+  const names = Object.keys(load<object>());
+  const folder = emptyRoot({ 'build/Release/other.node': 'of somebody else' });
+  process.env.DPM_SOLVER_PREBUILD = folder;
+  assert.match(
+    message(() => load(null)),
+    `in ${folder}`,
+  );
+  const { platform, arch } = process;
+  for (const libc of ['', '.glibc', '.musl']) {
+    const name = `prebuilds/${platform}-${arch}/dpm-solver${libc}.node`;
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    copyFileSync(built, join(folder, name));
+  }
+  assert.match(addonPath(null), join(folder, 'prebuilds'));
+  assert.equal(Object.keys(load<object>(null)), names);
+});
+
+loader('leaves the environment as it was', () => {
+  const before = { ...process.env };
+  addonPath();
+  assert.equal({ ...process.env }, before);
+});
+
 loader('works in several worker threads at once, beside the main thread', async () => {
   load();
   const code = `

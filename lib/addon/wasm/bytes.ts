@@ -1,5 +1,11 @@
-// The WebAssembly module. scripts/build-ts.mjs puts it here, in base64, when it makes dist/wasm.js.
+// The WebAssembly module, for bundles: they take along what is imported, and no file beside it. scripts/build-ts.mjs puts it
+// here, in base64.
 declare const DPM_SOLVER_WASM: string | undefined;
+
+/** @internal */
+export function hasBytes(): boolean {
+  return typeof DPM_SOLVER_WASM !== 'undefined' && DPM_SOLVER_WASM !== '';
+}
 
 /** @internal */
 export function bytes(): Uint8Array {

@@ -85,6 +85,12 @@ tests('neither: an error that says what to do', () => {
   assert.throws(() => choose(mkdtemp()), /What to do:/);
 });
 
+tests('a bundle with neither', () => {
+  assert.throws(() => choose(null), /this is a bundle without it.*\n.*\n- This is a bundle: import 'dpm-solver\//);
+  process.env.DPM_SOLVER_BACKEND = 'wasm';
+  assert.throws(() => choose(null), /^DPM_SOLVER_BACKEND is 'wasm' but there is none in this bundle/);
+});
+
 test('whole runs have the same bits, solvers, schedulers and noise', async () => {
   const results: Results[] = [];
   for (const backend of ['native', 'wasm']) {
