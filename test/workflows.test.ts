@@ -128,7 +128,7 @@ test('build for every platform that a release has', () => {
 test('fuzz, sanitize and soak every night', () => {
   const night = commands.filter(({ where }) => where.startsWith('nightly.yml')).map(({ script }) => script);
   const wanted = ['test:sanitize -- address', 'test:sanitize -- thread', 'test:sanitize -- valgrind'];
-  wanted.push('fuzz -- native', 'fuzz -- napi', 'soak');
+  wanted.push('fuzz -- native', 'fuzz -- napi', 'soak', 'test:ecosystem');
   for (const command of wanted)
     assert.ok(
       night.some((script) => script.includes(`npm run ${command}`)),

@@ -1,0 +1,2 @@
+import 'dpm-solver/linux-x64';
+import './node.mjs';

@@ -1,0 +1,3 @@
+import { report } from './main.mjs';
+
+report().then((result) => console.log(JSON.stringify(result)));

@@ -1,0 +1,3 @@
+import { report } from './main.mjs';
+
+globalThis.result = report();

@@ -1,0 +1,9 @@
+import type { Project } from '../project.js';
+
+export default async function check(project: Project): Promise<void> {
+  project.bin('webpack', []);
+  project.bundle('addon', 'out/addon', 'main.cjs', { backend: 'native' });
+  project.bundle('plain', 'out/plain', 'main.cjs', { backend: 'wasm', warnings: 1 });
+  project.program('external', process.execPath, ['out/external/main.cjs'], { backend: 'native' });
+  await project.page('page', 'out/page', 'main.js');
+}
