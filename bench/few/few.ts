@@ -1,42 +1,90 @@
-// How few evaluations are enough: `npm run bench:few -- mixtures|random|network|foreign [steps] [guidance] [folder]`; results in bench/results/few-*.json.
-import { mkdirSync, writeFileSync } from 'node:fs';
+/**
+ * How few evaluations are enough:
+ *
+ *     npm run bench:few -- fresh [--guidance 3] [--pictures 64] [--steps 5,6] [--tables FILE]
+ *     npm run bench:few -- foreign [--steps 6,8]
+ *     npm run bench:few -- network [--steps 4,5,6,8,10] [--guidance 3] [--resume DIR] [--output FILE]
+ *     npm run bench:few -- best
+ *     npm run bench:few -- mixtures
+ *     npm run bench:few -- random [--calibrations 100]
+ *
+ * Results are in bench/results/few-*.json; `best` writes the tables of models/shapes that follow from bench/results/quality.json.
+ * `mixtures` and `random` take hours: each finished part is written at once, and a
+ * rerun goes on with what is missing.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { machine } from '../machine.js';
+import { writeBestTables } from './best.js';
 import { measureForeign } from './foreign.js';
-import { measureMixtures } from './mixtures.js';
+import { measureFresh } from './fresh.js';
+import { type Cell, measureMixtures } from './mixtures.js';
 import { calibrateShapes } from './network.js';
-import { measureRandom, summaryOf } from './random.js';
+import { type Draw, measureRandom, summaryOf } from './random.js';
 
-const PARTS = ['mixtures', 'random', 'network', 'foreign'] as const;
+const text = { type: 'string' } as const;
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    ...{ steps: text, guidance: { ...text, default: '3' }, pictures: { ...text, default: '64' } },
+    ...{ calibrations: { ...text, default: '100' }, resume: text, output: text, tables: text },
+  },
+});
+const guidance = Number(values.guidance);
+const steps = values.steps?.split(',').map(Number);
+const tell = (line: string) => console.log(line);
 
-const [part, asked, guidance = '3', resume, output] = process.argv.slice(2);
-const folder = new URL('../results/', import.meta.url);
+const fileOf = (name: string) => fileURLToPath(new URL(`../results/few-${name}.json`, import.meta.url));
 
-function write(name: string, result: unknown): void {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(
-    new URL(`few-${name}.json`, folder),
-    `${JSON.stringify({ machine: machine(), ...(result as object) }, null, 1)}\n`,
-  );
+/** Whole or not at all. */
+function write(name: string, result: object): void {
+  const file = fileOf(name);
+  mkdirSync(fileURLToPath(new URL('../results/', import.meta.url)), { recursive: true });
+  const command = `npm run bench:few -- ${process.argv.slice(2).join(' ')}`;
+  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify({ command, machine: machine(), ...result }, null, 1)}\n`);
+  renameSync(`${file}.${process.pid}`, file);
 }
 
-const tell = (line: string) => console.log(line);
-if (part === 'mixtures') {
-  write(part, { cells: await measureMixtures(tell) });
-} else if (part === 'random') {
-  const draws = await measureRandom(Number(asked ?? 100), tell);
-  const summary = summaryOf(draws);
-  console.log(JSON.stringify(summary));
-  write(part, { summary, draws });
-} else if (part === 'foreign') {
-  const steps = (asked ?? '6,8').split(',').map(Number);
-  write(part, (await measureForeign(steps, {}, tell)) as object);
-} else if (part === 'network') {
-  const steps = (asked ?? '4,5,6,8,10').split(',').map(Number);
-  write(
-    `${part}-${guidance}`,
-    (await calibrateShapes(steps, { guidance: Number(guidance), resume, output }, tell)) as object,
-  );
-} else {
-  console.error(`Expected ${PARTS.join(' or ')} but received ${part}`);
+/** What has been written before. */
+function before<T>(name: string, key: string): T[] {
+  const file = fileOf(name);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8'))[key] as T[]) : [];
+}
+
+const parts: Record<string, () => Promise<void>> = {
+  async fresh() {
+    const { tables } = values;
+    const measured = await measureFresh({ guidance, pictures: Number(values.pictures), steps, tables }, tell);
+    write(`fresh-${guidance}`, measured);
+  },
+  async foreign() {
+    write('foreign', await measureForeign(steps ?? [6, 8], {}, tell));
+  },
+  async network() {
+    const { resume, output } = values;
+    write(`network-${guidance}`, await calibrateShapes(steps ?? [4, 5, 6, 8, 10], { guidance, resume, output }, tell));
+  },
+  async best() {
+    writeBestTables(tell);
+  },
+  async mixtures() {
+    await measureMixtures(before<Cell>('mixtures', 'cells'), (cells) => write('mixtures', { cells }), tell);
+  },
+  async random() {
+    const count = Number(values.calibrations);
+    await measureRandom(
+      count,
+      before<Draw>('random', 'draws'),
+      (draws) => write('random', { summary: summaryOf(draws), draws }),
+      tell,
+    );
+  },
+};
+
+const [part] = positionals;
+if (positionals.length === 1 && Object.hasOwn(parts, part)) await parts[part]();
+else {
+  console.error(`Expected ${Object.keys(parts).join(', ')} but received ${positionals.join(' ') || 'nothing'}`);
   process.exitCode = 2;
 }

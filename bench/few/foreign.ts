@@ -40,7 +40,7 @@ export async function measureForeign(
   steps: readonly number[],
   { samples = 32, heldOut = 64, budget = 5000 }: { samples?: number; heldOut?: number; budget?: number },
   tell: (line: string) => void,
-): Promise<unknown> {
+): Promise<object> {
   const schedule = NoiseSchedule.edm();
   const mixtures = conditions();
   const model: CalibratedModel = (x, t, { samples: which }) => {

@@ -57,10 +57,19 @@ async function best2M(exact: Exact, name: ScheduleName, steps: number, starts: F
   return best;
 }
 
-export async function measureMixtures(tell: (line: string) => void): Promise<Cell[]> {
-  const cells: Cell[] = [];
+/**
+ * @param known made before, which are not made again
+ * @param keep told all after each
+ */
+export async function measureMixtures(
+  known: readonly Cell[],
+  keep: (cells: readonly Cell[]) => void,
+  tell: (line: string) => void,
+): Promise<void> {
+  const cells = [...known];
   for (const { name: problem, mixture, fresh } of problems()) {
     for (const schedule of Object.keys(SCHEDULES) as ScheduleName[]) {
+      if (cells.some((one) => one.problem === problem && one.schedule === schedule)) continue;
       const exact = new Exact(mixture, schedule);
       const { size } = mixture;
       const own = exact.starts(SAMPLES + HELD_OUT, 1);
@@ -97,7 +106,7 @@ export async function measureMixtures(tell: (line: string) => void): Promise<Cel
         );
       }
       cells.push(cell);
+      keep(cells);
     }
   }
-  return cells;
 }

@@ -1,4 +1,4 @@
-// Tables for the network that comes with the package: `npm run bench:few -- network 5,6,8`.
+// Tables for the network that comes with the package, and what they cost.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
@@ -12,7 +12,7 @@ export async function calibrateShapes(
   steps: readonly number[],
   { guidance, resume, output }: { guidance: number; resume?: string; output?: string },
   tell: (line: string) => void,
-): Promise<unknown> {
+): Promise<object> {
   const pipe = await DiffusionPipeline.fromPretrained(FOLDER);
   const began = performance.now();
   const reports: unknown[] = [];

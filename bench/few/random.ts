@@ -22,9 +22,19 @@ export interface Draw {
 const FRESH = 2048;
 const WINDOW = 4;
 
-export async function measureRandom(count: number, tell: (line: string) => void): Promise<Draw[]> {
-  const draws: Draw[] = [];
+/**
+ * @param known made before, which are not made again
+ * @param keep told all after each
+ */
+export async function measureRandom(
+  count: number,
+  known: readonly Draw[],
+  keep: (draws: readonly Draw[]) => void,
+  tell: (line: string) => void,
+): Promise<void> {
+  const draws = [...known];
   for (let seed = 1; seed <= count; seed++) {
+    if (draws.some((one) => one.seed === seed)) continue;
     const random = uniform(seed);
     const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)];
     const schedule = pick(Object.keys(SCHEDULES) as ScheduleName[]);
@@ -51,11 +61,11 @@ export async function measureRandom(count: number, tell: (line: string) => void)
       figuresOf(exact, await exact.run(starts, { table }), truth).mean;
     const [ours, classic] = [await errorOf(tables[0]), await errorOf(classicTable)];
     draws.push({ seed, schedule, size, guidance, steps, kept, classicName, ours, classic });
+    keep(draws);
     tell(
       `${seed}: ${schedule}, ${size}-D, guidance ${guidance}, ${steps}: ${kept}, ${(ours / classic).toFixed(3)} of ${classicName}`,
     );
   }
-  return draws;
 }
 
 export function summaryOf(draws: readonly Draw[]) {

@@ -2,7 +2,7 @@
  * What a call that names nothing makes of the embedded network: right pictures, as the judge sees them, and the noise that is
  * left in flat areas.
  *
- *     npm run bench:defaults -- [--pictures 512] [--steps 10,20] [--model DIR]
+ *     npm run bench:defaults -- [--pictures 512] [--steps 10,20] [--guidance 3] [--model DIR] [--table none]
  *
  * Prompts and seeds are those of bench:quality. The noise of a picture is the standard deviation, of values in [-1, 1], that
  * differences of neighbouring pixels have: the median of their sizes by 0.6745 sqrt(2), which edges do not move as long as
@@ -16,7 +16,13 @@ import { drawnPictures } from './truth.js';
 
 const text = { type: 'string' } as const;
 const { values } = parseArgs({
-  options: { pictures: { ...text, default: '512' }, steps: { ...text, default: '10,20' }, model: text },
+  options: {
+    pictures: { ...text, default: '512' },
+    steps: { ...text, default: '10,20' },
+    guidance: text,
+    model: text,
+    table: text,
+  },
 });
 const count = Number(values.pictures);
 const prompts = randomPrompts(count, 2026);
@@ -44,9 +50,12 @@ const pipe = await DiffusionPipeline.fromPretrained(
   values.model ?? fileURLToPath(new URL('../../models/shapes', import.meta.url)),
 );
 const drawn = mean(cut(drawnPictures(count, 2026)).map(flatNoise));
-console.log(`${count} pictures, guidance ${pipe.defaults.guidance}; of drawn ones ${drawn.toFixed(4)}`);
+const guidance = values.guidance === undefined ? pipe.defaults.guidance : Number(values.guidance);
+const asked = { guidance, ...(values.table === 'none' ? { table: 'none' as const } : {}) };
+console.log(`${count} pictures, guidance ${guidance}; of drawn ones ${drawn.toFixed(4)}`);
 for (const steps of values.steps.split(',').map(Number)) {
-  const { sample, nfe } = await pipe({ prompt: prompts.map(({ prompt }) => prompt), steps, seed: 0, batchSize: 64 });
+  const shown = prompts.map(({ prompt }) => prompt);
+  const { sample, nfe, table } = await pipe({ prompt: shown, steps, seed: 0, batchSize: 64, ...asked });
   const pictures = cut(sample.data);
   const right = pictures.map((pixels, k) => (isRight(judge(pixels), prompts[k]) ? 1 : 0));
   const share = mean(right);
@@ -54,7 +63,7 @@ for (const steps of values.steps.split(',').map(Number)) {
   const noise = mean(pictures.map(flatNoise));
   const percent = (value: number) => (100 * value).toFixed(1);
   console.log(
-    `${nfe} evaluations: ${percent(share)} ± ${percent(interval)}% right, noise in flat areas ${noise.toFixed(4)}`,
+    `${nfe} evaluations${table ? ` by '${table}'` : ''}: ${percent(share)} ± ${percent(interval)}% right, noise in flat areas ${noise.toFixed(4)}`,
   );
 }
 await pipe.dispose();

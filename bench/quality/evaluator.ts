@@ -3,6 +3,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { WireFile } from '../../lib/folder/wire.js';
+import { TABLES } from '../../lib/hub/needed.js';
 import { generator, type Tensor } from '../../lib/index.js';
 import { Conditioner, type Encoded } from '../../lib/pipelines/conditioner.js';
 import { Denoiser } from '../../lib/pipelines/denoiser.js';
@@ -19,7 +21,10 @@ const SHARED = 3;
 
 type Half = 'conditional' | 'unconditional';
 
-/** Of every file in a model's folder, by name: results for other weights are others. */
+/**
+ * Of a model's folder: results for other weights or another configuration are others. Of a graph the weights count, so that
+ * one whose inputs were named anew is the same; tables are no part of it, as they say how it is asked.
+ */
 export function hashModel(folder: string): string {
   const hash = createHash('sha256');
   const walk = (dir: string): string[] =>
@@ -27,10 +32,29 @@ export function hashModel(folder: string): string {
       .sort()
       .flatMap((name) => (statSync(join(dir, name)).isDirectory() ? walk(join(dir, name)) : [join(dir, name)]));
   for (const path of walk(folder)) {
-    hash.update(`${relative(folder, path)}\0`);
-    hash.update(createHash('sha256').update(readFileSync(path)).digest());
+    const name = relative(folder, path);
+    if (name === TABLES) continue;
+    hash.update(`${name}\0`);
+    const file = createHash('sha256');
+    for (const part of name.endsWith('.onnx') ? weightsOf(path) : [readFileSync(path)]) file.update(part);
+    hash.update(file.digest());
   }
   return hash.digest('hex').slice(0, 16);
+}
+
+/** The weights that stand in a graph's file, with their names and dims. */
+function weightsOf(path: string): Uint8Array[] {
+  const bytes = readFileSync(path);
+  return WireFile.read(path, (file) => {
+    const parts: Uint8Array[] = [];
+    // ModelProto: graph is 7. GraphProto: initializer is 5.
+    for (const { number, start, end } of file.fields()) {
+      if (number !== 7) continue;
+      for (const part of file.fields(start, end))
+        if (part.number === 5) parts.push(bytes.subarray(part.start, part.end));
+    }
+    return parts;
+  });
 }
 
 export class Evaluator {

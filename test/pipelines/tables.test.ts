@@ -1,12 +1,14 @@
 // Tables that a folder brings along: found by calibration, taken where a call leaves the solver open, and said.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { bestTables } from '../../bench/few/best.js';
+import { isRight, judge, randomPrompts } from '../../bench/quality/judge.js';
 import { readTable, type SolverTable } from '../../lib/index.js';
 import { DiffusionPipeline, type GenerateOptions } from '../../lib/pipelines/index.js';
-import { assertBitsEqual, assertRejects } from '../support.js';
-import { changed, constant, layout, removeCopies } from './models.js';
+import { assertBitsEqual, assertClose, assertRejects } from '../support.js';
+import { changed, constant, hasShapes, layout, removeCopies, shapes } from './models.js';
 
 test.after(removeCopies);
 
@@ -21,6 +23,9 @@ async function withPipe<T>(folder: string, work: (pipe: DiffusionPipeline) => Pr
     await pipe.dispose();
   }
 }
+
+/** The tables of the network that comes with the package. */
+const shipped = () => JSON.parse(readFileSync(join(shapes, 'scheduler/solver_tables.json'), 'utf8')) as SolverTable[];
 
 /** A copy of a folder with these tables. */
 function withTables(model: string, tables: unknown): string {
@@ -108,6 +113,77 @@ test('what a pipeline cannot calibrate is refused', async () => {
     await assertRejects(pipe.calibrate({ ...few, prompts, guidance: Number.NaN }), RangeError, /guidance/);
   });
   assert.not.ok(existsSync(join(layout('sd'), 'scheduler/solver_tables.json')));
+});
+
+// How much nearer they are takes more pictures to see: npm run bench:few -- fresh.
+test('the calibrated tables of the package are as near to many evaluations as its own solver', async () => {
+  if (!hasShapes) return;
+  await withPipe(shapes, async (pipe) => {
+    const prompt = ['red circle', 'yellow star', 'white cross', 'cyan ring', 'green triangle', 'blue square'].map(
+      (what) => `a ${what} on a ${what.startsWith('white') ? 'black' : 'purple'} background`,
+    );
+    const call = { prompt, count: 2, seed: 424_242, guidance: 3 };
+    const draw = async (options: Partial<GenerateOptions>) => {
+      const { sample, table } = await pipe({ ...call, ...options });
+      return { table, data: sample.data.map((value) => Math.max(-1, Math.min(1, value))) };
+    };
+    const { data: truth } = await draw({ steps: 24, order: 3, table: 'none' });
+    const size = truth.length / (2 * prompt.length);
+    /** The mean over pictures of the RMS distance, which is what the tables were made for. */
+    const errorOf = (data: Float32Array): number => {
+      let sum = 0;
+      for (let at = 0; at < data.length; at += size) {
+        let square = 0;
+        for (let i = at; i < at + size; i++) square += (data[i] - truth[i]) ** 2;
+        sum += Math.sqrt(square / size);
+      }
+      return (sum * size) / data.length;
+    };
+    const calibrated = shipped().filter(({ source }) => source?.startsWith('dpm-solver calibrate'));
+    assert.ok(calibrated.length >= 2);
+    for (const { name, sigmas, heldOut, guidance } of calibrated) {
+      assert.is(guidance?.scale, call.guidance);
+      assert.ok(heldOut && heldOut.table < heldOut.classic, name);
+      const steps = sigmas.length - 1;
+      const [ours, plain] = [await draw({ steps }), await draw({ steps, table: 'none' })];
+      assert.is(ours.table, name);
+      const [near, far] = [errorOf(ours.data), errorOf(plain.data)];
+      assert.ok(near < 1.2 * far, `${name}: ${near} to ${far}`);
+    }
+  });
+});
+
+test('where none was calibrated, the tables of the package are what bench:quality found best', async () => {
+  if (!hasShapes) return;
+  const results = JSON.parse(readFileSync(new URL('../../bench/results/quality.json', import.meta.url), 'utf8'));
+  const tables = shipped();
+  const wanted = bestTables(results, tables);
+  const facts = (list: readonly SolverTable[]) =>
+    list.map(({ name, source, guidance, schedule, rows }) => [
+      name,
+      source,
+      guidance,
+      schedule,
+      rows?.map((r) => r.length),
+    ]);
+  assert.equal(facts(tables), facts(wanted));
+  const numbers = (list: readonly SolverTable[]) =>
+    list.flatMap(({ sigmas, rows = [] }) => [...sigmas, ...rows.flat()]);
+  assertClose(numbers(tables), numbers(wanted), { rtol: 1e-9, atol: 1e-12 });
+  // Under strong guidance the first order has about four times as many right pictures as the second.
+  await withPipe(shapes, async (pipe) => {
+    const prompts = randomPrompts(12, 77);
+    const right = async (options: Partial<GenerateOptions>) => {
+      const call = { prompt: prompts.map(({ prompt }) => prompt), seed: 5, steps: 5, guidance: 8 };
+      const { sample, table } = await pipe({ ...call, ...options });
+      const size = sample.data.length / prompts.length;
+      const found = prompts.filter((prompt, i) => isRight(judge(sample.data.slice(i * size, (i + 1) * size)), prompt));
+      return { table, count: found.length };
+    };
+    const [ours, own] = [await right({}), await right({ table: 'none' })];
+    assert.is(ours.table, 'DDIM, 5 evaluations');
+    assert.ok(ours.count > own.count, `${ours.count} to ${own.count}`);
+  });
 });
 
 test.run();
