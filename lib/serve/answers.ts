@@ -70,6 +70,15 @@ export async function readJson(c: Asked): Promise<{ value: unknown } | Response>
   }
 }
 
+/** The form in a request's body, or what is answered where there is none. */
+export async function readForm(c: Asked): Promise<FormData | Response> {
+  try {
+    return await c.req.formData();
+  } catch {
+    return refuse(c, 400, 'Expected a form in the body but it cannot be parsed');
+  }
+}
+
 export function notAllowed(c: Asked, method: string): Response {
   c.header('Allow', method === 'GET' ? 'GET, HEAD' : method);
   return refuse(c, 405, `Expected the method ${method} for this address`);

@@ -1,16 +1,30 @@
 // What the server answers: the page, and the interface beneath it.
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
-import { Hono, type MiddlewareHandler } from 'hono';
+import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
 import { a1111Routes } from './a1111.js';
-import { answer, type App, atMost, encode, type Env, notAllowed, readJson, refuse, unavailable } from './answers.js';
+import {
+  answer,
+  type App,
+  atMost,
+  encode,
+  type Env,
+  notAllowed,
+  readForm,
+  readJson,
+  refuse,
+  unavailable,
+} from './answers.js';
 import { follow, type Keep, streamOf } from './follow.js';
+import { isForm, readRunForm } from './form.js';
 import type { Limits } from './limits.js';
+import type { Job } from './messages.js';
 import type { Metrics } from './metrics.js';
 import type { Served } from './models.js';
 import { openaiRoutes } from './openai.js';
+import { Wrong } from './openai-schema.js';
 import { readPage } from './page.js';
 import type { Observer } from './observe.js';
 import { Missing } from '../base/optional.js';
@@ -140,13 +154,28 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   app.all('/api/schema', (c) => notAllowed(c, 'GET'));
 
   const small = atMost(limits.body);
-  app.post('/api/runs', small, async (c) => {
+  const large = budget.guard();
+  const readRun = async (c: Context<Env>): Promise<Pick<Job, 'settings' | 'uploads'> | Response> => {
+    if (isForm(c.req.header('content-type'))) {
+      const form = await readForm(c);
+      return form instanceof Response ? form : readRunForm(form, schema, limits);
+    }
     const body = await readJson(c);
     if (body instanceof Response) return body;
     const read = readSettings(schema, body.value);
-    if ('error' in read) return refuse(c, 400, read.error);
-
-    const job = { settings: read.settings, coding: { format: 'png', quality: 100 }, previews: 'each' } as const;
+    return 'error' in read ? refuse(c, 400, read.error) : { settings: read.settings };
+  };
+  app.post('/api/runs', (c, next) => (isForm(c.req.header('content-type')) ? large : small)(c, next));
+  app.post('/api/runs', async (c) => {
+    let run: Awaited<ReturnType<typeof readRun>>;
+    try {
+      run = await readRun(c);
+    } catch (error) {
+      if (error instanceof Wrong) return refuse(c, 400, error.message);
+      throw error;
+    }
+    if (run instanceof Response) return run;
+    const job = { ...run, coding: { format: 'png', quality: 100 }, previews: 'each' } as const;
     const followed = await follow(following, c, engine, job, ({ data }) => encode(data));
     if (followed instanceof Response) return followed;
     return streamOf(c, followed, (stream, letter) => stream.writeSSE(letter));

@@ -8,7 +8,13 @@ import { type Coding, coder, encodePicture, OWN } from '../image/formats.js';
 import type { Image } from '../image/image.js';
 import { modelName } from '../hub/index.js';
 import { loadRuntime } from '../onnx/runtime.js';
-import { DiffusionPipeline, type GenerateOptions, type PipelineSession, type Progress } from '../pipelines/index.js';
+import {
+  DiffusionPipeline,
+  type EditOptions,
+  type GenerateOptions,
+  type PipelineSession,
+  type Progress,
+} from '../pipelines/index.js';
 import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
 import { tooManyPixels } from './limits.js';
 import type { Job, Model, Order, Place, Report } from './messages.js';
@@ -101,6 +107,26 @@ async function optionsOf(settings: Settings, seed: number, maxNfe: number): Prom
   };
 }
 
+/**
+ * An edit's options, from those of a run that starts from the picture: it goes there and back by a solver that can do both.
+ */
+function editOf(options: GenerateOptions, source: string): EditOptions {
+  const { prompt, scheduler = {}, count = 1, width: _, height: __, ...rest } = options;
+  if ('step' in scheduler) {
+    throw new TypeError('Expected a solver of DPM-Solver, or ddim, for solver with source, which goes there and back');
+  }
+  if (count > 1) throw new RangeError(`Expected 1 for count with source but received ${count}`);
+  if (source === prompt) throw new RangeError('Expected a source other than the prompt but received the same');
+  const { method = 'multistep', ...choices } = scheduler;
+  if (method !== 'multistep') {
+    throw new TypeError(
+      `Expected multistep for method with source, which goes there and back, but received '${method}'`,
+    );
+  }
+  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+  return { ...given, ...choices, source, target: prompt } as EditOptions;
+}
+
 /** What a job comes to: the options, with pictures in a size that the model takes. */
 async function readJob({ settings, uploads, coding }: Job, seed: number, maxNfe: number): Promise<GenerateOptions> {
   const options = await optionsOf(settings, seed, maxNfe);
@@ -118,6 +144,10 @@ async function readJob({ settings, uploads, coding }: Job, seed: number, maxNfe:
       if (tooMany !== undefined) throw new RangeError(tooMany);
       const made = { ...options, ...size, ...(await resized(read, size)) };
       await pipe.check(made);
+      if (uploads.source !== undefined) {
+        editOf(made, uploads.source);
+        await pipe.check({ ...made, prompt: uploads.source });
+      }
       return made;
     } catch (error) {
       if (refusal && error instanceof Missing) throw new Missing(`${refusal.message}; ${error.message}`);
@@ -170,7 +200,11 @@ async function run(id: string, job: Job, client: string, seed: number, maxNfe: n
       // The error comes out where it is awaited.
       told.catch(() => undefined);
     };
-    const generation = await session.generate({ ...options, client, onStep, signal });
+    const { source } = job.uploads ?? {};
+    const generation =
+      source === undefined
+        ? await session.generate({ ...options, client, onStep, signal })
+        : await pipe.edit({ ...editOf(options, source), onStep, signal });
     const { images, nfe, solver, table, seeds, guidance, timings } = generation;
     await told;
     signal.throwIfAborted();

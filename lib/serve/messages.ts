@@ -38,6 +38,8 @@ export interface Uploads {
   inverted?: boolean;
   /** How much of the image is made anew; the pipeline's own. */
   strength?: number;
+  /** What the image shows: it is edited, from this prompt to that of the settings. */
+  source?: string;
   /** What pictures may have, a side and in all. */
   most: { side: number; pixels: number };
 }

@@ -4,7 +4,17 @@ import { nearest } from '../base/text.js';
 import type { Coding } from '../image/formats.js';
 import type { Limits } from './limits.js';
 import type { Job } from './messages.js';
-import { brief, expected, flag, one, readSettings, real, type settingsSchema, text, whole } from './settings.js';
+import {
+  brief,
+  expected,
+  flag,
+  one,
+  readSettings,
+  type settingsSchema,
+  strengthSchema,
+  text,
+  whole,
+} from './settings.js';
 
 /** Names of settings as the clients of Python's world write them. */
 export const renamed: Readonly<Record<string, string>> = {
@@ -87,11 +97,7 @@ export function requestSchema(limits: Limits, edits: boolean) {
   const more = {
     input_fidelity: v.nullish(v.pipe(one('input_fidelity', ['high', 'low']), v.description(UNUSED))),
     strength: v.nullish(
-      v.pipe(
-        real('strength', 0, 1),
-        v.check((value) => value > 0, expected('a number above 0 and up to 1', 'strength')),
-        v.description('How much of the image is made anew; 0.8, and 1 with a mask.'),
-      ),
+      v.pipe(strengthSchema(), v.description('How much of the image is made anew; 0.8, and 1 with a mask.')),
     ),
   };
   // Of a request without an image they are not told of.
@@ -196,7 +202,7 @@ function asOpenAI(sentence: string, camel: Record<string, string>): string {
  *
  * @throws Wrong for a field that comes twice
  */
-export function readForm(form: FormData): Record<string, unknown> {
+export function readFields(form: FormData): Record<string, unknown> {
   const pairs = new Set(['guidance_interval', 'guidanceInterval']);
   const words = new Set(['prompt', 'model', 'size', 'user', 'negative_prompt', 'negativePrompt', 'safety_identifier']);
   const body: Record<string, unknown> = {};

@@ -1,12 +1,13 @@
 // The interface of OpenAI's clients: pictures in their shape, and predictions of the result on the way to it.
 import { Hono } from 'hono';
 import type { SSEStreamingApi } from 'hono/streaming';
-import { answer, type App, atMost, type Detail, encode, notAllowed, readJson, refuse } from './answers.js';
+import { answer, type App, atMost, type Detail, encode, notAllowed, readForm, readJson, refuse } from './answers.js';
 import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, streamOf } from './follow.js';
+import { isForm, readFiles } from './form.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
-import { type Asked, readAsked, readForm, requestSchema, Wrong } from './openai-schema.js';
+import { type Asked, readAsked, readFields, requestSchema, Wrong } from './openai-schema.js';
 import type { Letter } from './outbox.js';
 import { isNews } from './queue.js';
 import type { settingsSchema } from './settings.js';
@@ -50,18 +51,14 @@ export function openaiRoutes(options: OpenAIOptions): App {
 
   const edition = requestSchema(limits, true);
   app.post('/images/edits', budget.guard(), async (c) => {
-    if (!/^multipart\/form-data\s*;/i.test(c.req.header('content-type') ?? '')) {
+    if (!isForm(c.req.header('content-type'))) {
       return refuse(c, 415, 'Expected multipart/form-data for the Content-Type header');
     }
-    let form: FormData;
+    const form = await readForm(c);
+    if (form instanceof Response) return form;
     try {
-      form = await c.req.formData();
-    } catch {
-      return refuse(c, 400, 'Expected a form in the body but it cannot be parsed');
-    }
-    try {
-      const asked = readAsked(edition, options.settings, readForm(form));
-      return await draw(options, c, 'image_edit', asked, await readFiles(form, asked, limits));
+      const asked = readAsked(edition, options.settings, readFields(form));
+      return await draw(options, c, 'image_edit', asked, await readFiles(form, asked.strength, limits));
     } catch (error) {
       if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
       throw error;
@@ -76,27 +73,6 @@ const missing: Detail = { param: 'model', code: 'model_not_found' };
 function detailOf({ message }: Wrong): Detail {
   const unknown = message.startsWith('There is no setting');
   return { ...paramOf(message), ...(unknown ? { code: 'unknown_parameter' } : {}) };
-}
-
-/** The files of a form: `image` or `image[]`, one of them, and `mask`. */
-async function readFiles(form: FormData, { strength }: Asked, { side, pixels }: Limits): Promise<Uploads> {
-  const files = (...names: string[]): Blob[] =>
-    names.flatMap((name) => form.getAll(name)).flatMap((value) => (typeof value === 'string' ? [] : [value as Blob]));
-  for (const [name, value] of form) {
-    if (typeof value !== 'string' && !['image', 'image[]', 'mask'].includes(name)) {
-      throw new Wrong(`Expected files for image and mask only but received one for '${name.slice(0, 40)}'`);
-    }
-  }
-  const [images, masks] = [files('image', 'image[]'), files('mask')];
-  if (images.length !== 1) throw new Wrong(`Expected one file for image but received ${images.length || 'none'}`);
-  if (masks.length > 1) throw new Wrong(`Expected one file for mask but received ${masks.length}`);
-  const bytes = async (blob: Blob) => new Uint8Array(await blob.arrayBuffer());
-  return {
-    image: await bytes(images[0]),
-    ...(masks.length > 0 ? { mask: await bytes(masks[0]) } : {}),
-    ...(strength !== undefined ? { strength } : {}),
-    most: { side, pixels },
-  };
 }
 
 type Context = Parameters<typeof refuse>[0];

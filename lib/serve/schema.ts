@@ -183,7 +183,10 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
         post: {
           summary: 'Make pictures',
           description: 'The answer is the run: closing it cancels the run and frees its place.',
-          requestBody: { required: true, ...json(ref('Settings')) },
+          requestBody: {
+            required: true,
+            content: { ...json(ref('Settings')).content, ...content('multipart/form-data', ref('RunForm')).content },
+          },
           responses: {
             200: {
               description: 'Server-sent events; the last one is done, cancelled or failed.',
@@ -272,6 +275,15 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
       securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'Where the server has keys.' } },
       schemas: {
         Settings: plain(schema),
+        RunForm: withFiles({
+          type: 'object',
+          properties: {
+            settings: { type: 'string', contentMediaType: 'application/json', contentSchema: ref('Settings') },
+            strength: { type: 'number', exclusiveMinimum: 0, maximum: 1, description: 'How much is made anew.' },
+            source: { type: 'string', description: 'What the image shows; with it the image is edited, see DiffEdit.' },
+          },
+          required: ['settings'],
+        } as Schema),
         ImageRequest: withOwn(plain(requestSchema(limits, false)), plain(schema)),
         ImageEditRequest: withFiles(withOwn(plain(requestSchema(limits, true)), plain(schema))),
         Error: { type: 'object', properties: { error: string, detail: string }, required: ['error'] },

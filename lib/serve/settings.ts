@@ -39,6 +39,14 @@ export function real(name: string, least: number, most: number) {
   return v.pipe(v.number(message), v.finite(message), v.minValue(least, message), v.maxValue(most, message));
 }
 
+/** How much of a picture is made anew. */
+export function strengthSchema() {
+  return v.pipe(
+    real('strength', 0, 1),
+    v.check((value) => value > 0, expected('a number above 0 and up to 1', 'strength')),
+  );
+}
+
 export function text(name: string, most: number) {
   const message = expected(`a string of at most ${most} characters`, name);
   return v.pipe(v.string(message), v.maxLength(most, message));
