@@ -1,6 +1,6 @@
-// Compiles lib/ to dist/ (JavaScript and declarations), copies the page as it is, makes the command line executable, and
-// adds what no compiler makes: the entry points that name one prebuilt addon, and dist/wasm.js, the bundle that runs
-// anywhere.
+// Compiles lib/ to dist/ (JavaScript and declarations), copies the page as it is, renders the documentation for it, makes the
+// command line executable, and adds what no compiler makes: the entry points that name one prebuilt addon, and dist/wasm.js,
+// the bundle that runs anywhere.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { PLATFORMS } from './platforms.mjs';
+import { renderDocs } from './render-docs.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = `${root}/dist`;
@@ -16,6 +17,7 @@ rmSync(dist, { recursive: true, force: true });
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
 if (status !== 0) process.exit(status ?? 1);
 cpSync(`${root}/lib/serve/page`, `${dist}/serve/page`, { recursive: true });
+renderDocs(root, `${dist}/serve/docs`);
 const main = `${dist}/cli/main.js`;
 chmodSync(main, 0o755);
 const page = spawnSync(process.execPath, [main, 'help', '--man'], { encoding: 'utf8' });

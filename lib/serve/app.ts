@@ -17,6 +17,7 @@ import {
   refuse,
   unavailable,
 } from './answers.js';
+import { docsRoutes } from './docs.js';
 import { follow, type Keep, streamOf } from './follow.js';
 import { isForm, readRunForm } from './form.js';
 import type { Limits } from './limits.js';
@@ -127,6 +128,8 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
     app.get(path, (c) => c.body(body, 200, { 'Content-Type': type }));
     app.all(path, (c) => notAllowed(c, 'GET'));
   }
+
+  docsRoutes(app);
 
   app.get('/api/model', (c) => {
     const model = engine.about;

@@ -1,22 +1,39 @@
 // The page's files, read once: what is asked for is looked up by its whole name, and no name reaches the file system.
 import { readFileSync } from 'node:fs';
 
-const types = {
+export const types = {
   html: 'text/html; charset=utf-8',
   css: 'text/css; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
   svg: 'image/svg+xml',
+  png: 'image/png',
 };
 
 const names = [
   'index.html',
-  'page.css',
+  'tokens.css',
+  'base.css',
+  'docs.css',
+  'panel.css',
+  'stage.css',
+  'grid.css',
+  'history.css',
+  'dialogs.css',
   'icon.svg',
   'page.js',
   'settings.js',
   'stream.js',
   'pane.js',
   'noise.js',
+  'files.js',
+  'viewer.js',
+  'history.js',
+  'start.js',
+  'help.js',
+  'grid.js',
+  'surprise.js',
+  'brush.js',
+  'strip.js',
 ] as const;
 
 export interface PageFile {
@@ -26,9 +43,12 @@ export interface PageFile {
 }
 
 export function readPage(): PageFile[] {
-  return names.map((name) => ({
+  const own = names.map((name) => ({
     path: name === 'index.html' ? '/' : `/${name}`,
     type: types[name.slice(name.lastIndexOf('.') + 1) as keyof typeof types],
     body: readFileSync(new URL(`./page/${name}`, import.meta.url), 'utf8'),
   }));
+  // What several pictures are saved with.
+  const archive = readFileSync(new URL(import.meta.resolve('fflate/browser')), 'utf8');
+  return [...own, { path: '/fflate.js', type: types.js, body: archive }];
 }

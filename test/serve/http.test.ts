@@ -40,7 +40,7 @@ test('serves the page under a strict policy, and nothing else', async () => {
   for (const [path, type] of [
     ['/', 'text/html'],
     ['/page.js', 'text/javascript'],
-    ['/page.css', 'text/css'],
+    ['/base.css', 'text/css'],
     ['/icon.svg', 'image/svg+xml'],
   ]) {
     const response = await get(path);

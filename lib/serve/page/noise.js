@@ -1,14 +1,14 @@
 // Gaussian noise, as it stands at the start of a run: what a picture is before it is one.
 
 /** A canvas full of it, always the same for one number. */
-export function noise(size, number) {
+export function noise(width, height, number) {
   const canvas = document.createElement('canvas');
-  canvas.width = size;
-  canvas.height = size;
+  canvas.width = width;
+  canvas.height = height;
   canvas.className = 'coarse';
   canvas.setAttribute('aria-hidden', 'true');
   const context = canvas.getContext('2d');
-  const image = context.createImageData(size, size);
+  const image = context.createImageData(width, height);
   let state = (number * 2654435761 + 1) >>> 0;
   const uniform = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

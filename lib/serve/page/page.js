@@ -1,12 +1,29 @@
 // The page: what its controls do.
+import { Grid } from './grid.js';
+import { explain } from './help.js';
 import { Pane } from './pane.js';
 import { Settings } from './settings.js';
+import { Start } from './start.js';
+import { Strip, when } from './strip.js';
+import { surprise } from './surprise.js';
 import { ask, cancel, Refusal, run } from './stream.js';
 
 const $ = (id) => document.getElementById(id);
 const form = $('form');
 const settings = new Settings(form);
-const panes = { a: new Pane('a'), b: new Pane('b') };
+explain(form);
+const panes = { a: new Pane('a', startFrom), b: new Pane('b', startFrom) };
+/** Those that show runs from the history, and which. */
+const old = { a: new Pane('a', startFrom), b: new Pane('b', startFrom) };
+let shown = [];
+const strip = new Strip(showOld, say);
+const grid = new Grid((values, blob) => [
+  { label: 'Use these settings', run: () => restore([{ settings: values, start: lastStart }]) },
+  { label: 'Start from this', run: () => startFrom(blob) },
+]);
+/** What the cells of the grid began from. */
+let lastStart;
+const from = new Start(form, size, say);
 /** Runs under way: the pane, how to leave, and the server's name for it once there is one. */
 let active = [];
 let server = null;
@@ -24,20 +41,77 @@ function banner(text) {
   $('banner').hidden = text === '';
 }
 
-const sides = () => (settings.compare.checked ? ['a', 'b'] : ['a']);
+const sides = () => (settings.compares ? ['a', 'b'] : ['a']);
 
 function layOut() {
+  document.querySelector('main').dataset.view = settings.view;
+  if (shown.length > 0) {
+    $('stage').replaceChildren(...[old.a, old.b].slice(0, shown.length).map(({ element }) => element));
+    return;
+  }
+  if (settings.view === 'grid') {
+    $('stage').replaceChildren(grid.element);
+    return;
+  }
   $('stage').replaceChildren(...sides().map((side) => panes[side].element));
   for (const side of sides()) {
     const values = settings.read(side);
-    panes[side].title(settings.compare.checked ? side.toUpperCase() : '', Settings.summary(values));
+    panes[side].title(
+      settings.compares ? side.toUpperCase() : '',
+      [Settings.summary(values), from.summary].filter(Boolean).join(' · '),
+    );
   }
 }
 
+/** Pixels of the pictures that would be made. */
+function size() {
+  const of = (name) => Number(form.elements[name].value) || server?.model[name] || 32;
+  return { width: of('width'), height: of('height') };
+}
+
+/** Shows one or two runs of the history, or with none the last one made. */
+function showOld(runs) {
+  shown = runs;
+  strip.shown = runs;
+  const two = runs.length === 2;
+  for (const [i, side] of ['a', 'b'].slice(0, runs.length).entries()) {
+    const run = runs[i];
+    const actions = [
+      { label: 'Restore settings', run: () => restore([run]) },
+      ...(two && i === 0 ? [{ label: 'Restore both', run: () => restore(runs) }] : []),
+      { label: 'Remove', run: () => strip.remove(run).then(() => showOld(shown.filter((one) => one !== run))) },
+      ...(i === runs.length - 1 ? [{ label: 'Close', run: () => showOld([]) }] : []),
+    ];
+    old[side].show(run, two ? side.toUpperCase() : '', `${run.settings.prompt} · ${when(run)}`, actions);
+  }
+  layOut();
+  if (runs.length > 0) say(`${two ? 'Two runs' : 'A run'} of the history shown`);
+}
+
+/** The settings of one run, or of two that are compared. */
+function restore(runs) {
+  for (const [i, side] of ['a', 'b'].slice(0, runs.length).entries()) settings.take(side, runs[i].settings);
+  settings.view = runs.length === 2 ? 'compare' : 'draw';
+  from.restore(runs[0].start);
+  showOld([]);
+  remember();
+  say('Settings restored');
+  form.elements.prompt.focus();
+}
+
+function startFrom(blob) {
+  from.take(blob).then(() => $('start').scrollIntoView({ block: 'nearest' }));
+  say('The next run starts from this picture');
+}
+
 function clear() {
-  const count = Math.min(16, Math.max(1, Number(form.elements.count.value) || 1));
+  if (settings.view === 'grid') {
+    grid.layOut(settings.solvers, settings.numbers, size());
+    return;
+  }
+  const count = from.kind === 'edit' ? 1 : Math.min(16, Math.max(1, Number(form.elements.count.value) || 1));
   for (const side of sides()) {
-    panes[side].empty(count, server?.model.width ?? 32, 'Noise, so far. Run it to see what the network finds in it.');
+    panes[side].empty(count, size(), 'Noise, so far. Run it to see what the network finds in it.');
   }
 }
 
@@ -45,15 +119,16 @@ function busy(is) {
   $('run').setAttribute('aria-disabled', String(is));
   $('run').textContent = is ? 'Running…' : 'Run';
   $('cancel').hidden = !is;
+  document.querySelector('.views').disabled = is;
   if (!is) document.title = 'dpm-solver';
 }
 
 /** Follows one run to its end. */
-async function follow(pane, values, entry) {
-  const name = settings.compare.checked ? `Settings ${pane.side.toUpperCase()}: ` : '';
+async function follow(pane, values, start, entry) {
+  const name = settings.compares ? `Settings ${pane.side.toUpperCase()}: ` : '';
   let quarter = 0;
   try {
-    for await (const [event, data] of run(values, entry.controller.signal)) {
+    for await (const [event, data] of run(values, start, entry.controller.signal)) {
       if (event === 'queued') {
         entry.id = data.id;
         pane.queued(data.ahead);
@@ -76,6 +151,7 @@ async function follow(pane, values, entry) {
         }
       } else if (event === 'done') {
         say(name + pane.done(data));
+        strip.add({ ...pane.record(), ...(start ? { start } : {}) });
         return;
       } else if (event === 'cancelled') {
         pane.cancelled();
@@ -107,11 +183,47 @@ async function follow(pane, values, entry) {
 async function start() {
   if (active.length > 0) return;
   if (form.elements.prompt.value.trim() === '') form.elements.prompt.setCustomValidity('Say what to draw.');
-  if (!form.reportValidity()) return;
-  layOut();
+  const { refusal } = from;
+  form.elements.file.setCustomValidity(refusal);
+  if (!form.reportValidity()) {
+    // A file's own field is too small to be seen.
+    if (refusal !== '') from.say(refusal);
+    return;
+  }
+  const start = await from.read();
+  if (active.length > 0) return;
+  showOld([]);
   clear();
   remember();
   busy(true);
+  intoView();
+  if (settings.view === 'grid') await fillGrid(start);
+  else await followSides(start);
+  active = [];
+  const focused = document.activeElement === $('cancel');
+  busy(false);
+  if (focused) $('run').focus();
+}
+
+/** On a narrow window the pictures are below the settings. */
+function intoView() {
+  if (!window.matchMedia('(max-width: 59.999rem)').matches) return;
+  const calm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+  $('stage').scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
+}
+
+/** A run for each cell of the grid. */
+async function fillGrid(start) {
+  active = [grid];
+  lastStart = start;
+  say('Running');
+  const text = await grid.run((cell) => from.adapt(settings.read('a', cell)), start);
+  say(text);
+  if (text === '') watch();
+}
+
+/** A run for each side. */
+async function followSides(start) {
   const followed = sides().map((side) => {
     const entry = { controller: new AbortController(), cancelled: false };
     entry.place = new Promise((resolve) => {
@@ -121,26 +233,21 @@ async function start() {
     panes[side].queued(0);
     return { side, entry, values: settings.read(side) };
   });
-  const narrow = window.matchMedia('(max-width: 56rem)').matches;
-  if (narrow) {
-    const calm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
-    $('stage').scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
-  }
   const ends = [];
   for (const { side, entry, values } of followed) {
     // A has its place before B asks for one.
-    ends.push(follow(panes[side], values, entry));
+    ends.push(follow(panes[side], from.adapt(values), start, entry));
     await entry.place;
   }
   await Promise.all(ends);
-  active = [];
-  const focused = document.activeElement === $('cancel');
-  busy(false);
-  if (focused) $('run').focus();
 }
 
 function stop() {
   for (const entry of active) {
+    if (entry === grid) {
+      grid.cancel();
+      continue;
+    }
     entry.cancelled = true;
     if (entry.id === undefined) continue;
     // Leaving frees the place as well, where the server does not answer.
@@ -174,27 +281,6 @@ function remember() {
   history.replaceState(null, '', settings.toHash());
 }
 
-const subjects = ['circle', 'square', 'triangle', 'star', 'cross', 'ring'];
-const colours = ['red', 'green', 'blue', 'yellow', 'purple', 'cyan', 'white', 'black'];
-const scenes = [
-  'a castle at night',
-  'an astronaut on a horse',
-  'a bowl of pears, oil on canvas',
-  'a lighthouse in fog',
-];
-const pick = (list) => list[Math.floor(Math.random() * list.length)];
-
-function surprise() {
-  const words = server?.model.words;
-  if (!words) return pick(scenes);
-  const known = (list) => list.filter((word) => words.includes(word));
-  const [things, tints] = [known(subjects), known(colours)];
-  if (things.length === 0 || tints.length < 2) return words.slice(0, 3).join(' ');
-  const colour = pick(tints);
-  const size = words.includes('small') && Math.random() < 0.3 ? 'small ' : '';
-  return `a ${size}${colour} ${pick(things)} on a ${pick(tints.filter((tint) => tint !== colour))} background`;
-}
-
 /** Asks for the model until the server says. */
 async function greet() {
   server = await ask('/api/model');
@@ -208,11 +294,14 @@ async function greet() {
   }
   const linked = settings.fromHash(location.hash);
   if (!linked && form.elements.prompt.value === '') {
-    form.elements.prompt.value = model.words?.includes('circle') ? 'a red circle on a blue background' : surprise();
+    form.elements.prompt.value = model.words?.includes('circle')
+      ? 'a red circle on a blue background'
+      : surprise(model.words);
   }
   settings.refresh();
   layOut();
   clear();
+  from.cut();
 }
 
 form.addEventListener('submit', (event) => {
@@ -226,23 +315,31 @@ form.elements.prompt.addEventListener('keydown', (event) => {
   form.requestSubmit();
 });
 document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape' && active.length > 0) stop();
+  // What is open is closed first.
+  if (event.key === 'Escape' && active.length > 0 && !document.querySelector('dialog[open], :popover-open')) stop();
 });
-settings.compare.addEventListener('change', () => {
-  if (active.length > 0) return;
-  layOut();
-  for (const side of sides()) if (panes[side].state === 'empty' || !panes[side].settings) clear();
-});
-form.addEventListener('change', () => {
+form.addEventListener('change', (event) => {
   remember();
+  if (event.target.name === 'width' || event.target.name === 'height') from.cut();
   // Pictures keep the settings that they were made with.
-  if (active.length > 0 || panes.a.state !== 'empty') return;
+  const used =
+    settings.view === 'grid' ? grid.used && !/^(solvers|numbers)$/.test(event.target.name) : panes.a.state !== 'empty';
+  if (active.length > 0 || used) return;
   layOut();
   clear();
 });
+// The views stand outside of the form.
+for (const radio of form.elements.view) {
+  radio.addEventListener('change', () => {
+    remember();
+    showOld([]);
+    const unused = sides().some((side) => panes[side].state === 'empty' || !panes[side].settings);
+    if (settings.view === 'grid' ? !grid.used : unused) clear();
+  });
+}
 $('cancel').addEventListener('click', stop);
 $('surprise').addEventListener('click', () => {
-  form.elements.prompt.value = surprise();
+  form.elements.prompt.value = surprise(server?.model.words);
   form.elements.prompt.setCustomValidity('');
   remember();
 });
@@ -270,4 +367,5 @@ window.addEventListener('hashchange', () => {
   clear();
 });
 
+strip.read();
 greet();

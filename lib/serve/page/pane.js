@@ -1,26 +1,45 @@
-// One run as it is seen: its pictures, how far it is, and its figures in the end.
+// One run as it is seen: its pictures, how far it is, and its figures.
+import { blobOf, saveAll } from './files.js';
 import { noise } from './noise.js';
+import { enlarge } from './viewer.js';
 
 const format = (value) => (value < 100 ? Number(value.toPrecision(3)) : Math.round(value)).toString();
-const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
+export const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 const uri = (png) => `data:image/png;base64,${png}`;
+/** Where the pictures get the room that is left of the window; elsewhere the page grows: as in base.css. */
+const roomy = window.matchMedia('(min-width: 60rem) and (min-height: 38rem)');
+const GAP = 12;
 
 export class Pane {
   /** The predictions after each step, picture by picture. */
   #steps = [];
+  /** The results: `{ blob, src }` each. */
   #files = [];
   #begun = 0;
   #counter = 0;
+  #ratio = 1;
+  /** Pixels. */
+  #made = {};
+  #told = {};
+  #onStart;
 
-  constructor(side) {
+  /** @param onStart told of a picture that a run is to start from */
+  constructor(side, onStart) {
     this.side = side;
+    this.#onStart = onStart;
     this.element = document.getElementById('pane').content.firstElementChild.cloneNode(true);
     this.element.dataset.side = side;
     this.range.addEventListener('input', () => this.#show(Number(this.range.value)));
+    new ResizeObserver(() => this.#fit()).observe(this.#pictures);
+    window.addEventListener('resize', () => this.#fit());
   }
 
   #find(selector) {
     return this.element.querySelector(selector);
+  }
+
+  get #pictures() {
+    return this.#find('.pictures');
   }
 
   get range() {
@@ -43,8 +62,8 @@ export class Pane {
     this.#find('.status').textContent = text;
     const busy = state === 'queued' || state === 'running';
     this.element.setAttribute('aria-busy', String(busy));
-    clearInterval(this.#counter);
-    this.#find('.bar').hidden = state === 'empty';
+    if (!busy) clearInterval(this.#counter);
+    this.#find('.bar').hidden = state === 'empty' || state === 'kept';
   }
 
   #progress(share) {
@@ -55,22 +74,49 @@ export class Pane {
     bar.firstElementChild.style.setProperty('--done', share ?? 1);
   }
 
+  /** As large as all of them can be: of every number of columns the best. */
+  #fit() {
+    const { clientWidth: width, clientHeight, children } = this.#pictures;
+    const count = children.length;
+    if (count === 0 || width === 0) return;
+    const caption = 26;
+    // Where the page grows, no more than a window of pictures.
+    const height = roomy.matches ? clientHeight : 0.86 * window.innerHeight;
+    let best = { columns: 1, tile: 0 };
+    for (let columns = 1; columns <= count; columns++) {
+      const rows = Math.ceil(count / columns);
+      const across = (width - (columns - 1) * GAP) / columns;
+      const down = ((height - (rows - 1) * 8) / rows - caption) * this.#ratio;
+      const tile = Math.floor(Math.min(across, Math.max(down, 48)));
+      if (tile > best.tile) best = { columns, tile };
+    }
+    this.#pictures.style.setProperty('--columns', String(best.columns));
+    this.#pictures.style.setProperty('--tile', `${best.tile}px`);
+  }
+
   /** Noise in the places of pictures to come. */
-  empty(count, size, text) {
+  empty(count, { width, height }, text) {
+    clearInterval(this.#counter);
+    for (const { src } of this.#files) if (src.startsWith('blob:')) URL.revokeObjectURL(src);
     this.#steps = [];
     this.#files = [];
+    this.#made = { width, height };
+    this.#begun = 0;
+    this.#ratio = width / height;
     this.#find('.timeline').hidden = true;
-    this.#find('.figures').hidden = true;
-    const pictures = this.#find('.pictures');
-    pictures.style.setProperty('--columns', String(Math.ceil(Math.sqrt(count))));
-    pictures.replaceChildren(
+    this.#find('.tools').replaceChildren();
+    const scale = Math.min(1, 64 / Math.max(width, height));
+    this.#pictures.replaceChildren(
       ...Array.from({ length: count }, (_, i) => {
         const figure = document.createElement('figure');
-        figure.append(noise(Math.min(size, 64), i + 1), document.createElement('figcaption'));
+        const size = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+        figure.append(noise(...size, i + 1), document.createElement('figcaption'));
         return figure;
       }),
     );
+    this.#fit();
     this.#progress(0);
+    this.#tell({});
     this.#set('empty', text);
   }
 
@@ -88,73 +134,174 @@ export class Pane {
     this.seeds = seeds;
     this.#begun = performance.now();
     this.#set('running', 'Running…');
+    this.#captions();
+    this.#tell({ seeds });
+    // Between two steps of a large network minutes may pass.
+    this.#counter = setInterval(() => this.#tell({ totalMs: performance.now() - this.#begun }), 500);
+  }
+
+  #captions() {
     for (const [i, caption] of [...this.element.querySelectorAll('figcaption')].entries()) {
       const seed = document.createElement('span');
-      seed.textContent = `seed ${seeds[i]}`;
+      seed.textContent = `seed ${this.seeds[i]}`;
       caption.replaceChildren(seed);
     }
   }
 
   /** @returns the share that is done, or null where nobody knows */
-  step({ step, steps, nfe, t, batch, batches, first, images }) {
+  step({ step, steps, nfe, t, batch, batches, first, ms, images }) {
     this.#steps[step - 1] ??= { t, images: [] };
     for (const [i, image] of images.entries()) {
       this.#steps[step - 1].images[first + i] = image;
-      this.#put(first + i, image);
+      this.#put(first + i, uri(image));
     }
     const share = steps === 0 ? null : (batch + step / steps) / batches;
     this.#progress(share);
+    this.#tell({ nfe, totalMs: ms });
     const of = steps === 0 ? `Step ${step}` : `Step ${step} of ${steps}`;
     const part = batches > 1 ? `, batch ${batch + 1} of ${batches}` : '';
     this.#find('.status').textContent = `${of}${part}, ${plural(nfe, 'evaluation')}`;
     return share;
   }
 
-  #put(place, png, caption) {
-    const figure = this.#find('.pictures').children[place];
+  #put(place, src, caption) {
+    const figure = this.#pictures.children[place];
     if (!figure) return;
     let image = figure.querySelector('img');
     if (!image) {
       image = document.createElement('img');
       image.decoding = 'sync';
       image.addEventListener('load', () => image.classList.toggle('coarse', image.naturalWidth <= 128));
-      figure.querySelector('canvas')?.replaceWith(image);
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.append(image);
+      button.addEventListener('click', () => this.#enlarge(place));
+      figure.querySelector('canvas')?.replaceWith(button);
     }
-    image.src = uri(png);
+    image.src = src;
     image.alt = caption ?? `A picture that is being made: ${this.settings.prompt}`;
+    image.parentElement.setAttribute('aria-label', `Enlarge: ${image.alt}`);
   }
 
-  done({ images, width, height, nfe, table, seeds, timings }) {
-    this.#files = images;
-    for (const [i, png] of images.entries()) {
-      this.#put(i, png, `${this.settings.prompt}, seed ${seeds[i]}`);
-      const link = document.createElement('a');
-      link.href = uri(png);
-      link.download = `dpm-solver-${seeds[i]}.png`;
-      link.textContent = 'PNG';
-      link.setAttribute('aria-label', `Download the picture with seed ${seeds[i]}, ${width} by ${height} pixels`);
-      this.element.querySelectorAll('figcaption')[i].append(link);
-    }
-    this.#progress(1);
-    const [from, to] = [seeds[0], seeds[seeds.length - 1]];
-    this.#figures([
-      ['evaluations (NFE)', String(nfe)],
-      ...(table ? [['table', table]] : []),
-      ['per network call', `${format(timings.networkMs)} ms`],
-      ['per solver step', `${format(timings.stepMs)} ms`],
-      ['in all', `${format(timings.totalMs / 1000)} s`],
-      [from === to ? 'seed' : 'seeds', from === to ? String(from) : `${from} to ${to}`],
-    ]);
+  #enlarge(place) {
+    const { prompt } = this.settings;
+    const { width, height } = this.#made;
+    const size = ` · ${width} × ${height}`;
+    const list = [...this.#pictures.querySelectorAll('figure:has(img)')].map((figure) => {
+      const i = [...this.#pictures.children].indexOf(figure);
+      const element = figure.querySelector('img');
+      const about = `seed ${this.seeds[i]}${size} · ${this.#find('.summary').textContent}`;
+      const file = this.file(i);
+      const actions = file ? [{ label: 'Start from this', run: () => this.#onStart(file.blob) }] : [];
+      return { element, title: prompt, about, ...file, actions, i };
+    });
+    enlarge(
+      list,
+      list.findIndex(({ i }) => i === place),
+    );
+  }
+
+  /** What the history keeps of a run that is over. */
+  record() {
+    const { nfe, table, networkMs, stepMs, totalMs } = this.#told;
+    return {
+      settings: this.settings,
+      seeds: this.seeds,
+      ...this.#made,
+      nfe,
+      table,
+      timings: { networkMs, stepMs, totalMs },
+      summary: this.#find('.summary').textContent,
+      files: this.#files.map(({ blob }) => blob),
+    };
+  }
+
+  /**
+   * Shows a run that {@link record} was kept of.
+   *
+   * @param tag A or B where there are two
+   * @param status what is said of it
+   * @param actions `{ label, run }`, for buttons
+   */
+  show(run, tag, status, actions) {
+    this.empty(run.files.length, run, '');
+    this.title(tag, run.summary);
+    this.settings = run.settings;
+    this.seeds = run.seeds;
+    this.#captions();
+    const { timings, ...rest } = run;
+    this.#finish({ ...rest, timings, files: run.files.map((blob) => ({ blob, src: URL.createObjectURL(blob) })) });
+    for (const action of actions) this.#tool(action.label, action.run);
+    this.#set('kept', status);
+  }
+
+  /** A result's name and bytes; nothing before it is there. */
+  file(i) {
+    const made = this.#files[i];
+    return made && { name: `dpm-solver-${this.seeds[i]}.png`, blob: made.blob };
+  }
+
+  done(data) {
+    const { images, nfe, timings } = data;
+    this.#finish({ ...data, files: images.map((png) => ({ blob: blobOf(png), src: uri(png) })) });
     const text = `Done: ${plural(images.length, 'picture')}, ${plural(nfe, 'evaluation')} each`;
     this.#set('done', `${text}, ${format(timings.totalMs / 1000)} s`);
     this.#offerSteps();
     return `${text}, ${format(timings.networkMs)} milliseconds per network call, ${format(timings.stepMs)} per solver step`;
   }
 
-  #figures(pairs) {
-    const list = this.#find('.figures');
-    list.hidden = false;
-    list.replaceChildren(
+  /** The results, and what there is to do with them. */
+  #finish({ files, width, height, nfe, table, seeds, timings }) {
+    this.#files = files;
+    this.#made = { width, height };
+    this.#ratio = width / height;
+    for (const [i, { src }] of files.entries()) {
+      this.#put(i, src, `${this.settings.prompt}, seed ${seeds[i]}`);
+      const link = document.createElement('a');
+      Object.assign(link, { href: src, download: this.file(i).name, textContent: 'PNG' });
+      link.setAttribute('aria-label', `PNG of the picture with seed ${seeds[i]}, ${width} by ${height} pixels`);
+      this.element.querySelectorAll('figcaption')[i].append(link);
+    }
+    this.#fit();
+    this.#progress(1);
+    clearInterval(this.#counter);
+    this.#tell({ nfe, table, seeds, ...timings });
+    this.#tool(files.length === 1 ? 'Save' : 'Save all', () =>
+      saveAll(
+        files.map((_, i) => this.file(i)),
+        `dpm-solver-${seeds[0]}-${seeds.at(-1)}`,
+      ),
+    );
+  }
+
+  /** A button beside the title. */
+  #tool(label, run) {
+    const button = document.createElement('button');
+    Object.assign(button, { type: 'button', className: 'small', textContent: label });
+    button.addEventListener('click', run);
+    this.#find('.tools').append(button);
+  }
+
+  /** The figures: what is told stays until another value comes; nothing at all begins anew. */
+  #tell(figures) {
+    const known = Object.keys(figures).length === 0 ? {} : { ...this.#told, ...figures };
+    this.#told = known;
+    const { nfe, table, networkMs, stepMs, totalMs, seeds } = known;
+    const { width, height } = this.#made;
+    const some = (value, text) => (value === undefined ? '–' : text(value));
+    const pairs = [
+      ['evaluations (NFE)', some(nfe, String)],
+      ['in all', some(totalMs, (ms) => `${format(ms / 1000)} s`)],
+      ['per network call', some(networkMs, (ms) => `${format(ms)} ms`)],
+      ['per solver step', some(stepMs, (ms) => `${format(ms)} ms`)],
+      [
+        seeds?.length === 1 ? 'seed' : 'seeds',
+        some(seeds, (list) => (list.length === 1 ? String(list[0]) : `${list[0]} to ${list.at(-1)}`)),
+      ],
+      ['pixels', `${width} × ${height}`],
+      ...(table ? [['table', table]] : []),
+    ];
+    this.#find('.figures').replaceChildren(
       ...pairs.map(([name, value]) => {
         const [term, definition] = [document.createElement('dt'), document.createElement('dd')];
         const group = document.createElement('div');
@@ -179,9 +326,11 @@ export class Pane {
     const last = this.#steps.length;
     const { t, images } = this.#steps[step - 1] ?? { images: [] };
     // The result itself stands for the last step, which it may differ from by a denoising.
-    const shown = step === last && this.#files.length > 0 ? this.#files : images;
-    for (const [i, image] of shown.entries()) {
-      if (image) this.#put(i, image, `${this.settings.prompt}, as predicted after step ${step}`);
+    const shown = step === last && this.#files.length > 0 ? this.#files.map(({ src }) => src) : images.map(uri);
+    for (const [i, src] of shown.entries()) {
+      const result = step === last && this.#files.length > 0;
+      const which = result ? `seed ${this.seeds[i]}` : `as predicted after step ${step}`;
+      if (src) this.#put(i, src, `${this.settings.prompt}, ${which}`);
     }
     const text = `${step} of ${last}`;
     this.#find('.timeline output').textContent = text;
@@ -191,24 +340,20 @@ export class Pane {
   cancelled() {
     const steps = this.#steps.length;
     const seconds = this.#begun ? ` and ${format((performance.now() - this.#begun) / 1000)} s` : '';
-    this.#set('cancelled', steps === 0 ? 'Cancelled' : `Cancelled after ${plural(steps, 'step')}${seconds}`);
-    this.#bar();
-    this.#offerSteps();
+    this.#stop('cancelled', steps === 0 ? 'Cancelled' : `Cancelled after ${plural(steps, 'step')}${seconds}`);
   }
 
   failed(error) {
-    this.#set('failed', error);
-    this.#bar();
-    this.#offerSteps();
+    this.#stop('failed', error);
   }
 
   gone() {
-    this.#set('gone', 'The server has gone in the middle of the run.');
-    this.#bar();
-    this.#offerSteps();
+    this.#stop('gone', 'The server has gone in the middle of the run.');
   }
 
-  #bar() {
+  #stop(state, text) {
+    this.#set(state, text);
     this.#find('.bar').classList.remove('endless');
+    this.#offerSteps();
   }
 }

@@ -2,27 +2,39 @@
 
 /** What a server refuses, in its own sentence. */
 export class Refusal extends Error {
-  constructor(status, message) {
+  /** @param after seconds to wait before trying again, where the server says so */
+  constructor(status, message, after) {
     super(message);
     this.status = status;
+    this.after = after;
   }
+}
+
+/** A request of a run: a form where it starts from a picture. */
+function requestOf(settings, start) {
+  const json = JSON.stringify(settings);
+  if (!start) return { headers: { 'Content-Type': 'application/json' }, body: json };
+  const body = new FormData();
+  body.set('settings', json);
+  body.set('strength', String(start.strength));
+  if (start.source !== undefined) body.set('source', start.source);
+  body.set('image', start.image, 'image.png');
+  if (start.mask) body.set('mask', start.mask, 'mask.png');
+  return { body };
 }
 
 /**
  * Starts a run and gives its events one by one, as [name, data].
  *
+ * @param start what it starts from, where that is a picture: see Start of start.js
  * @throws Refusal for what the server does not take; TypeError where it cannot be reached
  */
-export async function* run(settings, signal) {
-  const response = await fetch('/api/runs', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(settings),
-    signal,
-  });
+export async function* run(settings, start, signal) {
+  const response = await fetch('/api/runs', { method: 'POST', ...requestOf(settings, start), signal });
   if (!response.ok) {
     const { error } = await response.json().catch(() => ({}));
-    throw new Refusal(response.status, error ?? `The server answered ${response.status}`);
+    const after = Number(response.headers.get('Retry-After')) || undefined;
+    throw new Refusal(response.status, error ?? `The server answered ${response.status}`, after);
   }
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
