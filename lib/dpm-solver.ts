@@ -11,6 +11,7 @@ import { DeviceTensor, type DeviceType } from './cuda/tensor.js';
 import { type CardSolver, checkGraph, type DeviceModel } from './engines/cuda/options.js';
 import { CardRuns } from './engines/cuda/sample.js';
 import { hostEngine } from './engines/host/engine.js';
+import type { WebGpuModel } from './engines/webgpu/options.js';
 import { NoiseSchedule } from './schedule/noise-schedule.js';
 import { AdaptiveRun } from './solver/adaptive.js';
 import { drive, type Sampling } from './solver/drive.js';
@@ -69,6 +70,22 @@ export interface DeviceSolverOptions
   correctXt?: (x: DeviceTensor, t: number, step: number) => DeviceTensor;
 }
 
+/** With a network on WebGPU. */
+export interface WebGpuSolverOptions extends Omit<SolverOptions, 'device' | 'modelDevice' | 'modelDtype' | 'stream'> {
+  /** Both are the graphics processor. */
+  device?: 'auto' | 'webgpu';
+  /**
+   * The model is a {@link WebGpuModel}: states, earlier predictions and the step stay where it is, and xT and the result are
+   * on the host. Thresholding, `correctX0`, adaptive runs, classifier guidance and guidance that looks at the answers
+   * (`rescale`, `'cfg-zero'`, `'apg'`) have their steps on the host, where each evaluation then copies to and from;
+   * `transfers` of the result says so. `correctXt` and `onStep` are shown copies. {@link DPMSolver.sample} and
+   * {@link DPMSolver.invert} only.
+   */
+  modelDevice: 'webgpu';
+  /** As {@link SolverOptions.modelDtype}. */
+  modelDtype?: 'float32' | 'float16';
+}
+
 /** What belongs to one run, which begins with a tensor of class X. */
 export interface SampleOptions<X = Tensor> extends CommonSampleOptions<X> {
   /**
@@ -81,14 +98,18 @@ export interface SampleOptions<X = Tensor> extends CommonSampleOptions<X> {
 }
 
 /** Where a network is: `modelDevice` of the options. */
-export type ModelDevice = 'cpu' | 'cuda';
+export type ModelDevice = 'cpu' | 'cuda' | 'webgpu';
 /** The network of a solver, where it is there. One signature and not an overload each: what is said of a mistake is one thing. */
-export type ModelOn<M extends ModelDevice, T extends Tensor = Tensor> = M extends 'cuda' ? DeviceModel : Model<T>;
+export type ModelOn<M extends ModelDevice, T extends Tensor = Tensor> = M extends 'cuda'
+  ? DeviceModel
+  : M extends 'webgpu'
+    ? WebGpuModel
+    : Model<T>;
 /** The options of a solver whose network is there. */
 export type SolverOptionsOn<M extends ModelDevice, T extends Tensor = Tensor> = {
   /** Where the network is; `'cpu'`. */
   modelDevice?: M;
-} & (M extends 'cuda' ? DeviceSolverOptions : SolverOptions<T>);
+} & (M extends 'cuda' ? DeviceSolverOptions : M extends 'webgpu' ? WebGpuSolverOptions : SolverOptions<T>);
 
 /**
  * DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095) for one network and noise schedule.
@@ -98,14 +119,14 @@ export type SolverOptionsOn<M extends ModelDevice, T extends Tensor = Tensor> = 
  * `ort.Tensor`. A network whose parameter says nothing takes any tensor.
  */
 export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'> {
-  readonly #model: Model | DeviceModel | null;
+  readonly #model: Model | DeviceModel | WebGpuModel | null;
   readonly #solver: CardSolver;
   readonly #device: Device;
   #cards: CardRuns | null = null;
 
   /**
    * @param model the network, or null where only {@link start} is used; with `modelDevice: 'cuda'` a
-   *   {@link DeviceModel}
+   *   {@link DeviceModel}, with `'webgpu'` a {@link WebGpuModel}
    * @throws TypeError or RangeError for options that are unknown, of another type or out of range
    */
   constructor(model: ModelOn<M, T> | null, schedule: NoiseSchedule, options: SolverOptionsOn<M, T> = {} as never) {
@@ -114,13 +135,14 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
       throw wrongType(`a function${session ? ' that runs it' : ''} or null`, 'model', model);
     }
     if (!(schedule instanceof NoiseSchedule)) throw wrongType('a NoiseSchedule', 'schedule', schedule);
-    this.#model = model as Model | DeviceModel | null;
+    this.#model = model as Model | DeviceModel | WebGpuModel | null;
     knownOptions(options, CONSTRUCTOR_KEYS, 'the solver', { name: 'sample() or start()', known: RUN_KEYS });
     const { device, ...place } = readPlace(options);
     this.#device = device;
     // Options for the host and for a card differ in what their functions are called with.
     const common = options as CommonSolverOptions;
-    this.#solver = { ...readSolverOptions(schedule, common, place.onCard ? CARD_DTYPES : HOST_DTYPES), ...place };
+    const dtypes = device === 'webgpu' ? WEBGPU_DTYPES : place.onCard ? CARD_DTYPES : HOST_DTYPES;
+    this.#solver = { ...readSolverOptions(schedule, common, dtypes), ...place };
   }
 
   /**
@@ -148,7 +170,8 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
 
   /**
    * The loop turned inside out, for those who own it. On a card, with modelDevice `'cuda'`, xT, `run.x`, the outputs and
-   * the result are DeviceTensors, `advance` only queues, and what is not finite is told by `result`, which waits.
+   * the result are DeviceTensors, `advance` only queues, and what is not finite is told by `result`, which waits. Not on
+   * WebGPU, where nothing is done at once.
    *
    * @param xT noise, [B, ...]; not written to
    * @returns a run that stands before its first evaluation; signal is not looked at
@@ -159,6 +182,9 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
   }
 
   #start(xT: Tensor | DeviceTensor, options: SampleOptions): InternalRun {
+    if (this.#device === 'webgpu') {
+      throw new RangeError("Expected 'cpu' or 'cuda' for modelDevice with start() but received 'webgpu': use sample()");
+    }
     const { sampler, graph } = this.#read(options, false);
     if (!this.#takesCard(xT)) return this.#build(xT as Tensor, sampler);
     if (graph) throw new RangeError('Expected false for graph with start() but received true');
@@ -241,18 +267,29 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
     const options = given as SampleOptions;
     const { sampler, graph } = this.#read(options, inverse);
     const { guidance } = this.#solver;
+    if (this.#device === 'webgpu') {
+      if (!this.#model) throw noModel();
+      if (xT instanceof DeviceTensor) throw wrongType("a tensor on the host with modelDevice 'webgpu'", 'xT', xT);
+      const { sampleThere } = await import('./engines/webgpu/sample.js');
+      const place = { device: 'webgpu', hostEngine } as const;
+      const there = sampleThere(place, this.#model as WebGpuModel, this.#solver, sampler, xT);
+      return there as Promise<Sampling<X>>;
+    }
     const gradientOf = guidance.type === 'classifier' && guidance.scale !== 0 ? guidance.gradient : undefined;
     const run = this.#takesCard(xT) ? null : this.#build(xT as Tensor, sampler);
-    if (!this.#model) throw new TypeError('Expected a model for sample and invert but received null: use start()');
+    if (!this.#model) throw noModel();
     if (guidance.type === 'classifier' && guidance.scale !== 0 && !gradientOf) {
       throw new TypeError(
         "Expected a function for guidance.gradient with guidance 'classifier' but received undefined",
       );
     }
     if (!run) {
-      return this.#onCards().sample(this.#model, sampler, { graph, signal: sampler.signal }, xT) as Promise<
-        Sampling<X>
-      >;
+      return this.#onCards().sample(
+        this.#model as Model | DeviceModel,
+        sampler,
+        { graph, signal: sampler.signal },
+        xT,
+      ) as Promise<Sampling<X>>;
     }
     const model = this.#model as Model;
     const { signal } = options;
@@ -264,21 +301,31 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
 /** What `advance` of a run takes, by what it began with. */
 export type OutputFor<X> = X extends DeviceTensor ? DeviceTensor : Tensor;
 
-type Device = 'auto' | 'cpu' | 'cuda';
+type Device = 'auto' | 'cpu' | 'cuda' | 'webgpu';
+
+const noModel = () => new TypeError('Expected a model for sample and invert but received null: use start()');
 
 const CONSTRUCTOR_KEYS = [...SOLVER_KEYS, 'device', 'modelDevice', 'stream'];
 const RUN_KEYS = [...SAMPLE_KEYS, 'graph'];
 
 const HOST_DTYPES = ['float32', 'float16', 'float64'] as const;
 const CARD_DTYPES = [...HOST_DTYPES, 'bfloat16'] as const;
+const WEBGPU_DTYPES = ['float32', 'float16'] as const;
 
 /** Where the run and its network are to be. */
-function readPlace(
-  options: Pick<SolverOptions | DeviceSolverOptions, 'device' | 'modelDevice' | 'stream'>,
-): Pick<CardSolver, 'onCard' | 'stream'> & { device: Device } {
+function readPlace(options: {
+  device?: unknown;
+  modelDevice?: unknown;
+  stream?: unknown;
+}): Pick<CardSolver, 'onCard' | 'stream'> & { device: Device } {
   const { stream } = options;
-  const device = oneOf<Device>(options.device ?? 'auto', 'device', ['auto', 'cpu', 'cuda']);
-  const onCard = oneOf(options.modelDevice ?? 'cpu', 'modelDevice', ['cpu', 'cuda']) === 'cuda';
+  const device = oneOf<Device>((options.device ?? 'auto') as Device, 'device', ['auto', 'cpu', 'cuda', 'webgpu']);
+  const modelDevice = oneOf<ModelDevice>((options.modelDevice ?? 'cpu') as ModelDevice, 'modelDevice', [
+    ...(['cpu', 'cuda', 'webgpu'] as const),
+  ]);
+  const onCard = modelDevice === 'cuda';
+  if (stream !== undefined && !(stream instanceof Stream)) throw wrongType('a Stream', 'stream', stream);
+  if (device === 'webgpu' || modelDevice === 'webgpu') return onWebGpu(device, modelDevice, stream);
   if (onCard && device === 'cpu') {
     throw new RangeError("Expected 'auto' or 'cuda' for device with a network on a card but received 'cpu'");
   }
@@ -288,6 +335,19 @@ function readPlace(
     const others = device === 'cuda' ? "'auto' or 'cpu'" : "'cpu'";
     if (!available) throw new RangeError(`Expected ${others} for ${name} but received 'cuda': ${reason}`);
   }
-  if (stream !== undefined && !(stream instanceof Stream)) throw wrongType('a Stream', 'stream', stream);
   return { device, onCard, stream };
+}
+
+/** Network and step are there, or neither. */
+function onWebGpu(device: Device, modelDevice: ModelDevice, stream: Stream | undefined): ReturnType<typeof readPlace> {
+  if (modelDevice !== 'webgpu') {
+    throw new RangeError(
+      `Expected 'webgpu' for modelDevice with device 'webgpu' but received '${modelDevice}': steps follow their network`,
+    );
+  }
+  if (device !== 'auto' && device !== 'webgpu') {
+    throw new RangeError(`Expected 'auto' or 'webgpu' for device with a network on WebGPU but received '${device}'`);
+  }
+  if (stream) throw wrongType("undefined with modelDevice 'webgpu', which has no streams", 'stream', stream);
+  return { device: 'webgpu', onCard: false, stream };
 }

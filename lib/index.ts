@@ -10,9 +10,11 @@ export {
   type SampleOptions,
   type SolverOptions,
   type SolverOptionsOn,
+  type WebGpuSolverOptions,
 } from './dpm-solver.js';
 export type { DeviceContext, DeviceModel } from './engines/cuda/options.js';
 export { type Device, devices } from './engines/devices.js';
+export type { WebGpuContext, WebGpuModel } from './engines/webgpu/options.js';
 export { type BetaSchedule, betas, betasForZeroTerminalSnr } from './schedule/betas.js';
 export type { SkipType } from './schedule/grid.js';
 export {

@@ -49,8 +49,11 @@ const module = existsSync(wasm) ? readFileSync(wasm).toString('base64') : '';
 const bytes = `${dist}/addon/wasm/bytes.js`;
 writeFileSync(bytes, `const DPM_SOLVER_WASM = '${module}'; ${readFileSync(bytes, 'utf8')}`);
 
-// What looks for the native addon, whoever imports it.
-const native = resolve(dist, 'addon/backend.js');
+// What looks for the native addon, or needs it, and what stands in for that, whoever imports it.
+const standIns = new Map([
+  [resolve(dist, 'addon/backend.js'), `${dist}/addon/wasm/backend.js`],
+  [resolve(dist, 'engines/webgpu/sample.js'), `${dist}/engines/webgpu/absent.js`],
+]);
 await build({
   entryPoints: [`${dist}/wasm.js`],
   outfile: `${dist}/wasm.js`,
@@ -65,11 +68,12 @@ await build({
   logLevel: 'warning',
   plugins: [
     {
-      name: 'backend',
+      name: 'stand-ins',
       setup({ onResolve }) {
-        onResolve({ filter: /\/backend\.js$/ }, ({ path, resolveDir }) =>
-          resolve(resolveDir, path) === native ? { path: `${dist}/addon/wasm/backend.js` } : undefined,
-        );
+        onResolve({ filter: /\/(backend|sample)\.js$/ }, ({ path, resolveDir }) => {
+          const standIn = standIns.get(resolve(resolveDir, path));
+          return standIn === undefined ? undefined : { path: standIn };
+        });
       },
     },
   ],

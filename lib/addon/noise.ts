@@ -177,6 +177,27 @@ export class PhiloxNoise implements NoiseSource {
   }
 }
 
+/**
+ * The noise of a run, with the draw of xT behind it, which a torch script makes from the same generator; null for an ODE.
+ *
+ * @throws RangeError where there is not one seed for each sample
+ * @internal
+ */
+export function noiseOfRun(
+  stochastic: boolean,
+  { seed: given, noise }: { readonly seed?: number | readonly number[]; readonly noise: 'torch' | 'philox' },
+  { length, batch, type }: { length: number; batch: number; type: NoiseType },
+): { seed: number | readonly number[]; source: NoiseSource } | null {
+  if (typeof given === 'object' && given.length !== batch) {
+    throw new RangeError(`Expected one seed per sample (${batch}) for seed but received ${given.length}`);
+  }
+  if (!stochastic) return null;
+  const seed = given ?? Math.floor(Math.random() * 2 ** 32);
+  const source = noise === 'philox' ? new PhiloxNoise(seed) : new TorchNoise(seed);
+  source.skip(length, batch, type);
+  return { seed, source };
+}
+
 function torchState(seed: number): Uint32Array {
   checkSeed(seed);
   const state = new Uint32Array(TORCH_STATE_LENGTH);

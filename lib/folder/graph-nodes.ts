@@ -1,5 +1,6 @@
 // The nodes of an ONNX graph, and which of them make a network's embedding of the time. Field numbers are those of onnx.proto.
 import { readFileSync } from 'node:fs';
+import { framed, varint } from './message.js';
 import { type Field, WireFile } from './wire.js';
 
 /** A node of the graph itself, not of the bodies of its loops. */
@@ -136,17 +137,4 @@ function rename(graph: GraphNodes, names: ReadonlyMap<GraphNode, string>): Uint8
   }
   parts.push(file.subarray(at, graph.end));
   return Buffer.concat([file.subarray(0, graph.start), ...framed(7, parts), file.subarray(graph.end)]);
-}
-
-/** A field of bytes: its tag, how many they are, and they. */
-function framed(number: number, parts: readonly Uint8Array[]): Uint8Array[] {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return [Buffer.of(number * 8 + 2), varint(length), ...parts];
-}
-
-function varint(value: number): Uint8Array {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) + 0x80);
-  return Uint8Array.from([...bytes, rest]);
 }

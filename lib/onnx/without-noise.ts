@@ -1,5 +1,6 @@
 // Graphs that draw normal noise, such as the encoders that diffusers' own converter writes, without it.
 import type { GraphFile } from '../folder/graph-file.js';
+import { framed } from '../folder/message.js';
 
 /** Field numbers of onnx.proto3. */
 const MODEL = { graph: 7, functions: 25 } as const;
@@ -107,19 +108,9 @@ function rebuilt(
     const made = change(one.content);
     if (made === one.content) continue;
     parts.push(message.subarray(kept, one.start));
-    if (made) parts.push(varintOf(8 * field + 2), varintOf(made.length), made);
+    if (made) parts.push(...framed(field, [made]));
     kept = one.end;
   }
   if (parts.length === 0) return message;
   return Buffer.concat([...parts, message.subarray(kept)]);
-}
-
-function varintOf(value: number): Uint8Array {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest >= 128) {
-    bytes.push((rest % 128) + 128);
-    rest = Math.floor(rest / 128);
-  }
-  return Uint8Array.from([...bytes, rest]);
 }

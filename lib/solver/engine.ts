@@ -26,6 +26,8 @@ export interface Transfers {
   downloaded: number;
   /** Time that the run stood still for copies of the network's input and output. */
   milliseconds: number;
+  /** On WebGPU: why the steps were made on the host, such as `'thresholding'`; absent where states stayed on the device. */
+  onHost?: string;
 }
 
 /**

@@ -27,6 +27,11 @@ export const ROOMS: readonly Room[] = [
   { path: 'dpm-solver.ts', floor: 6, knows: 'the face: options in, an engine chosen, a run out' },
   { path: 'engines/host/', floor: 5, knows: 'runs whose tensors are in the memory of JavaScript' },
   { path: 'engines/cuda/', floor: 5, knows: 'runs whose tensors are on a card, one by one or as a graph' },
+  {
+    path: 'engines/webgpu/',
+    floor: 5,
+    knows: 'runs whose tensors are where onnxruntime has the network, with steps as graphs',
+  },
   { path: ['engines/devices.ts'], floor: 5, knows: 'where runs can be' },
   {
     path: 'calibrate/',

@@ -1,22 +1,16 @@
 // Networks on WebGPU, by the graphics processor that Debian's chromium brings in software.
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { OrtNetwork, ortLibrary } from '../../lib/onnx/index.js';
 import { inChild } from '../native/children.js';
+import { swiftshader, whyNoWebGpu } from './webgpu.js';
 
 const test = suite('networks on WebGPU');
 const affine = fileURLToPath(new URL('../fixtures/onnx/affine.onnx', import.meta.url));
-const chromium = '/usr/lib/chromium';
-const env = { LD_LIBRARY_PATH: chromium, VK_ICD_FILENAMES: `${chromium}/vk_swiftshader_icd.json` };
-
 const { providers } = await ortLibrary();
-const reason = !providers.includes('WebGpuExecutionProvider')
-  ? 'this onnxruntime-node has no WebGPU'
-  : !existsSync(env.VK_ICD_FILENAMES)
-    ? `no ${env.VK_ICD_FILENAMES}: apt-get install chromium`
-    : undefined;
+const env = swiftshader;
+const reason = await whyNoWebGpu();
 if (reason) console.log(`skipped: ${reason}`);
 const here = reason ? test.skip : test;
 

@@ -1,13 +1,14 @@
 // Where the networks of a pipeline run, and how `'auto'` chooses.
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { networkDevices, ortLibrary } from '../../lib/onnx/index.js';
+import { networkDevices } from '../../lib/onnx/index.js';
 import { objection } from '../../lib/pipelines/device.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { inChild } from '../native/children.js';
+import { swiftshader, whyNoWebGpu } from '../onnx/webgpu.js';
 import { assertRejects } from '../support.js';
 import { layout, shapes } from './models.js';
 
@@ -89,14 +90,7 @@ test('refuses what is no device, and says what one lacks', async () => {
   );
 });
 
-const chromium = '/usr/lib/chromium';
-const swiftshader = { LD_LIBRARY_PATH: chromium, VK_ICD_FILENAMES: `${chromium}/vk_swiftshader_icd.json` };
-const { providers } = await ortLibrary();
-const reason = !providers.includes('WebGpuExecutionProvider')
-  ? 'this onnxruntime-node has no WebGPU'
-  : !existsSync(swiftshader.VK_ICD_FILENAMES)
-    ? `no ${swiftshader.VK_ICD_FILENAMES}: apt-get install chromium`
-    : undefined;
+const reason = await whyNoWebGpu();
 if (reason) console.log(`skipped: ${reason}`);
 
 for (const [name, folder, steps] of [

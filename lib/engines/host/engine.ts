@@ -2,8 +2,7 @@
 import { Arena, BYTES } from '../../addon/arena.js';
 import { ROW, TRANSFORM } from '../../addon/coefficients.js';
 import { addon, CHECK_FINITE, DOUBLED, type NetworkArray, type StateArray } from '../../addon/native.js';
-import { type NoiseSource, PhiloxNoise, TorchNoise } from '../../addon/noise.js';
-import { outOfRange } from '../../base/check.js';
+import { type NoiseSource, noiseOfRun } from '../../addon/noise.js';
 import {
   allocate,
   makeTensor,
@@ -115,15 +114,15 @@ export class HostEngine implements Engine {
     for (let i = 0; i < history; i++) this.#history.push(this.#stateArray());
     this.#rows = this.#arena.doubles(view.batch * ROW.length);
     this.#norms = new Float64Array(view.batch);
-    if (typeof sampler.seed === 'object' && sampler.seed.length !== view.batch) {
-      throw outOfRange(`one seed per sample (${view.batch})`, 'seed', sampler.seed.length);
-    }
+    const noise = noiseOfRun(solver.tau2 > 0, sampler, {
+      length: view.length,
+      batch: view.batch,
+      type: this.stateType,
+    });
     this.#scratch = thresholding ? this.#arena.bytes(scratch) : null;
-    if (solver.tau2 > 0) {
-      this.seed = sampler.seed ?? Math.floor(Math.random() * 2 ** 32);
-      this.#noise = sampler.noise === 'philox' ? new PhiloxNoise(this.seed) : new TorchNoise(this.seed);
-      // A torch script draws xT from the generator first.
-      this.#noise.skip(view.length, view.batch, this.stateType);
+    if (noise) {
+      this.seed = noise.seed;
+      this.#noise = noise.source;
       this.#z = this.#stateArray();
     }
     if (solver.correctX0) {

@@ -1,0 +1,168 @@
+// Runs whose states stay where the network is, held against the engine of the host with the same network.
+import * as assert from 'uvu/assert';
+import { hostEngine } from '../../../lib/engines/host/engine.js';
+import { sampleThere } from '../../../lib/engines/webgpu/sample.js';
+import {
+  betas,
+  classicTable,
+  DPMSolver,
+  NoiseSchedule,
+  randn,
+  type SampleOptions,
+  type SolverOptions,
+  type Tensor,
+} from '../../../lib/index.js';
+import { OrtNetwork, type OrtTensor, type OrtValue } from '../../../lib/onnx/index.js';
+import { writeGraph } from '../../../lib/onnx/write.js';
+import { readSampleOptions, readSolverOptions } from '../../../lib/solver/options.js';
+
+export type Where = 'cpu' | 'webgpu';
+
+const schedule = NoiseSchedule.discrete({ betas: betas('scaled_linear', 1000) });
+const flow = NoiseSchedule.flow({ shift: 3 });
+export const cfg = { type: 'classifier-free', scale: 3 } as const;
+
+/** tanh of the state, in a type: a network of two nodes or three. */
+export function openTanh(device: Where, type: 'float32' | 'float16' = 'float32'): Promise<OrtNetwork> {
+  const dims = ['batch', 3, 8, 8];
+  const cast = (from: string, to: string, number: number) =>
+    ({ type: 'Cast', inputs: [from], outputs: [to], attributes: { to: number } }) as const;
+  const inner = { type: 'Tanh', inputs: ['wide'], outputs: ['bent'] };
+  const graph = writeGraph({
+    inputs: [{ name: 'sample', type, dims }],
+    outputs: [{ name: 'out', type, dims }],
+    nodes: [cast('sample', 'wide', 1), inner, cast('bent', 'out', type === 'float16' ? 10 : 1)],
+  });
+  return OrtNetwork.open(graph, { device, threads: 1 });
+}
+
+interface Case {
+  readonly what: string;
+  readonly solver?: SolverOptions;
+  readonly options: SampleOptions;
+  /** 'discrete' where absent. */
+  readonly schedule?: 'flow' | 'edm';
+  readonly invert?: true;
+  /** Why its steps are on the host. */
+  readonly onHost?: string;
+}
+
+const half = (x: Tensor) => ({ ...x, data: Float32Array.from(x.data as Float32Array, (v) => v / 2) }) as Tensor;
+
+/** One for each shape of an update, and each kind of option. */
+export const CASES: readonly Case[] = [
+  { what: 'multistep, second order', options: { steps: 5 } },
+  { what: 'multistep, third order', options: { steps: 6, order: 3, lowerOrderFinal: false } },
+  { what: 'guidance', solver: { guidance: cfg }, options: { steps: 5, intermediates: true } },
+  {
+    what: 'guidance in an interval',
+    solver: { guidance: { ...cfg, interval: [0.4, 4] } },
+    options: { steps: 6, denoiseToZero: true },
+  },
+  {
+    what: 'CFG++, whose history is not what the step uses',
+    solver: { guidance: { ...cfg, scale: 0.6, variant: 'cfg++' } },
+    options: { steps: 5 },
+  },
+  { what: 'singlestep', solver: { guidance: cfg }, options: { steps: 6, order: 3, method: 'singlestep' } },
+  { what: 'noise prediction', solver: { algorithmType: 'dpmsolver', modelType: 'v' }, options: { steps: 5 } },
+  { what: 'SDE', solver: { algorithmType: 'sde-dpmsolver++', guidance: cfg }, options: { steps: 5, seed: 3 } },
+  {
+    what: 'SDE with a seed a sample',
+    solver: { algorithmType: 'sde-dpmsolver' },
+    options: { steps: 5, seed: [3, 4], noise: 'philox' },
+  },
+  { what: 'flow', schedule: 'flow', solver: { modelType: 'flow' }, options: { steps: 5 } },
+  { what: 'UniC', options: { steps: 5, corrector: 'unic' } },
+  { what: 'iPNDM', options: { steps: 7, method: 'ipndm', order: 4 } },
+  {
+    what: 'a first step without the network',
+    schedule: 'edm',
+    options: { steps: 5, afs: true, lowerOrderFinal: false },
+  },
+  { what: 'a table', options: { table: classicTable(schedule, { steps: 5 }) } },
+  { what: 'a table with rows longer than a step', options: { table: longTable() } },
+  { what: 'inversion', invert: true, options: { steps: 5 } },
+  { what: 'correctXt', solver: { correctXt: half, guidance: cfg }, options: { steps: 4 } },
+  { what: 'thresholding', solver: { thresholding: true }, options: { steps: 4 }, onHost: 'thresholding' },
+  { what: 'correctX0', solver: { correctX0: half }, options: { steps: 4 }, onHost: 'correctX0' },
+  {
+    what: 'guidance rescale',
+    solver: { guidance: { ...cfg, rescale: 0.7 } },
+    options: { steps: 4 },
+    onHost: 'guidance that looks at the answers',
+  },
+  {
+    what: 'a classifier',
+    solver: { guidance: { type: 'classifier', scale: 2, gradient: half } },
+    options: { steps: 4 },
+    onHost: "guidance 'classifier'",
+  },
+  { what: 'adaptive', options: { method: 'adaptive', maxNfe: 60 }, onHost: "method 'adaptive'" },
+];
+
+function longTable() {
+  const table = classicTable(schedule, { steps: 7, lowerOrderFinal: false });
+  const rows = table.rows!.map((row, i) => [...row, ...Array<number>(i + 2 - row.length).fill(0.01)]);
+  return { ...table, rows };
+}
+
+const rms = (values: ArrayLike<number>) => {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] ** 2;
+  return Math.sqrt(sum / values.length);
+};
+
+/** How far two results are from each other, in the size of the second. */
+export function apart(a: Tensor, b: Tensor): number {
+  const expected = b.data as Float32Array;
+  return rms(expected.map((value, i) => (a.data as Float32Array)[i] - value)) / rms(expected);
+}
+
+/** Runs a case on a device and on the host, with the same network, and says how far apart the results are. */
+export async function runCase(
+  network: OrtNetwork,
+  where: Where,
+  { solver = {}, options, ...one }: Case,
+): Promise<number> {
+  const own = one.schedule === 'flow' ? flow : one.schedule === 'edm' ? NoiseSchedule.edm() : schedule;
+  const xT = randn([2, 3, 8, 8], { seed: 5 }) as Tensor;
+  const noise = xT.data as Float32Array;
+  if (one.schedule === 'edm') noise.set(noise.map((value) => 80 * value));
+  const kept = noise.slice();
+  const seen = new Set<OrtValue>();
+  const common = readSolverOptions(own, solver, ['float32', 'float16']);
+  const sampler = readSampleOptions(common, options, one.invert ?? false);
+  const there = await sampleThere(
+    { device: where, hostEngine },
+    async (x, _, { signal }) => {
+      const { out } = await network.run({ sample: x }, { outputs: { out: 'device' }, signal });
+      seen.add(x).add(out as OrtValue);
+      return out as OrtValue;
+    },
+    common,
+    sampler,
+    xT,
+  );
+  const onHost = new DPMSolver(
+    async (x) => (await network.run({ sample: x as OrtTensor })).out as unknown as Tensor,
+    own,
+    solver,
+  );
+  const here = await (one.invert ? onHost.invert(xT, options) : onHost.sample(xT, options));
+  assert.equal([there.nfe, there.seed, there.times], [here.nfe, here.seed, here.times]);
+  assert.equal(xT.data, kept, 'xT is not written to');
+  const { transfers } = there;
+  assert.is(transfers!.onHost, one.onHost);
+  for (const value of seen) assert.ok(value.disposed, 'every state and every output has been freed');
+  const bytes = kept.byteLength;
+  if (!one.onHost && !solver.correctXt && !options.intermediates) {
+    // xT and the result cross, noise where there is any, and next to nothing else.
+    const draws = common.tau2 === 1 ? 4 : 0;
+    assert.ok(transfers!.uploaded < (1 + draws) * bytes + 2000, `${transfers!.uploaded} bytes went there`);
+    assert.ok(transfers!.downloaded < bytes + 500, `${transfers!.downloaded} bytes came back`);
+  }
+  assert.is(there.intermediates?.length, here.intermediates?.length);
+  const states = (there.intermediates ?? []).map((state, i) => apart(state, here.intermediates![i]));
+  return Math.max(apart(there.sample, here.sample), ...states);
+}
