@@ -132,11 +132,17 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
   constructor(model: ModelOn<M, T> | null, schedule: NoiseSchedule, options: SolverOptionsOn<M, T> = {} as never) {
     if (model !== null && typeof model !== 'function') {
       const session = typeof (model as { run?: unknown } | undefined)?.run === 'function';
-      throw wrongType(`a function${session ? ' that runs it' : ''} or null`, 'model', model);
+      const swapped = (model as unknown) instanceof NoiseSchedule ? 'the schedule comes after it' : '';
+      throw wrongType(`a function${session ? ' that runs it' : ''} or null`, 'model', model, swapped);
     }
-    if (!(schedule instanceof NoiseSchedule)) throw wrongType('a NoiseSchedule', 'schedule', schedule);
+    if (!(schedule instanceof NoiseSchedule)) {
+      const named = typeof schedule === 'string' || 'beta_schedule' in Object(schedule);
+      const hint = named ? 'NoiseSchedule.discrete({ betas: betas(name) }) makes one' : '';
+      throw wrongType('a NoiseSchedule', 'schedule', schedule, hint);
+    }
     this.#model = model as Model | DeviceModel | WebGpuModel | null;
-    knownOptions(options, CONSTRUCTOR_KEYS, 'the solver', { name: 'sample() or start()', known: RUN_KEYS });
+    const run = { name: 'sample() or start()', known: RUN_KEYS };
+    knownOptions(options, CONSTRUCTOR_KEYS, 'the solver', run, ...SCHEDULES);
     const { device, ...place } = readPlace(options);
     this.#device = device;
     // Options for the host and for a card differ in what their functions are called with.
@@ -307,6 +313,12 @@ const noModel = () => new TypeError('Expected a model for sample and invert but 
 
 const CONSTRUCTOR_KEYS = [...SOLVER_KEYS, 'device', 'modelDevice', 'stream'];
 const RUN_KEYS = [...SAMPLE_KEYS, 'graph'];
+/** What a configuration says of the schedule. */
+const SCHEDULES = [
+  { name: 'NoiseSchedule.discrete()', known: ['betas', 'alphasCumprod', 'clip'] },
+  { name: 'NoiseSchedule.flow()', known: ['shift'] },
+  { name: 'NoiseSchedule.edm()', known: ['sigmaMin', 'sigmaMax'] },
+];
 
 const HOST_DTYPES = ['float32', 'float16', 'float64'] as const;
 const CARD_DTYPES = [...HOST_DTYPES, 'bfloat16'] as const;

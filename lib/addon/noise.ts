@@ -1,5 +1,6 @@
 // Normal noise: torch's CPU generator, so that seeds give what a Python script gives, and Philox, which is drawn by
 // element and is therefore the same on every device.
+import { knownOptions } from '../base/check.js';
 import { addon } from './native.js';
 
 /** What the generators return: a plain object, row-major. */
@@ -94,9 +95,13 @@ export function randn<K extends NoiseType = 'float32'>(
   dims: readonly number[],
   options: { seed: number; type?: K },
 ): NoiseTensor<K> {
+  // First, so that sizes one by one are seen.
+  elements(dims);
   if (options === null || typeof options !== 'object') {
-    throw new TypeError(`Expected an object with a seed for options but received ${describe(options)}`);
+    const seed = typeof options === 'number' ? `, { seed: ${options} },` : '';
+    throw new TypeError(`Expected an object with a seed${seed} for options but received ${describe(options)}`);
   }
+  knownOptions(options, ['seed', 'type'], 'randn');
   return generator(options.seed).randn(dims, options);
 }
 

@@ -2,9 +2,23 @@
 import { meantOption, meantValue } from './names.js';
 import { printable } from './text.js';
 
-/** TypeError for a value of the wrong type, or a name that is not known. */
-export function wrongType(expected: string, name: string, value: unknown): TypeError {
-  return new TypeError(`Expected ${expected} for ${name} but received ${show(value)} of type ${typeof value}`);
+/**
+ * TypeError for a value of the wrong type, or a name that is not known.
+ *
+ * @param hint what to do about it; a promise is to be awaited, whatever was expected
+ */
+export function wrongType(expected: string, name: string, value: unknown, hint = ''): TypeError {
+  const more = isPromise(value) ? 'await it' : hint;
+  return new TypeError(
+    `Expected ${expected} for ${name} but received ${show(value)} of type ${typeof value}${more && `: ${more}`}`,
+  );
+}
+
+/** Is it what an asynchronous call gives that nobody has awaited? It is refused, so its rejection must not end the process. */
+export function isPromise(value: unknown): boolean {
+  if (typeof (value as Promise<unknown> | null | undefined)?.then !== 'function') return false;
+  (value as Promise<unknown>).then(undefined, () => undefined);
+  return true;
 }
 
 /** RangeError for a value of the right type that is out of range. */
@@ -78,7 +92,8 @@ export function optionalSignal(value: unknown): AbortSignal | undefined {
   if (value === undefined || typeof (value as AbortSignal | null)?.throwIfAborted === 'function') {
     return value as AbortSignal | undefined;
   }
-  throw wrongType('an AbortSignal', 'signal', value);
+  const controller = typeof (value as AbortController | null)?.signal?.throwIfAborted === 'function';
+  throw wrongType('an AbortSignal', 'signal', value, controller ? 'pass its signal' : '');
 }
 
 /** `value` if it is a function or undefined, TypeError otherwise. */
@@ -97,24 +112,34 @@ export interface Elsewhere {
 /**
  * TypeError unless `options` is an object whose keys are all among `known`: a misspelt option must not be ignored.
  *
- * @param elsewhere where an option belongs that is none of these
+ * @param elsewhere where an option may belong that is none of these
  */
-export function knownOptions(options: unknown, known: readonly string[], name: string, elsewhere?: Elsewhere): void {
+export function knownOptions(
+  options: unknown,
+  known: readonly string[],
+  name: string,
+  ...elsewhere: readonly Elsewhere[]
+): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw wrongType('an object of options', name, options);
   }
   for (const key of Object.keys(options)) if (!known.includes(key)) throw unknownOption(key, known, name, elsewhere);
 }
 
-function unknownOption(key: string, known: readonly string[], name: string, elsewhere?: Elsewhere): TypeError {
-  const other = elsewhere && (elsewhere.known.includes(key) ? key : meantOption(key, elsewhere.known));
-  if (elsewhere && other === key) {
-    return new TypeError(`Expected the option ${show(key)} with ${elsewhere.name} but received it for ${name}`);
-  }
+function unknownOption(
+  key: string,
+  known: readonly string[],
+  name: string,
+  elsewhere: readonly Elsewhere[],
+): TypeError {
+  const place = elsewhere.find((one) => one.known.includes(key));
+  if (place) return new TypeError(`Expected the option ${show(key)} with ${place.name} but received it for ${name}`);
   const meant = meantOption(key, known);
   const received = `received the option ${show(key)}`;
-  if (meant === undefined && elsewhere && other !== undefined) {
-    return new TypeError(`Expected the option ${show(other)} with ${elsewhere.name} but ${received} for ${name}`);
+  for (const { name: where, known: others } of meant === undefined ? elsewhere : []) {
+    const other = meantOption(key, others);
+    if (other === undefined) continue;
+    return new TypeError(`Expected the option ${show(other)} with ${where} but ${received} for ${name}`);
   }
   const all = known.length === 0 ? 'no options' : `the option${known.length > 1 ? 's' : ''} ${list(known, 'and')}`;
   // A long list hides the one that is meant.

@@ -15,6 +15,7 @@ const OPTIONS: Record<string, readonly string[]> = {
   predictiontype: ['modelType'],
   solverorder: ['order'],
   usekarrassigmas: ['skipType'],
+  useflowsigmas: ['skipType'],
   usebetasigmas: ['skipType'],
   useexponentialsigmas: ['skipType'],
   timestepspacing: ['skipType'],
@@ -27,9 +28,28 @@ const OPTIONS: Record<string, readonly string[]> = {
   progresscallback: ['onStep'],
   maskimage: ['mask'],
   latents: ['noise'],
+  strength: ['tStart'],
+  guidancerescale: ['guidance'],
+  finalsigmastype: ['denoiseToZero'],
+  euleratfinal: ['lowerOrderFinal'],
+  torchdtype: ['dtype'],
+  variant: ['dtype'],
+  provider: ['executionProviders'],
+  providers: ['executionProviders'],
+  // of a configuration, by those of NoiseSchedule
+  numtraintimesteps: ['betas'],
+  betaschedule: ['betas'],
+  trainedbetas: ['betas'],
+  rescalebetaszerosnr: ['betas'],
+  betastart: ['start'],
+  betaend: ['end'],
+  flowshift: ['shift'],
   // dpm_solver_pytorch.py
   algorithm: ['algorithmType'],
   guidancetype: ['guidance', 'type'],
+  condition: ['guidance'],
+  unconditionalcondition: ['guidance'],
+  classifierfn: ['guidance'],
   correctingx0fn: ['correctX0'],
   correctingxtfn: ['correctXt'],
   returnintermediate: ['intermediates'],
@@ -43,7 +63,10 @@ const OPTIONS: Record<string, readonly string[]> = {
   samplerindex: ['scheduler', 'method'],
   sampler: ['scheduler', 'method'],
   solver: ['algorithmType', 'scheduler'],
-  denoise: ['strength'],
+  denoise: ['strength', 'tStart'],
+  scheduler: ['skipType', 'algorithmType'],
+  niter: ['count'],
+  batchsize: ['count'],
   denoisingstrength: ['strength'],
   initimages: ['image'],
   noiseseed: ['seed'],
@@ -73,16 +96,34 @@ const VALUES: Record<string, Record<string, string>> = {
   algorithmType: {
     ...{ dpmsolverplusplus: 'dpmsolver++', dpmplusplus: 'dpmsolver++', dpm: 'dpmsolver++' },
     ...{ sdedpmsolverplusplus: 'sde-dpmsolver++', dpmpp2m: 'dpmsolver++', dpmpp2msde: 'sde-dpmsolver++' },
+    // A1111's names: DPM++ 2M Karras
+    ...{
+      dpm2m: 'dpmsolver++',
+      dpm2mkarras: 'dpmsolver++',
+      dpm2msde: 'sde-dpmsolver++',
+      dpm2msdekarras: 'sde-dpmsolver++',
+    },
   },
   method: { multi: 'multistep', single: 'singlestep', '2m': 'multistep', '3m': 'multistep', '2s': 'singlestep' },
   skipType: {
     ...{ uniform: 'time_uniform', linspace: 'time_uniform', leading: 'time_uniform', trailing: 'time_uniform' },
     ...{ normal: 'time_uniform', simple: 'time_uniform', sgmuniform: 'time_uniform', ddimuniform: 'time_uniform' },
     ...{ quadratic: 'time_quadratic', quad: 'time_quadratic', lambda: 'logSNR', edm: 'karras' },
+    ...{ alignyoursteps: 'ays' },
   },
   'guidance.type': {
     ...{ classifierfree: 'classifier-free', cfg: 'classifier-free', none: 'uncond', unconditional: 'uncond' },
   },
+  device: { gpu: 'auto', nvidia: 'cuda', mps: 'coreml', metal: 'coreml', directml: 'dml', wasm: 'cpu' },
+  dtype: { fp16: 'float16', half: 'float16', fp32: 'float32', full: 'float32' },
+  'the betas': { cosine: 'squaredcos_cap_v2', squaredcos: 'squaredcos_cap_v2', quadratic: 'scaled_linear' },
+  // The keys of configurations, by this package's own words.
+  prediction_type: {
+    ...{ noise: 'epsilon', eps: 'epsilon', v: 'v_prediction', velocity: 'v_prediction', flow: 'flow_prediction' },
+    ...{ x0: 'sample', xstart: 'sample', data: 'sample' },
+  },
+  algorithm_type: { dpmpp2m: 'dpmsolver++', dpm: 'dpmsolver++', dpmpp2msde: 'sde-dpmsolver++' },
+  beta_schedule: { cosine: 'squaredcos_cap_v2', squaredcos: 'squaredcos_cap_v2', quadratic: 'scaled_linear' },
 };
 
 /** The option among `known` that is meant by `key`; none where nothing is like it. @internal */
@@ -98,7 +139,8 @@ export function meantOption(key: string, known: readonly string[]): string | und
 /** The value among `choices` that is meant by `value` for the option `name`. @internal */
 export function meantValue(name: string, value: string, choices: readonly string[]): string | undefined {
   const typed = letters(value);
-  const meant = VALUES[name]?.[typed];
+  // The key of a configuration is followed by its class.
+  const meant = VALUES[name.replace(/ of \w+$/, '')]?.[typed];
   return (
     choices.find((choice) => letters(choice) === typed) ??
     (meant !== undefined && choices.includes(meant) ? meant : nearest(value, choices))

@@ -1,5 +1,5 @@
 // Tensors are anything shaped { data, dims, type? }: read once, made again in the class that came in.
-import { list, show, wrongType } from './check.js';
+import { isPromise, list, show, wrongType } from './check.js';
 
 /** State, history and noise: one float32 or float64 number an element. */
 export type StateArray = Float32Array | Float64Array;
@@ -50,7 +50,10 @@ function tagOf(data: unknown): string | undefined {
  * @internal
  */
 export function readTensor(tensor: unknown, name: string): TensorView {
-  if (typeof tensor !== 'object' || tensor === null) throw noTensor(name, show(tensor));
+  if (typeof tensor !== 'object' || tensor === null) {
+    const unnamed = tensor === undefined && isOutput(name);
+    throw noTensor(name, `${show(tensor)}${unnamed ? ': is that the name of the output, and is it returned?' : ''}`);
+  }
   const { data, dims, type } = tensor as Tensor;
   const tag = tagOf(data);
   const own = tag === undefined ? undefined : TYPE_OF[tag];
@@ -59,13 +62,13 @@ export function readTensor(tensor: unknown, name: string): TensorView {
   if (other !== undefined) throw noTensor(name, other);
   if (tag === undefined || own === undefined || (tag === 'Uint16Array' && type !== 'float16')) {
     throw new TypeError(
-      `Expected a Float32Array, Float64Array, Float16Array, or a Uint16Array with type 'float16', for ${name}.data but received ${show(data)}${tag?.startsWith('Uint8') ? ': pixels are v / 127.5 - 1 for a network' : ''}`,
+      `Expected a Float32Array, Float64Array, Float16Array, or a Uint16Array with type 'float16', for ${name}.data but received ${show(data)}${tag?.startsWith('Uint8') ? ': pixels are v / 127.5 - 1 for a network' : Array.isArray(data) ? ': Float32Array.from() makes one of numbers' : ''}`,
     );
   }
   if (type !== undefined && type !== own) {
     throw new TypeError(`Expected type '${own}', as its ${tag} says, for ${name}.type but received ${show(type)}`);
   }
-  const sizes = readDims(dims, name);
+  const sizes = readDims(dims, name, tensor);
   const length = sizes.reduce((product, size) => product * size, 1);
   const numbers = data as NetworkArray;
   if (numbers.length !== length) {
@@ -76,18 +79,18 @@ export function readTensor(tensor: unknown, name: string): TensorView {
   return { data: numbers, dims: sizes, type: own, batch: sizes[0], length, source: tensor as Tensor };
 }
 
+/** Is it what a network gave? */
+const isOutput = (name: string) => / output\b/.test(name);
+
 function noTensor(name: string, received: string): TypeError {
   return new TypeError(`Expected a tensor { data, dims, type? } for ${name} but received ${received}`);
 }
 
 /** What was given in place of a tensor, and what to do about it; undefined for what says nothing. */
 function inPlaceOf(value: object): string | undefined {
-  if (typeof (value as Promise<unknown>).then === 'function') {
-    // It is refused, so that nobody else will hear of its rejection, which would end the process.
-    (value as Promise<unknown>).then(undefined, () => undefined);
-    return `${show(value)}: await it`;
-  }
+  if (isPromise(value)) return `${show(value)}: await it`;
   if (ArrayBuffer.isView(value)) return `${show(value)} alone: { data, dims } says its sizes, too`;
+  if (Array.isArray(value) && ArrayBuffer.isView(value[0]?.data)) return 'an array of tensors: pass one of them';
   if (Array.isArray(value))
     return 'an array: randn(dims, { seed }) makes noise, { data, dims } a tensor of your numbers';
   // What a session's run resolves to: the outputs by name.
@@ -114,9 +117,10 @@ function isDetached(numbers: NetworkArray): boolean {
   }
 }
 
-function readDims(dims: unknown, name: string): number[] {
+function readDims(dims: unknown, name: string, tensor: object): number[] {
   if (typeof dims !== 'object' || dims === null || !Number.isSafeInteger((dims as ArrayLike<unknown>).length)) {
-    throw wrongType('an array of sizes', `${name}.dims`, dims);
+    const shape = dims === undefined && 'shape' in tensor;
+    throw wrongType('an array of sizes', `${name}.dims`, dims, shape ? 'its shape has to be called dims' : '');
   }
   const sizes = Array.from(dims as ArrayLike<unknown>);
   if (sizes.length === 0 || sizes.some((size) => !Number.isSafeInteger(size) || (size as number) < 1)) {
@@ -156,7 +160,16 @@ export function wrongDims(expected: readonly number[], name: string, received: r
   const [batch, channels, ...space] = expected;
   const last = expected.length > 2 && sameDims(received, [batch, ...space, channels]);
   const single = batch === 1 && sameDims(received, expected.slice(1));
-  const hint = last ? ': channels come before height and width' : single ? ': the first of dims is the batch' : '';
+  const times = (which: number, factor: number) =>
+    sameDims(
+      received,
+      expected.map((size, i) => (i === which ? factor * size : size)),
+    );
+  let hint = last ? ': channels come before height and width' : single ? ': the first of dims is the batch' : '';
+  if (isOutput(name) && times(0, 2)) hint = ': that is the batch twice, and guidance makes one prediction of both';
+  if (isOutput(name) && times(0, 0.5)) hint = ': guidance takes both predictions, of a batch that comes twice';
+  if (isOutput(name) && times(1, 2))
+    hint = ': of twice the channels the first half is the prediction, the rest its variance';
   return new RangeError(
     `Expected dims [${expected.join(', ')}] for ${name} but received [${received.join(', ')}]${hint}`,
   );

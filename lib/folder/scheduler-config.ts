@@ -47,11 +47,17 @@ export function parseConfig(json: unknown, name: string): Record<string, unknown
     try {
       value = parseJson(json);
     } catch (cause) {
-      throw new TypeError(`Expected an object or JSON text for ${name} but received text that is not JSON`, { cause });
+      const path = json.length < 1024 && json.endsWith('.json') ? ', but a path: read the file first' : '';
+      throw new TypeError(`Expected an object or JSON text for ${name} but received text that is not JSON${path}`, {
+        cause,
+      });
     }
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw wrongType('an object', name, value);
+  }
+  if (typeof (value as { setTimesteps?: unknown }).setTimesteps === 'function') {
+    throw wrongType('an object or JSON text', name, value, 'pass its config');
   }
   // What is undefined is absent.
   return Object.fromEntries(Object.entries(value).filter((entry) => entry[1] !== undefined));

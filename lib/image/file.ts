@@ -13,15 +13,21 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { encode } from 'fast-png';
+import { wrongType } from '../base/check.js';
 import { readAtMost } from '../base/read.js';
-import type { Image } from './image.js';
+import { checkImage, type Image } from './image.js';
 import { decodePng, isPng } from './png.js';
 
 /** Of a picture's file. */
 export const MOST_BYTES = 2 ** 28;
 
-/** The picture as a PNG file's bytes, 8 bits a channel. `text` is stored beside it (Latin-1, as PNG has it). */
+/**
+ * The picture as a PNG file's bytes, 8 bits a channel. `text` is stored beside it (Latin-1, as PNG has it).
+ *
+ * @throws TypeError or RangeError for what is no picture
+ */
 export function encodePng(image: Image, text?: Record<string, string>): Uint8Array {
+  checkImage(image, 'image', [3]);
   return encode({ ...image, channels: 3, depth: 8, ...(text ? { text } : {}) });
 }
 
@@ -30,9 +36,13 @@ export function encodePng(image: Image, text?: Record<string, string>): Uint8Arr
  * white.
  *
  * @param file its path, or its bytes
- * @throws Error that names the file, when it cannot be read or is no PNG
+ * @throws Error that names the file, when it cannot be read or is no PNG; TypeError for another thing than path or bytes
  */
 export function readPng(file: string | Uint8Array): Image {
+  if (typeof file !== 'string' && !(file instanceof Uint8Array)) {
+    const hint = (file as unknown) instanceof ArrayBuffer ? 'new Uint8Array() makes bytes of it' : '';
+    throw wrongType('a path or the bytes of a PNG file, a Uint8Array,', 'the picture', file, hint);
+  }
   const bytes = typeof file === 'string' ? readBytes(file, isPng) : file;
   try {
     return decodePng(bytes);

@@ -1,4 +1,5 @@
 // Pictures as bytes: from a network's tensor and back, enlarged.
+import { isPromise, outOfRange, wholeNumber, wrongType } from '../base/check.js';
 
 /** Three bytes a pixel, red first, rows from the top. */
 export interface Image {
@@ -8,6 +9,40 @@ export interface Image {
   height: number;
   /** 3 width height bytes: red, green and blue of each pixel, row after row. */
   data: Uint8Array;
+}
+
+/**
+ * Refuses what is no picture.
+ *
+ * @param channels how many bytes a pixel may have
+ * @throws TypeError for another thing, with what makes a picture of it; RangeError for other sizes than the data has
+ */
+export function checkImage(image: unknown, name: string, channels: readonly number[]): asserts image is Image {
+  const { width, height, data } = (image ?? {}) as Partial<Image>;
+  const bytes: unknown = data;
+  if (typeof image !== 'object' || !(bytes instanceof Uint8Array || bytes instanceof Uint8ClampedArray)) {
+    throw wrongType('a picture { width, height, data } of bytes', name, image, inPlaceOf(image));
+  }
+  for (const [key, side] of Object.entries({ width, height })) wholeNumber(side, `${name}.${key}`, 1);
+  const pixels = (width as number) * (height as number);
+  if (!channels.some((count) => bytes.length === count * pixels)) {
+    const lengths = channels.map((count) => count * pixels).join(' or ');
+    const alpha = bytes.length === 4 * pixels ? ': every fourth is alpha, which has to be left out' : '';
+    const expected = `${lengths} bytes, ${channels.join(' or ')} a pixel,`;
+    throw outOfRange(expected, `${name}.data`, bytes.length, alpha);
+  }
+}
+
+/** What makes a picture of what was given for one. */
+function inPlaceOf(value: unknown): string {
+  if (isPromise(value)) return '';
+  if (typeof value === 'string' || value instanceof Uint8Array) return 'readPng() gives one of a file or its bytes';
+  if (Array.isArray(value)) return 'pass one of them';
+  const { images, dims, data } = (value ?? {}) as Record<string, unknown>;
+  if (Array.isArray(images)) return 'pass one of its images';
+  if (dims !== undefined || data instanceof Float32Array)
+    return 'a byte is 127.5 (x + 1), red, green and blue of each pixel';
+  return '';
 }
 
 /**

@@ -37,6 +37,11 @@ export class DiffusionPipeline extends Callable {
   #disposed: Promise<void> | undefined;
 
   private constructor(parts: Parts) {
+    if (typeof parts !== 'object' || parts === null) {
+      throw new TypeError(
+        'Expected await DiffusionPipeline.fromPretrained(folder) but received new DiffusionPipeline()',
+      );
+    }
     super();
     this.#parts = parts;
   }

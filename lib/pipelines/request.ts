@@ -7,15 +7,17 @@ import {
   optionalFunction,
   optionalSignal,
   outOfRange,
+  safeInteger,
   show,
   wholeNumber,
   wrongType,
 } from '../base/check.js';
-import { meantOption } from '../base/names.js';
+import { meantOption, meantValue } from '../base/names.js';
 import { readTensor } from '../base/tensor.js';
-import type { Image } from '../image/image.js';
+import { checkImage, type Image } from '../image/image.js';
 import type { Size } from './conditioner.js';
 import { type ClassifierFreeGuidance, readClassifierFree } from '../solver/guidance.js';
+import { ALGORITHMS } from '../solver/options.js';
 import { type SolverTable, evaluationsOf, readTable } from '../solver/table.js';
 import { asksTwice } from './guidance.js';
 import { type Mask, readMask } from './mask.js';
@@ -475,21 +477,6 @@ function readImages(value: Image | readonly Image[], prompts: number): readonly 
   return images;
 }
 
-function checkImage(image: unknown, name: string, channels: readonly number[]): void {
-  const { width, height, data } = (image ?? {}) as Partial<Image>;
-  const bytes: unknown = data;
-  const isBytes = bytes instanceof Uint8Array || bytes instanceof Uint8ClampedArray;
-  if (typeof image !== 'object' || data === undefined || !isBytes) {
-    throw wrongType('a picture { width, height, data } of bytes', name, image);
-  }
-  for (const [key, side] of Object.entries({ width, height })) wholeNumber(side, `${name}.${key}`, 1);
-  const pixels = (width as number) * (height as number);
-  if (!channels.some((count) => data.length === count * pixels)) {
-    const lengths = channels.map((count) => count * pixels).join(' or ');
-    throw outOfRange(`${lengths} bytes, ${channels.join(' or ')} a pixel,`, `${name}.data`, data.length);
-  }
-}
-
 function checkMask(mask: Image, image: Image): Mask {
   checkImage(mask, 'mask', [1, 3]);
   if (mask.width !== image.width || mask.height !== image.height) {
@@ -517,12 +504,20 @@ function readSize(options: Partial<Size>, images: readonly Size[], limits: Limit
   return { width: read('width'), height: read('height') };
 }
 
+/** What makes a scheduler of a class, of its name, or of another code's name for a solver. */
+function schedulerOf(value: unknown): string {
+  const name = typeof value === 'function' ? value.name : String(value);
+  if (/^\w+Scheduler$/.test(name)) return `${name}.fromConfig(pipe.schedulerConfig) of dpm-solver/schedulers makes one`;
+  const solver = typeof value === 'string' ? meantValue('algorithmType', value, ALGORITHMS) : undefined;
+  return solver ? `{ algorithmType: '${solver}' }` : '';
+}
+
 function readScheduler(options: GenerateOptions): { choices: SolverChoices; scheduler?: SchedulerLike } {
   const own = pickChoices(options);
   const { scheduler } = options;
   if (scheduler === undefined) return { choices: own };
   if (typeof scheduler !== 'object' || scheduler === null) {
-    throw wrongType('an object of solver options or a scheduler', 'scheduler', scheduler);
+    throw wrongType('an object of solver options or a scheduler', 'scheduler', scheduler, schedulerOf(scheduler));
   }
   if (isScheduler(scheduler)) {
     const beside = Object.keys(own)[0];
@@ -556,7 +551,9 @@ function checkListeners({ onStep, onProgress, onWarning, signal }: CommonOptions
 }
 
 function checkKeys(options: unknown, known: readonly string[], what: string, subject = 'The pipeline'): void {
-  if (typeof options !== 'object' || options === null) throw wrongType(what, 'the call', options);
+  if (typeof options !== 'object' || options === null) {
+    throw wrongType(what, 'the call', options, typeof options === 'string' ? 'pass { prompt }' : '');
+  }
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
     const meant = meantOption(key, known);
@@ -576,10 +573,11 @@ function readSeeds({ seed, seeds }: GenerateOptions, n: number): number[] {
     if (seed !== undefined) throw new TypeError('Expected either seed or seeds but received both');
     if (!Array.isArray(seeds)) throw wrongType('an array of numbers', 'seeds', seeds);
     if (seeds.length !== n) throw new RangeError(`Expected ${n} seeds, one a picture, but received ${seeds.length}`);
-    return seeds.map((one, i) => wholeNumber(one, `seeds[${i}]`, Number.MIN_SAFE_INTEGER));
+    return seeds.map((one, i) => safeInteger(one, `seeds[${i}]`));
   }
   // Torch's generator on the CPU looks at 32 bits.
-  const first = wholeNumber(seed ?? Math.floor(Math.random() * 2 ** 32), 'seed', Number.MIN_SAFE_INTEGER);
+  if (Array.isArray(seed)) throw wrongType('a number', 'seed', seed, 'seeds takes one for each picture');
+  const first = safeInteger(seed ?? Math.floor(Math.random() * 2 ** 32), 'seed');
   wholeNumber(first + n - 1, 'seed + pictures - 1', Number.MIN_SAFE_INTEGER);
   return Array.from({ length: n }, (_, i) => first + i);
 }

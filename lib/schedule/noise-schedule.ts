@@ -62,6 +62,11 @@ export class NoiseSchedule {
   readonly #curve: Curve;
 
   private constructor(kind: ScheduleKind, curve: Curve, T: number, epsilon: number) {
+    if (typeof curve?.low !== 'number') {
+      throw new TypeError(
+        'Expected NoiseSchedule.discrete(), linear(), cosine(), flow() or edm() but received new NoiseSchedule()',
+      );
+    }
     this.kind = kind;
     this.T = T;
     this.epsilon = epsilon;
