@@ -1,5 +1,5 @@
 // Words in a PNG file: text (tEXt, or iTXt beyond Latin-1) beside the picture, and what others store there (tEXt, zTXt, iTXt).
-// fast-png has tEXt alone, which is Latin-1; prompts are in any script. PNG specification (third edition), 11.3.3.
+// Prompts are in any script. PNG specification (third edition), 11.3.3.
 import { crc32, inflateSync } from 'node:zlib';
 
 const SIGNATURE = 8;
