@@ -69,7 +69,7 @@ function runFile(file: string): Promise<Result> {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       // A group of its own, so that the time limit reaches what the tests have started.
       detached: process.platform !== 'win32',
-      env: { ...process.env, ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : {}) },
+      env: { ...process.env, DPM_SOLVER_CONFIG: '', ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : {}) },
     });
     alive.add(process_);
     const timeUp = () => {

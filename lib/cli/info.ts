@@ -1,10 +1,11 @@
 // `dpm-solver info`: what a report of a problem should have in it.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
 import type { Device } from '../engines/devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { type NetworkDevice, networkDevices } from '../onnx/devices.js';
 import { whyNoThread } from '../onnx/session.js';
+import { configPath } from './config.js';
 import { say } from './say.js';
 import { UsageError } from './usage.js';
 
@@ -13,11 +14,14 @@ const args = {
 } as const satisfies ArgsDef;
 
 export const info = defineCommand({
-  meta: { name: 'info', description: 'Versions, addon, instruction set, threads, onnxruntime and devices' },
+  meta: {
+    name: 'info',
+    description: 'Versions, addon, instruction set, threads, onnxruntime, devices and configuration',
+  },
   args,
   async run({ args }) {
     if (args._.length > 0) throw new UsageError(`Expected flags only but received '${args._[0]}'`);
-    const found = await collect();
+    const found = { ...(await collect()), config: configOf((args as { config?: string }).config) };
     if (args.json) {
       say(JSON.stringify(found));
       return;
@@ -37,6 +41,7 @@ export const info = defineCommand({
       ...(onnxruntime === null ? [] : [['networks', describeNetworks(onnxruntime)]]),
       ['devices', devices.map(describe).join(', ')],
       ...(cuda === null ? [] : [['cuda', cuda]]),
+      ['config', describeConfig(found.config)],
     ];
     for (const [name, value] of lines) say(`${name.padEnd(12)} ${value}`);
   },
@@ -61,6 +66,16 @@ async function collect() {
     /** Why there is no card to run on, or null. */
     cuda: cudaInfo().reason,
   };
+}
+
+/** The file that flags may come from: its path where there is one, and where one would be read. */
+function configOf(given: string | undefined): { read: string | null; place: string | null } {
+  const place = configPath('info', given)?.path ?? null;
+  return { read: place !== null && existsSync(place) ? place : null, place };
+}
+
+function describeConfig({ read, place }: ReturnType<typeof configOf>): string {
+  return read ?? (place === null ? 'none' : `none (there is no ${place})`);
 }
 
 function describe({ type, name, memory, computeCapability, driver }: Device): string {

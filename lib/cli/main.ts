@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `serve`,
-// `pull`, `info` and `completion`.
+// The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `bench`,
+// `serve`, `pull`, `info` and `completion`.
 import { inspect, stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../base/text.js';
+import { bench, examples as benchExamples } from './bench.js';
 import { calibrate, examples as calibrateExamples } from './calibrate.js';
 import { compare } from './compare.js';
+import { configArg, configFlags } from './config.js';
 import { completionOf, examples as completionExamples } from './completion.js';
 import { decode, examples as decodeExamples } from './decode.js';
 import { edit, img2img, inpaint, txt2img } from './draw.js';
@@ -20,54 +22,40 @@ import { version } from './version.js';
 
 const completion = completionOf(() => commands);
 
+/** Each with the flag that all have, but for the one that takes no flags. */
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
 const commands: Record<string, CommandDef<any>> = {
-  sample,
-  txt2img,
-  img2img,
-  inpaint,
-  edit,
-  decode,
-  compare,
-  calibrate,
-  serve,
-  pull,
-  info,
+  ...configurable({
+    ...{ sample, txt2img, img2img, inpaint, edit, decode, compare, calibrate, bench },
+    ...{ serve, pull, info },
+  }),
   completion,
 };
 
+// biome-ignore lint/suspicious/noExplicitAny: as above
+function configurable(own: Record<string, CommandDef<any>>): Record<string, CommandDef<any>> {
+  const all = Object.entries(own);
+  return Object.fromEntries(all.map(([name, one]) => [name, { ...one, args: { ...one.args, ...configArg } }]));
+}
+
 /** What a command's help ends with. */
-const examples = new Map<CommandDef, readonly string[]>([
-  [sample as CommandDef, sampleExamples],
-  [serve as CommandDef, serveExamples],
-  [pull as CommandDef, pullExamples],
-  [calibrate as CommandDef, calibrateExamples],
-  [decode as CommandDef, decodeExamples],
-  [completion as CommandDef, completionExamples],
-  [
-    txt2img as CommandDef,
-    ['dpm-solver txt2img "an astronaut on a horse" --model ./sd-v1-5 --steps 20 -o astronaut.png'],
+const examples: Readonly<Record<string, readonly string[]>> = {
+  sample: sampleExamples,
+  serve: serveExamples,
+  pull: pullExamples,
+  calibrate: calibrateExamples,
+  decode: decodeExamples,
+  bench: benchExamples,
+  completion: completionExamples,
+  txt2img: ['dpm-solver txt2img "an astronaut on a horse" --model ./sd-v1-5 --steps 20 -o astronaut.png'],
+  img2img: ['dpm-solver img2img "a castle at night" --model ./sd-v1-5 --image castle.jpg --strength 0.6'],
+  inpaint: ['dpm-solver inpaint "a cat on a bench" --model ./sd-inpainting --image bench.png --mask seat.png'],
+  edit: ['dpm-solver edit --model ./sd-v1-5 --image bowl.png --source "a bowl of fruits" --target "a bowl of pears"'],
+  compare: [
+    'dpm-solver compare "a red circle on a blue background" -o grid.png',
+    'dpm-solver compare "a castle" --model ./sd-v1-5 --solvers ddim,dpmsolver,dpmsolver++ --steps 10,20,50,999',
   ],
-  [
-    img2img as CommandDef,
-    ['dpm-solver img2img "a castle at night" --model ./sd-v1-5 --image castle.png --strength 0.6'],
-  ],
-  [
-    inpaint as CommandDef,
-    ['dpm-solver inpaint "a cat on a bench" --model ./sd-inpainting --image bench.png --mask seat.png'],
-  ],
-  [
-    edit as CommandDef,
-    ['dpm-solver edit --model ./sd-v1-5 --image bowl.png --source "a bowl of fruits" --target "a bowl of pears"'],
-  ],
-  [
-    compare as CommandDef,
-    [
-      'dpm-solver compare "a red circle on a blue background" -o grid.png',
-      'dpm-solver compare "a castle" --model ./sd-v1-5 --solvers ddim,dpmsolver,dpmsolver++ --steps 10,20,50,999',
-    ],
-  ],
-]);
+};
 
 const main = defineCommand({
   meta: { name: 'dpm-solver', version, description: 'Diffusion sampling with DPM-Solver and DPM-Solver++' },
@@ -82,28 +70,30 @@ async function run(raw: readonly string[]): Promise<void> {
   }
   if (name === 'help' && rest[0] === '--man') {
     const [{ manual }, { wordsOf }] = await Promise.all([import('./man.js'), import('./words.js')]);
-    const shown = Object.entries(commands).map(([own, command]) => [own, examples.get(command) ?? []] as const);
+    const shown = Object.keys(commands).map((own) => [own, examples[own] ?? []] as const);
     process.stdout.write(manual(version, wordsOf(commands), new Map(shown)));
     return;
   }
   if (name === 'help' && rest.length > 0) {
-    await help(commandOf(rest[0]), main);
+    await help(rest[0]);
     return;
   }
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    await help(main);
+    await help();
     return;
   }
   const command = commandOf(name);
   const end = rest.indexOf('--');
   const flags = end < 0 ? rest : rest.slice(0, end);
   if (flags.includes('--help') || flags.includes('-h')) {
-    await help(command, main);
+    await help(name);
     return;
   }
   const definition = command.args as ArgsDef;
   checkFlags(rest, definition);
-  await runCommand(command, { rawArgs: 'like' in definition ? await withLike(rest, definition) : rest });
+  const said = 'like' in definition ? await withLike(rest, definition) : rest;
+  const others = 'config' in definition ? configFlags(name, rest, argsOfAll()) : [];
+  await runCommand(command, { rawArgs: [...others, ...said] });
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: commands with different arguments
@@ -113,12 +103,19 @@ function commandOf(name: string): CommandDef<any> {
   throw new UsageError(`There is no command ${name}${meant ? `; did you mean ${meant}?` : '; see dpm-solver --help'}`);
 }
 
-async function help(command: CommandDef, parent?: CommandDef): Promise<void> {
-  const text = await renderUsage(command, parent);
+/** The flags of each command that a file may say. */
+function argsOfAll(): Record<string, ArgsDef> {
+  const all = Object.entries(commands).map(([name, { args }]) => [name, args as ArgsDef] as const);
+  return Object.fromEntries(all.filter(([, args]) => 'config' in args));
+}
+
+/** Of a command, or of all. */
+async function help(name?: string): Promise<void> {
+  const text = await (name === undefined ? renderUsage(main) : renderUsage(commandOf(name), main));
   // citty colours whatever it is printed to.
   const plain = process.stdout.isTTY ? text : stripVTControlCharacters(text);
   console.log(plain.replace(/ +$/gm, '').trimEnd());
-  const lines = examples.get(command);
+  const lines = name === undefined ? undefined : examples[name];
   if (lines) console.log(['', 'EXAMPLES', '', ...lines.map((line) => `  ${line}`)].join('\n'));
 }
 

@@ -47,6 +47,16 @@ export function manual(
     '.TP',
     '\\fI*.png\\fR, \\fI*.jpg\\fR, \\fI*.webp\\fR',
     'Pictures have the settings that made them in them: \\fB\\-\\-like\\fR reads these back.',
+    '.TP',
+    '\\fI~/.config/dpm\\-solver/config.json\\fR',
+    'Flags that hold where they are not typed: of all commands that have them, and in an object by the name of a command its own.',
+    '.SH ENVIRONMENT',
+    '.TP',
+    'DPM_SOLVER_CONFIG',
+    'Another such file; where it is empty, none.',
+    '.TP',
+    'DPM_SOLVER_<COMMAND>_<FLAG>',
+    'The value of a flag, which comes before that of a file: DPM_SOLVER_SERVE_TIME_LIMIT.',
   ].join('\n')}\n`;
 }
 

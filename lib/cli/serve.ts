@@ -3,7 +3,6 @@ import { type ArgsDef, defineCommand } from 'citty';
 import { list } from '../base/check.js';
 import { LOG_LEVELS } from '../serve/log.js';
 import { fetched, machineArgs, modelArgs, numberOf, readPlace, shapesArg, wholeOf } from './generate.js';
-import { withConfig } from './serve-config.js';
 import { say } from './say.js';
 import { choice, UsageError } from './usage.js';
 
@@ -72,11 +71,6 @@ const args = {
     valueHint: 'LEVEL',
     description: `What is written to stderr, a line of JSON each: ${LOG_LEVELS.join(', ')} (Default: none)`,
   },
-  config: {
-    type: 'string',
-    valueHint: 'FILE',
-    description: 'A JSON file with these options, where neither a flag nor DPM_SOLVER_SERVE_<FLAG> says them',
-  },
   ...machineArgs,
 } as const satisfies ArgsDef;
 
@@ -125,9 +119,8 @@ async function fetchModels(models: string | Record<string, string>, values: Valu
 export const serve = defineCommand({
   meta: { name: 'serve', description: 'Serve a page to play with a model, and interfaces for programs' },
   args,
-  async run({ args: given }) {
-    if (given._.length > 0) throw new UsageError(`Expected flags only but received '${given._[0]}'`);
-    const values = withConfig(given, args);
+  async run({ args: values }) {
+    if (values._.length > 0) throw new UsageError(`Expected flags only but received '${values._[0]}'`);
     const port = wholeOf(values, 'port', 0);
     if ((port ?? 0) > 65535) throw new UsageError(`Expected a port of at most 65535 for --port but received '${port}'`);
     const folders = readModels(values);

@@ -91,6 +91,7 @@ const COMMANDS = [
   'decode',
   'compare',
   'calibrate',
+  'bench',
   'serve',
   'pull',
   'info',
