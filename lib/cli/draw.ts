@@ -28,6 +28,7 @@ import {
 import { readPicture, readPrompts } from './input.js';
 import { keeping, keepingArgs, latentsArg, readStart } from './latents.js';
 import { checkPng, checkSheet, outputArgs, readDestination, report } from './output.js';
+import { previewArgs } from './preview.js';
 import { choice, UsageError } from './usage.js';
 
 const guidanceArgs = {
@@ -89,6 +90,7 @@ const drawArgs = {
   ...tableArgs,
   ...machineArgs,
   batch: { type: 'string', valueHint: 'N', description: 'Pictures made at once, at most' },
+  ...previewArgs,
   ...outputArgs,
 } as const satisfies ArgsDef;
 
@@ -248,6 +250,7 @@ export const edit = defineCommand({
     ...memoryArgs,
     ...keepingArgs,
     ...machineArgs,
+    ...previewArgs,
     ...outputArgs,
   },
   async run({ args }) {

@@ -5,6 +5,7 @@ import { writeFileAtomically } from '../image/file.js';
 import type { GenerateOptions, Generation, Latents } from '../pipelines/index.js';
 import { readStdin } from './input.js';
 import { type Destination, stemOf } from './output.js';
+import { openPreview } from './preview.js';
 import type { Telling } from './progress.js';
 
 /** Writes `NAME.latents.safetensors` for `NAME.png`, the picture that they are of. */
@@ -58,23 +59,31 @@ type Call = Pick<GenerateOptions, 'onStep' | 'onProgress' | 'onWarning' | 'signa
 export async function keeping<T extends Generation>(
   values: Readonly<Record<string, unknown>>,
   { output, json }: Pick<Destination, 'output' | 'json'>,
-  { onProgress, warn, stop }: Telling,
+  telling: Telling,
   words: { model: string } & Record<string, string>,
   call: (options: Call) => Promise<T>,
 ): Promise<T> {
   const { DecodeError } = await import('../pipelines/index.js');
+  const { onProgress, stop } = telling;
+  const preview = openPreview(values, json, telling);
   const abort = new AbortController();
   let last: { data: Float32Array; dims: number[]; step: number; steps: number; share?: number } | undefined;
   const kept: Call = {
     signal: abort.signal,
-    onStep: ({ x, step, steps, share }) => {
+    onStep: (progress) => {
+      const { x, step, steps, share } = progress;
       last = { data: new Float32Array(x.data as Float32Array), dims: [...x.dims], step, steps, share };
+      return preview.onStep?.(progress);
     },
   };
+  const { onStep } = preview;
   const interrupt = () => abort.abort(new Error('The run was stopped'));
   if (values.keep) process.once('SIGINT', interrupt);
   try {
-    const made = await call({ onProgress, onWarning: warn, ...(values.keep ? kept : {}) });
+    const told: Call = { onProgress, onWarning: (message) => preview.warn(message), ...(onStep ? { onStep } : {}) };
+    const made = await call({ ...told, ...(values.keep ? kept : {}) });
+    stop();
+    await preview.finish(made.images);
     if (values['save-latents']) writeLatents(output, made.sample, words);
     return made;
   } catch (error) {
@@ -92,7 +101,9 @@ export async function keeping<T extends Generation>(
         ...(share === undefined ? {} : { denoising_start: String(share) }),
       });
       if (!json)
-        warn(`${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}: --latents goes on from it`);
+        preview.warn(
+          `${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}: --latents goes on from it`,
+        );
     }
     process.exit(130);
   } finally {

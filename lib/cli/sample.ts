@@ -16,6 +16,7 @@ import {
 } from './generate.js';
 import { readPrompts } from './input.js';
 import { checkSheet, outputArgs, readDestination, report } from './output.js';
+import { openPreview, previewArgs } from './preview.js';
 import { number, whole } from './usage.js';
 
 /** What the help ends with. */
@@ -53,6 +54,7 @@ const args = {
   model: shapesArg,
   ...machineArgs,
   batch: { type: 'string', valueHint: 'N', description: 'Pictures made at once, at most' },
+  ...previewArgs,
   ...outputArgs,
 } as const satisfies ArgsDef;
 
@@ -76,11 +78,16 @@ export const sample = defineCommand({
     };
     const place = readPlace(args, 'shapes');
     const destination = await readDestination(args);
-    await withPipeline(place, destination.json, async (pipe, { onProgress, warn, stop }) => {
+    await withPipeline(place, destination.json, async (pipe, telling) => {
+      const { onProgress, stop } = telling;
       checkSheet(prompts.length, count, destination, pipe.defaults);
       const scheduler = await readScheduler(args, pipe);
-      const generation = await pipe({ ...options, ...scheduler, onProgress, onWarning: warn });
+      const preview = openPreview(args, destination.json, telling);
+      const { onStep } = preview;
+      const told = { onProgress, onWarning: (message: string) => preview.warn(message), ...(onStep ? { onStep } : {}) };
+      const generation = await pipe({ ...options, ...scheduler, ...told });
       stop();
+      await preview.finish(generation.images);
       const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
       const { prompt: _prompt, negativePrompt, ...settings } = options;
       await report({ command: 'sample', values: args }, generation, rows, destination, {

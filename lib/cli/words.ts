@@ -5,6 +5,7 @@ import { classNames } from '../schedulers/from-config.js';
 import { ALGORITHMS, METHODS, SOLVER_TYPES } from '../solver/options.js';
 import { FORMATS } from '../image/formats.js';
 import { DEVICES, DTYPES, GRIDS, MEMORIES, ORDERS, TILINGS } from './generate.js';
+import { GRAPHICS } from './graphics.js';
 import { SHELLS } from './usage.js';
 
 /** What stands behind a flag: nothing, a file, a folder, one of a list, or something else. */
@@ -49,6 +50,7 @@ const LISTS: Readonly<Record<string, readonly string[]>> = {
   memory: MEMORIES,
   'vae-tiling': TILINGS,
   format: FORMATS,
+  'preview-as': GRAPHICS,
 };
 
 /** citty's definitions as {@link Command}s. */

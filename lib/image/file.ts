@@ -105,26 +105,43 @@ export function checkWritable(path: string): void {
  */
 export function writeFileAtomically(path: string, data: Uint8Array): void {
   const { target, temporary } = places(path);
-  // While a listener is there, a Ctrl-C waits for the event loop instead of ending the process between the two calls.
-  let interrupted: NodeJS.Signals | undefined;
-  const defer = (signal: NodeJS.Signals): void => {
-    interrupted = signal;
-  };
-  process.on('SIGINT', defer).on('SIGTERM', defer);
+  uninterrupted(() => {
+    try {
+      writeFileSync(temporary, data, { flag: 'wx' });
+      renameSync(temporary, target);
+    } catch (cause) {
+      rmSync(temporary, { force: true });
+      throw failure(path, cause);
+    }
+  });
+}
+
+/** Who holds signals back now, and which one came meanwhile. */
+let holders = 0;
+let held: NodeJS.Signals | undefined;
+const hold = (signal: NodeJS.Signals): void => {
+  held = signal;
+};
+
+/** Does something synchronous that a Ctrl-C must not end in the middle: it ends the process when that is done. */
+export function uninterrupted(work: () => void): void {
+  // While a listener is there, a signal waits for the event loop instead of ending the process at once.
+  if (holders++ === 0) process.on('SIGINT', hold).on('SIGTERM', hold);
   try {
-    writeFileSync(temporary, data, { flag: 'wx' });
-    renameSync(temporary, target);
-  } catch (cause) {
-    rmSync(temporary, { force: true });
-    throw failure(path, cause);
+    work();
   } finally {
-    const restore = (): void => {
-      process.off('SIGINT', defer).off('SIGTERM', defer);
-      if (interrupted) process.kill(process.pid, interrupted);
-    };
     // A signal is seen when the loop polls, which lies between any immediate and the next one.
-    setImmediate(() => setImmediate(restore));
+    setImmediate(() => setImmediate(release));
   }
+}
+
+function release(): void {
+  if (--holders > 0) return;
+  process.off('SIGINT', hold).off('SIGTERM', hold);
+  const signal = held;
+  held = undefined;
+  // Others who listen have been told.
+  if (signal && process.listenerCount(signal) === 0) process.kill(process.pid, signal);
 }
 
 function places(path: string): { target: string; temporary: string } {
