@@ -1,12 +1,17 @@
 // `dpm-solver txt2img`, `img2img`, `inpaint` and `edit`: pictures with a model of one's own.
 import { resolve } from 'node:path';
 import { type ArgsDef, defineCommand } from 'citty';
+import { list } from '../base/check.js';
 import { encodePng, writeFileAtomically } from '../image/file.js';
+import { fitted } from '../image/formats.js';
 import type { Image } from '../image/image.js';
 import type { GenerateOptions } from '../pipelines/index.js';
+import { isFixed } from '../pipelines/solvers.js';
+import { MOST_PIXELS } from '../image/png.js';
 import { GUIDANCE_VARIANTS } from '../solver/guidance.js';
+import { ALGORITHMS } from '../solver/options.js';
 import {
-  guidanceArg,
+  drawnArgs,
   machineArgs,
   memoryArgs,
   methodArgs,
@@ -19,6 +24,7 @@ import {
   readScheduler,
   readSolver,
   readTableFlag,
+  schedulerName,
   sizeArgs,
   solverArgs,
   tableArgs,
@@ -32,12 +38,8 @@ import { previewArgs } from './preview.js';
 import { choice, UsageError } from './usage.js';
 
 const guidanceArgs = {
-  steps: {
-    type: 'string',
-    valueHint: 'N',
-    description: "Network evaluations for a picture (Default: the model's own, 20 where it is not distilled)",
-  },
-  guidance: guidanceArg,
+  steps: drawnArgs.steps,
+  guidance: drawnArgs.guidance,
   'guidance-rescale': {
     type: 'string',
     valueHint: 'PHI',
@@ -80,8 +82,8 @@ const drawArgs = {
   ...modelArgs,
   ...guidanceArgs,
   ...pairArgs,
-  seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i of the sheet has the seed N + i' },
-  count: { type: 'string', default: '1', valueHint: 'N', description: 'Pictures of every prompt' },
+  seed: drawnArgs.seed,
+  count: drawnArgs.count,
   negative: negativeArg,
   ...solverArgs,
   ...methodArgs,
@@ -92,6 +94,12 @@ const drawArgs = {
   batch: { type: 'string', valueHint: 'N', description: 'Pictures made at once, at most' },
   ...previewArgs,
   ...outputArgs,
+} as const satisfies ArgsDef;
+
+/** Of commands that begin with a picture. */
+const fitArgs = {
+  width: { ...sizeArgs.width, description: 'Pixels; the picture is scaled and cut to that (Default: its own)' },
+  height: { ...sizeArgs.height, description: 'As --width, and in proportion where one of them is said' },
 } as const satisfies ArgsDef;
 
 const imageArgs = {
@@ -142,11 +150,40 @@ function wordsOf({ folder }: Place, prompts: readonly string[], seed: number | u
 }
 
 /** What a command starts from. */
-async function readPictures(command: string, values: Values): Promise<{ image?: Image; mask?: Image }> {
+async function readPictures(command: string, values: Values): Promise<Pictures> {
   if (command === 'txt2img') return {};
   const image = await readPicture('image', values.image as string | undefined);
   if (command === 'img2img') return { image };
   return { image, mask: await readPicture('mask', values.mask as string | undefined) };
+}
+
+interface Pictures {
+  image?: Image;
+  mask?: Image;
+}
+
+/** They in the size that {@link fitArgs} say; a side that is not said is the nearest one in proportion that the model takes. */
+async function inSize({ image, mask }: Pictures, values: Record<string, unknown>, multiple: number): Promise<Pictures> {
+  const [width, height] = [wholeOf(values, 'width', 1), wholeOf(values, 'height', 1)];
+  if (image === undefined || (width === undefined && height === undefined)) {
+    return { ...(image && { image }), ...(mask && { mask }) };
+  }
+  const near = (side: number) => Math.max(1, Math.round(side / multiple)) * multiple;
+  const size = {
+    width: width ?? near(((height as number) * image.width) / image.height),
+    height: height ?? near(((width as number) * image.height) / image.width),
+  };
+  if (size.width * size.height > MOST_PIXELS) {
+    throw new RangeError(
+      `Expected at most ${MOST_PIXELS} pixels but --width and --height make ${size.width} x ${size.height}`,
+    );
+  }
+  // What that is wrong with is said where masks are checked.
+  if (mask && (mask.width !== image.width || mask.height !== image.height)) return { image, mask };
+  return {
+    image: await fitted(image, size, 'cubic'),
+    ...(mask && { mask: await fitted(mask, size, 'nearest') }),
+  };
 }
 
 async function draw(command: string, values: Values, own: Partial<GenerateOptions>): Promise<void> {
@@ -176,7 +213,6 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
     prompt: prompts,
     negativePrompt,
     ...settings,
-    ...pictures,
     width,
     height,
     strength,
@@ -185,15 +221,16 @@ async function draw(command: string, values: Values, own: Partial<GenerateOption
   await withPipeline(place, destination.json, async (pipe, telling) => {
     const { defaults } = pipe;
     const size = { width: width ?? defaults.width, height: height ?? defaults.height };
-    checkSheet(prompts.length, count, destination, pictures.image ?? size);
+    const begins = await inSize(pictures, values, defaults.multiple);
+    checkSheet(prompts.length, count, destination, begins.image ?? size);
     const scheduler = await readScheduler(values, pipe);
     const generation = await keeping(values, destination, telling, wordsOf(place, prompts, settings.seed), (told) =>
-      pipe({ ...options, ...scheduler, ...told }),
+      pipe({ ...options, ...begins, ...scheduler, ...told }),
     );
     telling.stop();
     const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
     await report({ command, values }, generation, rows, destination, {
-      ...{ prompts, negativePrompt, scheduler: values.scheduler, ...settings, strength },
+      ...{ prompts, negativePrompt, scheduler: schedulerName(values), ...settings, strength },
       steps: settings.steps ?? defaults.steps,
     });
   });
@@ -213,6 +250,7 @@ export const img2img = defineCommand({
   args: {
     ...imageArgs,
     strength: { type: 'string', valueHint: 'S', description: 'Share of the picture made anew (Default: 0.8)' },
+    ...fitArgs,
     ...drawArgs,
   },
   run: ({ args }) => draw('img2img', args, { strength: numberOf(args, 'strength') }),
@@ -224,6 +262,7 @@ export const inpaint = defineCommand({
     ...imageArgs,
     mask: maskArg,
     strength: { type: 'string', valueHint: 'S', description: 'Share of it made anew (Default: 1)' },
+    ...fitArgs,
     ...drawArgs,
   },
   run: ({ args }) => draw('inpaint', args, { strength: numberOf(args, 'strength') }),
@@ -233,6 +272,7 @@ export const edit = defineCommand({
   meta: { name: 'edit', description: 'Change what a picture shows, and keep the rest' },
   args: {
     ...imageArgs,
+    ...fitArgs,
     source: { type: 'string', valueHint: 'PROMPT', description: 'What the picture shows' },
     target: { type: 'string', valueHint: 'PROMPT', description: 'What it is to show' },
     ...modelArgs,
@@ -261,7 +301,15 @@ export const edit = defineCommand({
     if (args._.length > 0) {
       throw new UsageError(`Expected prompts in --source and --target but received '${args._[0]}'`);
     }
-    const { method: _method, denoiseToZero: _last, ...solver } = readSolver(args);
+    const { method: _method, denoiseToZero: _last, ...asked } = readSolver(args);
+    if (isFixed(args.solver) && args.solver !== 'ddim') {
+      const known = list(['ddim', ...ALGORITHMS], 'or');
+      throw new UsageError(
+        `Expected ${known} for --solver of an edit, which goes back too, but received '${args.solver}'`,
+      );
+    }
+    const ddim = { algorithmType: 'dpmsolver++', order: 1 } as const;
+    const solver = args.solver === 'ddim' ? { ...asked, ...ddim } : asked;
     const settings = {
       source: prompt('source'),
       target: prompt('target'),
@@ -293,9 +341,10 @@ export const edit = defineCommand({
     const image = await readPicture('image', args.image);
     const mask = args.mask === undefined ? {} : { mask: await readPicture('mask', args.mask) };
     await withPipeline(place, destination.json, async (pipe, telling) => {
-      checkSheet(1, 1, destination, image);
+      const begins = await inSize({ image, ...mask }, args, pipe.defaults.multiple);
+      checkSheet(1, 1, destination, begins.image ?? image);
       const made = await keeping(args, destination, telling, wordsOf(place, [settings.target], settings.seed), (told) =>
-        pipe.edit({ ...settings, ...mask, image, ...told }),
+        pipe.edit({ ...settings, image, ...begins, ...told }),
       );
       telling.stop();
       if (maskOutput !== undefined) writeFileAtomically(maskOutput, encodePng(made.mask));

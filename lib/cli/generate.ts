@@ -4,6 +4,7 @@ import { findModel } from '../hub/index.js';
 import { GRAPH_DEVICES } from '../onnx/graph.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import type { DiffusionPipeline, GenerateOptions, OnProgress, SolverChoices, VaeTiling } from '../pipelines/index.js';
+import { isFixed, namedScheduler, schedulerOfClass, SOLVERS } from '../pipelines/solvers.js';
 import { readTableFile } from '../pipelines/tables.js';
 import { SKIP_TYPES } from '../schedule/grid.js';
 import { PUBLISHED_TYPES } from '../schedule/published-grid.js';
@@ -24,7 +25,7 @@ export const solverArgs = {
   solver: {
     type: 'string',
     valueHint: 'NAME',
-    description: `Algorithm: ${ALGORITHMS.join(', ')} (Default: the model's, or dpmsolver++)`,
+    description: `Solver: ${SOLVERS.join(', ')} (Default: the model's, or dpmsolver++)`,
   },
   order: { type: 'string', valueHint: '1|2|3', description: "Order of the solver (Default: the model's, or 2)" },
   'skip-type': {
@@ -118,15 +119,32 @@ export const sizeArgs = {
   height: { type: 'string', valueHint: 'N', description: "Pixels (Default: the model's)" },
 } as const satisfies ArgsDef;
 
+/** What all that draw from prompts have, with the same defaults. */
+export const drawnArgs = {
+  steps: {
+    type: 'string',
+    valueHint: 'N',
+    description: "Network evaluations for a picture (Default: the model's own, 20 where it is not distilled)",
+  },
+  guidance: guidanceArg,
+  seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i has the seed N + i' },
+  count: { type: 'string', default: '1', valueHint: 'N', description: 'Pictures of every prompt' },
+} as const satisfies ArgsDef;
+
 type Values = Record<string, unknown>;
 
 const text = (values: Values, name: string) => values[name] as string | undefined;
 
 /** The solver's options in the values of {@link solverArgs} and {@link methodArgs}. */
 export function readSolver(values: Values): SolverChoices {
+  const named = choice('solver', text(values, 'solver'), SOLVERS);
+  for (const flag of isFixed(named) ? ITS_OWN : []) {
+    if (values[flag] === undefined || values[flag] === false) continue;
+    throw new UsageError(`Expected no --${flag} beside --solver ${named}, which has its own`);
+  }
   const order = choice('order', text(values, 'order'), ORDERS);
   return {
-    algorithmType: choice('solver', text(values, 'solver'), ALGORITHMS),
+    algorithmType: ALGORITHMS.find((one) => one === named),
     order: order === undefined ? undefined : (Number(order) as 1 | 2 | 3),
     method: choice('method', text(values, 'method'), METHODS),
     skipType: choice('skip-type', text(values, 'skip-type'), GRIDS),
@@ -136,15 +154,23 @@ export function readSolver(values: Values): SolverChoices {
   };
 }
 
-/** The scheduler object of the class that `--scheduler` names; nothing where the flag was not given. */
+/** Flags that have no meaning beside a solver that is an algorithm, an order and a grid at once. */
+const ITS_OWN = ['order', 'method', 'skip-type', 'solver-type', 'thresholding', 'denoise-to-zero', 'scheduler'];
+
+/** The name of what takes the solver's place: `--scheduler`'s class, or a `--solver` with an order and a grid of its own. */
+export function schedulerName(values: Values): string | undefined {
+  const solver = text(values, 'solver');
+  return text(values, 'scheduler') ?? (isFixed(solver) ? solver : undefined);
+}
+
+/** What {@link schedulerName} names; nothing where it names none. */
 export async function readScheduler(
   values: Values,
   pipe: DiffusionPipeline,
 ): Promise<Pick<GenerateOptions, 'scheduler'>> {
-  const name = text(values, 'scheduler');
+  const name = schedulerName(values);
   if (name === undefined) return {};
-  const { schedulerOfClass } = await import('../pipelines/solvers.js');
-  return { scheduler: await schedulerOfClass(name, pipe) };
+  return isFixed(name) ? namedScheduler(name, pipe) : { scheduler: await schedulerOfClass(name, pipe) };
 }
 
 /** The options in the values of {@link memoryArgs}. */

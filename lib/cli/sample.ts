@@ -2,6 +2,7 @@
 import { type ArgsDef, defineCommand } from 'citty';
 import type { GenerateOptions } from '../pipelines/index.js';
 import {
+  drawnArgs,
   machineArgs,
   methodArgs,
   negativeArg,
@@ -9,6 +10,7 @@ import {
   readScheduler,
   readSolver,
   readTableFlag,
+  schedulerName,
   shapesArg,
   solverArgs,
   tableArgs,
@@ -42,11 +44,8 @@ const args = {
     required: false,
     description: 'What to draw, one row of the sheet each; - is lines of standard input',
   },
-  steps: { type: 'string', default: '10', valueHint: 'N', description: 'Network evaluations for a picture' },
-  guidance: { type: 'string', valueHint: 'W', description: 'Classifier-free guidance scale (Default: 3); 1 is none' },
+  ...drawnArgs,
   'classifier-scale': { type: 'string', valueHint: 'S', description: 'Classifier guidance with this scale instead' },
-  seed: { type: 'string', default: '0', valueHint: 'N', description: 'Picture i of the sheet has the seed N + i' },
-  count: { type: 'string', default: '4', valueHint: 'N', description: 'Pictures of every prompt' },
   negative: negativeArg,
   ...solverArgs,
   ...methodArgs,
@@ -93,8 +92,9 @@ export const sample = defineCommand({
       await report({ command: 'sample', values: args }, generation, rows, destination, {
         prompts,
         negativePrompt,
-        scheduler: args.scheduler,
+        scheduler: schedulerName(args),
         ...settings,
+        steps: settings.steps ?? pipe.defaults.steps,
       });
     });
   },

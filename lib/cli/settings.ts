@@ -102,7 +102,8 @@ export function samplerName(options: {
   skipType?: string;
 }): string {
   const { scheduler, algorithmType = 'dpmsolver++', order = 2, method = 'multistep', skipType } = options;
-  if (scheduler !== undefined) return scheduler;
+  const others: Record<string, string> = { ddim: 'DDIM', pndm: 'PLMS', deis: 'DEIS', unipc: 'UniPC' };
+  if (scheduler !== undefined) return others[scheduler] ?? scheduler;
   const letter = method === 'multistep' ? 'M' : method.startsWith('singlestep') ? 'S' : undefined;
   const names: Record<string, string> = { 'dpmsolver++': `DPM++ ${order}`, 'sde-dpmsolver++': `DPM++ ${order}` };
   const known = letter && names[algorithmType];

@@ -2,7 +2,7 @@
 import type { ArgsDef, CommandDef } from 'citty';
 import { SOLVERS } from '../pipelines/solvers.js';
 import { classNames } from '../schedulers/from-config.js';
-import { ALGORITHMS, METHODS, SOLVER_TYPES } from '../solver/options.js';
+import { METHODS, SOLVER_TYPES } from '../solver/options.js';
 import { FORMATS } from '../image/formats.js';
 import { DEVICES, DTYPES, GRIDS, MEMORIES, ORDERS, TILINGS } from './generate.js';
 import { GRAPHICS } from './graphics.js';
@@ -38,7 +38,7 @@ export interface Command {
 
 /** Flags whose values have a list, whatever the command. */
 const LISTS: Readonly<Record<string, readonly string[]>> = {
-  solver: ALGORITHMS,
+  solver: SOLVERS,
   solvers: SOLVERS,
   order: ORDERS,
   'skip-type': GRIDS,

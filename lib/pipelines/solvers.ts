@@ -25,6 +25,12 @@ const solvers = {
 export type SolverName = keyof typeof solvers;
 export const SOLVERS = Object.keys(solvers) as SolverName[];
 
+/** Those with an order and a grid of their own: classes of dpm-solver/schedulers, and DDIM, which is order 1. */
+const FIXED_SOLVERS = ['ddim', 'pndm', 'deis', 'unipc'] as const satisfies readonly SolverName[];
+/** Is it one of these? */
+export const isFixed = (solver: string | undefined): solver is (typeof FIXED_SOLVERS)[number] =>
+  (FIXED_SOLVERS as readonly (string | undefined)[]).includes(solver);
+
 type Choice = Pick<GenerateOptions, 'scheduler'>;
 
 /**

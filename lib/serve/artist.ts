@@ -15,10 +15,10 @@ import {
   type PipelineSession,
   type Progress,
 } from '../pipelines/index.js';
-import { fewSteps, namedScheduler } from '../pipelines/solvers.js';
+import { fewSteps, isFixed, namedScheduler } from '../pipelines/solvers.js';
 import { tooManyPixels } from './limits.js';
 import type { Job, Model, Order, Place, Report } from './messages.js';
-import { isFixed, type Settings } from './settings.js';
+import type { Settings } from './settings.js';
 import { partialImages } from './partial.js';
 import { readUploads, resized, sizesFor } from './uploads.js';
 

@@ -2,17 +2,13 @@
 import * as v from 'valibot';
 import { list } from '../base/check.js';
 import { nearest } from '../base/text.js';
-import { SOLVERS } from '../pipelines/solvers.js';
+import { isFixed, SOLVERS } from '../pipelines/solvers.js';
 import { SKIP_TYPES } from '../schedule/grid.js';
 import { GUIDANCE_VARIANTS } from '../solver/guidance.js';
 import { METHODS } from '../solver/options.js';
 import type { Limits } from './limits.js';
 
-/** Solvers with an order and a grid of their own: classes of dpm-solver/schedulers, and DDIM, which is order 1. */
-export const FIXED_SOLVERS = ['ddim', 'pndm', 'deis', 'unipc'] as const;
-/** Is it one of these? */
-export const isFixed = (solver: string | undefined) =>
-  (FIXED_SOLVERS as readonly (string | undefined)[]).includes(solver);
+/** What solvers with an order and a grid of their own have themselves. */
 const fixedWithout = ['order', 'method', 'skipType', 'thresholding', 'denoiseToZero'] as const;
 
 type Issue = { readonly input: unknown };
