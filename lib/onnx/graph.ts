@@ -3,6 +3,7 @@ import '../base/globals.js';
 import { readFileSync } from 'node:fs';
 import { list } from '../base/check.js';
 import { bytesOf, checkWeights, type GraphFile, readGraph, type ValueInfo } from '../folder/graph-file.js';
+import type { OrtNetwork } from './network.js';
 import { openSession, type Session, type SessionOptions } from './session.js';
 import type { Slot } from './slots.js';
 import { draws, withoutNoise } from './without-noise.js';
@@ -95,6 +96,15 @@ export class Graph {
    */
   async load(): Promise<void> {
     await this.#session();
+  }
+
+  /**
+   * The graph on WebGPU, loaded where it is not, for runs whose tensors stay there; undefined elsewhere. Whoever uses it
+   * {@link hold}s it.
+   */
+  async there(): Promise<OrtNetwork | undefined> {
+    if (this.#options.device !== 'webgpu') return undefined;
+    return (await this.#session()).network;
   }
 
   /** Keeps it loaded, until {@link drop} has been called as often. */

@@ -47,6 +47,8 @@ export interface Session {
   readonly outputs: ReadonlyMap<string, ValueInfo>;
   /** Why `session.run` runs it, which stops JavaScript meanwhile; absent where it has a thread of its own. */
   readonly reason?: string;
+  /** What has that thread: for runs whose tensors stay on its device. */
+  readonly network?: OrtNetwork;
   /**
    * @param outputs slots that are written in place, or names of outputs that are made
    * @param signal ends the run, where it has a thread of its own also while it is under way
@@ -104,6 +106,7 @@ async function openThread(source: GraphSource, options: SessionOptions): Promise
     outputs: new Map(
       [...network.outputs].map(([name, { type, dims }]) => [name, { name, type, shape: [...dims] }] as const),
     ),
+    network,
     run: async (feeds, outputs, signal) =>
       (await network.run(feeds, { outputs, ...(signal ? { signal } : {}) })) as unknown as Record<string, Slot>,
     release: () => network.dispose(),

@@ -2,6 +2,7 @@
 import { convert } from '../addon/native.js';
 import type { Tensor } from '../base/tensor.js';
 import { type Binding, type ElementType, fill, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
+import { EvaluateThere, wayOf } from './device-network.js';
 import {
   type DenoiserKind,
   findNetwork,
@@ -168,6 +169,25 @@ export class Denoiser {
     return this.#inPortions(fixed, conditionings, shape, options);
   }
 
+  /**
+   * As {@link prepare}, for states that stay on WebGPU, where the rest of what the graph takes is brought once; undefined
+   * where the network is elsewhere, or was exported for another number of samples.
+   */
+  async prepareThere(
+    conditionings: readonly Conditioning[],
+    shape: Shape,
+    options: PrepareOptions = {},
+  ): Promise<EvaluateThere | undefined> {
+    const { fixedBatch } = this;
+    if (fixedBatch !== undefined && fixedBatch !== conditionings.length) return undefined;
+    const network = await this.#graph.there();
+    if (!network) return undefined;
+    const { kind, state, output, type } = this.facts;
+    const feeds = this.#feeds(conditionings, shape, options);
+    const { extra, ...way } = wayOf({ kind, batch: conditionings.length, shape, own: feeds[state], type });
+    return EvaluateThere.open(network, { feeds, state, output, way, extra, timeScale: options.timeScale ?? 1 });
+  }
+
   /** For a graph that was exported for so many samples: evaluated as often as it takes, the last time with repetitions. */
   #inPortions(
     size: number,
@@ -262,16 +282,23 @@ export class Denoiser {
     return (x, t, signal) => evaluate(x, t * scale, signal);
   }
 
-  /** @param times as many as there are in the buffer of times; what the graph declares where absent */
-  #bound(conditionings: readonly Conditioning[], shape: Shape, options: PrepareOptions, times?: number): Bound {
-    const { kind, state, output: outputName, type, extraChannels } = this.facts;
+  /**
+   * All that the graph takes, the state's buffer as well, in buffers of their own.
+   *
+   * @param times as many as there are in the buffer of times; what the graph declares where absent
+   */
+  #feeds(
+    conditionings: readonly Conditioning[],
+    shape: Shape,
+    options: PrepareOptions,
+    times?: number,
+  ): Record<string, Slot> {
+    const { kind, state, type, extraChannels } = this.facts;
     const graph = this.#graph;
     const batch = conditionings.length;
     const [channels, height, width] = shape;
-    const dims = [batch, ...shape];
-    const packedDims = [batch, (height / 2) * (width / 2), 4 * channels];
     const flux = kind === 'flux';
-    const inputDims = flux ? packedDims : [batch, channels + extraChannels, height, width];
+    const inputDims = flux ? this.#packed(batch, shape) : [batch, channels + extraChannels, height, width];
     const declared = timeSlot(graph, batch);
     const timestep = times === undefined ? declared : slot(declared.type, [times]);
     const feeds: Record<string, Slot> = { [state]: slot(type, inputDims), timestep };
@@ -296,11 +323,28 @@ export class Denoiser {
     if (graph.inputs.has('timestep_cond')) {
       feeds.timestep_cond = this.#embeddedGuidance(batch, options.guidance ?? 1);
     }
-    const sample = feeds[state];
     if (extraChannels > 0) {
       if (!options.extra) throw new Error(`Expected a picture and a mask for ${graph.path}, an inpainting network`);
-      putExtra(sample, options.extra, shape, extraChannels);
+      putExtra(feeds[state], options.extra, shape, extraChannels);
     }
+    return feeds;
+  }
+
+  /** A flux state's tokens. */
+  #packed(batch: number, [channels, height, width]: Shape): number[] {
+    return [batch, (height / 2) * (width / 2), 4 * channels];
+  }
+
+  #bound(conditionings: readonly Conditioning[], shape: Shape, options: PrepareOptions, times?: number): Bound {
+    const { kind, state, output: outputName, extraChannels } = this.facts;
+    const graph = this.#graph;
+    const batch = conditionings.length;
+    const [channels, height, width] = shape;
+    const dims = [batch, ...shape];
+    const flux = kind === 'flux';
+    const packedDims = this.#packed(batch, shape);
+    const feeds = this.#feeds(conditionings, shape, options, times);
+    const sample = feeds[state];
     const output = slot(graph.output(outputName).type as ElementType, flux ? packedDims : dims);
     const binding = graph.bind(feeds, { [outputName]: output });
     const data = flux ? slot(output.type, dims).data : output.data;

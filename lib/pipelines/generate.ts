@@ -1,22 +1,19 @@
 // From prompts to pictures: every batch is sampled from its noise, from a picture or from latents, by the solver or by a
 // scheduler object.
-import type { Tensor } from '../base/tensor.js';
-import { DPMSolver, type SolverOptions } from '../dpm-solver.js';
 import type { Image } from '../image/image.js';
-import type { NoiseSchedule } from '../schedule/noise-schedule.js';
-import { nodeOf } from '../schedule/sigmas.js';
+import { type Start, sampleBatch, sampleThere } from './batch.js';
 import { Clock } from './clock.js';
 import { Coder } from './coder.js';
 import type { Encoded } from './conditioner.js';
 import { deviceOf } from './device.js';
-import { drive, type Work } from './drive.js';
+import { Crossed } from './crossed.js';
 import { decode, elements, encodeImages, inpaintingInputs, joined, startNoise } from './latents.js';
-import { keep, keepNoisy, type Mask, pasteBack, shrink } from './mask.js';
+import { keep, pasteBack, shrink } from './mask.js';
 import { inTurn, needsOf, openBytes, warningOf } from './memory.js';
-import { networkOf } from './network.js';
+import { networkOf, networkThere } from './network.js';
 import type { GenerateOptions, Generation, Progress } from './options.js';
 import type { Parts } from './parts.js';
-import type { Plan, SolverPlan } from './plan.js';
+import type { Plan } from './plan.js';
 import { driveScheduler } from './scheduler-object.js';
 import { solvingOf } from './solving.js';
 import { Stage } from './stages.js';
@@ -60,22 +57,29 @@ export async function generate(
   const batches = Math.ceil(pictures.length / batchSize);
   const listener = onStep && Watch.listen(onStep);
   let nfe = 0;
+  const crossed = new Crossed();
   await inTurn([denoiser.graph], turn, async () => {
     const stage = new Stage('step', plan.steps * batches, onProgress);
     for (let batch = 0; batch < batches; batch++) {
       const begin = batch * batchSize;
       const part = pictures.slice(begin, begin + batchSize);
-      const network = networkOf(
-        parts,
+      const conditionings = [
         guidance.unconditional ? [] : part.map(({ prompt }) => encoded.for(prompt)),
         guidance.unconditional || guidance.pair !== undefined
           ? part.map(({ negative }) => encoded.against(negative))
           : [],
-        {
-          ...{ guidance, rescale, shape, split: request.split, fold: ofSolver },
-          extra: extras && part.map((one) => extras.get(one.image as Image)!),
-        },
-      );
+      ] as const;
+      const networkOptions = {
+        ...{ guidance, rescale, shape, split: request.split, fold: ofSolver },
+        extra: extras && part.map((one) => extras.get(one.image as Image)!),
+      };
+      const place = await networkThere(parts, ...conditionings, {
+        ...networkOptions,
+        by: !ofSolver ? 'a scheduler object' : classifier ? 'classifier guidance' : undefined,
+      });
+      const there = typeof place === 'object' ? place : undefined;
+      const networkHere = there ? undefined : networkOf(parts, ...conditionings, networkOptions);
+      const { scale } = there ?? networkHere!;
       const start: Start = {
         noise: startNoise(part, shape),
         known: span.known
@@ -91,18 +95,26 @@ export async function generate(
         listener,
         { batch, batches },
         {
-          ...{ schedule: ofSolver ? by.schedule : undefined, scale: network.scale, samples: part.length, shape },
+          ...{ schedule: ofSolver ? by.schedule : undefined, scale, samples: part.length, shape },
           resumable: !ofSolver || (by.run.table !== undefined && by.table === undefined),
           count: (told) => countStep(stage, told),
         },
       );
       const gradient = classifier?.prepare(labels.slice(begin, begin + batchSize), shape);
-      const work = { network: network.evaluate, gradient, clock, signal, watch };
       const seeds = part.map(({ seed }) => seed);
       const dims = [part.length, ...shape];
-      const made = await (ofSolver
-        ? sampleBatch(by, seeds, dims, start, work)
-        : driveScheduler({ ...start, plan: by, type: denoiser.type, dims, seeds, eta: request.eta ?? 0 }, work));
+      let made: { sample: Float32Array; nfe: number };
+      if (there && ofSolver) {
+        made = await sampleThere(by, seeds, dims, start, { there, clock, signal, watch, crossed }).finally(() => {
+          there.release();
+        });
+      } else {
+        const evaluate = crossed.counting(networkHere!.evaluate, place as string | undefined);
+        const work = { network: evaluate, gradient, clock, signal, watch };
+        made = await (ofSolver
+          ? sampleBatch(by, seeds, dims, start, work)
+          : driveScheduler({ ...start, plan: by, type: denoiser.type, dims, seeds, eta: request.eta ?? 0 }, work));
+      }
       nfe = Math.max(nfe, made.nfe);
       if (small && start.known) keep(made.sample, start.known, small);
       sample.set(made.sample, begin * n);
@@ -127,6 +139,7 @@ export async function generate(
     memory,
     ...(coder?.tiles ? { tiles: coder.tiles } : {}),
     device: deviceOf(parts.session),
+    ...(crossed.transfers ? { transfers: crossed.transfers } : {}),
     timings: clock.timings(vae !== null),
   };
 }
@@ -165,51 +178,4 @@ function encodePrompts(
     { ...encoding, signal },
     onProgress,
   );
-}
-
-/** Where a batch starts. */
-interface Start {
-  readonly noise: Float32Array;
-  /** The pictures or latents, where it starts from some. */
-  readonly known: Float32Array | undefined;
-  /** Is there noise in them already? */
-  readonly noisy: boolean;
-  /** Is what the mask covers made from noise alone? */
-  readonly fresh: boolean;
-  readonly mask: Mask | undefined;
-}
-
-/** Samples one batch by the solver. */
-async function sampleBatch(
-  { schedule, run, start, solverOptions }: SolverPlan,
-  seed: readonly number[],
-  dims: readonly number[],
-  { noise, known, noisy, fresh, mask }: Start,
-  work: Work,
-): Promise<{ sample: Float32Array; nfe: number }> {
-  const blend = mask && known && blending(schedule, known, noise, mask, solverOptions.correctXt);
-  const solver = new DPMSolver(null, schedule, { ...solverOptions, ...(blend ? { correctXt: blend } : {}) });
-  let xT = { type: 'float32', data: noise, dims } as Tensor;
-  if (known && noisy) xT = { ...xT, data: known };
-  else if (known && !fresh) xT = solver.addNoise({ ...xT, data: known }, start, xT);
-  const { signal, watch } = work;
-  const sampling = solver.start(xT, {
-    ...run,
-    seed: [...seed],
-    signal,
-    ...(watch ? { onStep: (progress) => watch.tell(progress) } : {}),
-  });
-  await drive(sampling, work);
-  return { sample: sampling.result.data as Float32Array, nfe: sampling.nfe };
-}
-
-/** The known part of a state, put in place after every step. */
-function blending(
-  schedule: NoiseSchedule,
-  known: Float32Array,
-  noise: Float32Array,
-  mask: Mask,
-  before: SolverOptions['correctXt'],
-): SolverOptions['correctXt'] {
-  return (x, t, step) => keepNoisy(before ? before(x, t, step) : x, known, noise, nodeOf(schedule, t), mask);
 }

@@ -1,6 +1,8 @@
 // The network of one batch: conditioned, told the time as it was trained to be, and guided.
 import type { NetworkArray, Tensor } from '../base/tensor.js';
+import type { OrtValue } from '../onnx/network.js';
 import type { Conditioning, Evaluate, Shape } from './denoiser.js';
+import type { EvaluateThere } from './device-network.js';
 import { guided } from './guidance.js';
 import { joined } from './latents.js';
 import type { Parts } from './parts.js';
@@ -46,6 +48,62 @@ export function networkOf(
     return alone(x, t, signal);
   };
   return { evaluate, scale: pair };
+}
+
+/** A network of one batch whose states stay on WebGPU. */
+export interface NetworkThere {
+  evaluate(x: OrtValue, t: number, signal?: AbortSignal): Promise<OrtValue>;
+  read(value: OrtValue): Promise<Tensor>;
+  /** Bytes that have been brought there. */
+  readonly uploaded: number;
+  readonly scale?: number;
+  release(): void;
+}
+
+/** As {@link networkOf}, for states that stay on WebGPU, or why they do not; undefined where the network is elsewhere. */
+export async function networkThere(
+  parts: Parts,
+  conditional: readonly Conditioning[],
+  unconditional: readonly Conditioning[],
+  { guidance, shape, split, extra, by }: Omit<NetworkOptions, 'rescale' | 'fold'> & { by: string | undefined },
+): Promise<NetworkThere | string | undefined> {
+  const { denoiser, shared, session } = parts;
+  if (session.device !== 'webgpu' || session.executionProviders) return undefined;
+  // What calls the network has its states on the host.
+  if (by !== undefined) return by;
+  if (shared) return 'calls of a session share the network';
+  const { pair, scale } = guidance;
+  if (split && pair !== undefined) return 'splitGuidance';
+  const own = { guidance: scale, timeScale: timeScaleOf(parts) };
+  const all: EvaluateThere[] = [];
+  const prepare = async (conditionings: readonly Conditioning[], twice: boolean) => {
+    const inputs = extra && joined(twice ? [...extra, ...extra] : extra);
+    const made = await denoiser.prepareThere(conditionings, shape, { ...own, extra: inputs });
+    if (made) all.push(made);
+    return made;
+  };
+  const first =
+    pair === undefined
+      ? await prepare(guidance.unconditional ? unconditional : conditional, false)
+      : await prepare([...unconditional, ...conditional], true);
+  if (!first) return 'a network for another number of samples';
+  // Outside of an interval the network is asked once, with the condition.
+  let alone: EvaluateThere | undefined;
+  return {
+    evaluate: async (x, t, signal) => {
+      if (pair === undefined || x.dims[0] !== conditional.length) return first.evaluate(x, t, signal);
+      alone ??= await prepare(conditional, false);
+      return (alone as EvaluateThere).evaluate(x, t, signal);
+    },
+    read: async (value) => (await first.read(value)) as Tensor,
+    get uploaded() {
+      return all.reduce((sum, { uploaded }) => sum + uploaded, 0);
+    },
+    ...(pair === undefined ? {} : { scale: pair }),
+    release: () => {
+      for (const one of all) one.release();
+    },
+  };
 }
 
 /** What a network is told for a flow's time of 1: thousandths, as its training counted, but for Flux. */

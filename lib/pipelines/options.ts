@@ -6,6 +6,7 @@ import type { Image } from '../image/image.js';
 import type { GraphDevice } from '../onnx/graph.js';
 import type { OnProgress } from './stages.js';
 import type { Tiles, VaeTiling } from './tiling.js';
+import type { Transfers } from '../solver/engine.js';
 import type { GuidanceVariant } from '../solver/guidance.js';
 import type { SolverTable } from '../solver/table.js';
 
@@ -289,6 +290,11 @@ export interface Generation {
   tiles?: Tiles;
   /** Where the networks ran; `'providers'` where executionProviders were given. */
   device: GraphDevice | 'providers';
+  /**
+   * Of networks on WebGPU: what crossed between host and graphics processor while sampling, and where the steps were made on the
+   * host, why (`onHost`).
+   */
+  transfers?: Transfers;
   /** Where the time went. */
   timings: Timings;
 }
@@ -323,7 +329,10 @@ export interface Timings {
   networkTotalMs: number;
   /** How many. */
   networkCalls: number;
-  /** The median solver step: guidance, update and checks of the whole batch, without the network. */
+  /**
+   * The median solver step: guidance, update and checks of the whole batch, without the network; 0 where states stay on
+   * WebGPU, and what is waited for is the network and the step as one.
+   */
   stepMs: number;
   /** All of them. */
   stepTotalMs: number;

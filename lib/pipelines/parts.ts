@@ -29,8 +29,8 @@ export interface PipelineOptions extends Omit<HubOptions, 'onProgress'> {
   /**
    * Where the networks run: `'cpu'` (the default), `'webgpu'` on any graphics processor, `'cuda'` on an NVIDIA card,
    * `'coreml'` on macOS, `'dml'` on Windows. `'auto'` takes the fastest that computes this folder's network rightly, which a
-   * process of its own finds out the first time, and the CPU with a warning where there is none. The solver's step runs on the
-   * CPU.
+   * process of its own finds out the first time, and the CPU with a warning where there is none. On WebGPU latents stay there,
+   * and the solver's step is made there where that can be; elsewhere it is the CPU's.
    */
   device?: 'auto' | GraphDevice;
   /** Threads of one network operator; onnxruntime's choice where absent or 0. */

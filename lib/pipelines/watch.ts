@@ -67,6 +67,16 @@ export class Watch {
     this.#labels = resumable && own ? labels : undefined;
   }
 
+  /** Is there somebody to be told more than how far it is? */
+  get listens(): boolean {
+    return this.#listener !== undefined;
+  }
+
+  /** Counts a step that nobody looks at. */
+  count(step: number): void {
+    this.#count?.({ step, steps: 0, ...this.#place });
+  }
+
   /**
    * Looks at an evaluation.
    *

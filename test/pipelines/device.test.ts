@@ -41,10 +41,10 @@ for (const [what, proof, expected] of [
   });
 }
 
-const draw = (folder: string, device: string, steps: number, env: Record<string, string> = {}) =>
+const draw = (folder: string, device: string, steps: number, env: Record<string, string> = {}, more: object = {}) =>
   inChild(new URL('./children/on.ts', import.meta.url), {
     env: { XDG_CACHE_HOME: cache, ...env },
-    args: [folder, device, 'red', String(steps)],
+    args: [folder, device, 'red', String(steps), JSON.stringify(more)],
   });
 
 // Elsewhere the cache folder is another variable's.
@@ -93,12 +93,15 @@ test('refuses what is no device, and says what one lacks', async () => {
 const reason = await whyNoWebGpu();
 if (reason) console.log(`skipped: ${reason}`);
 
-for (const [name, folder, steps] of [
-  ['in pixels', shapes, 2],
-  ['in latents, encoder and decoder too', layout('sd'), 4],
+for (const [name, folder, steps, more, onHost] of [
+  ['in pixels', shapes, 2, {}, undefined],
+  ['in latents, guided, encoder and decoder too', layout('sd'), 4, { guidance: 3, order: 2 }, undefined],
+  ['in tokens', layout('flux'), 3, { guidance: 3, order: 2 }, undefined],
+  ['with the step on the host', layout('sd'), 2, { thresholding: true }, 'thresholding'],
 ] as const) {
   (reason ? test.skip : test)(`draws on WebGPU what it draws on the CPU: ${name}`, async () => {
-    const [there, here] = [await draw(folder, 'webgpu', steps, swiftshader), await draw(folder, 'cpu', steps)];
+    const there = await draw(folder, 'webgpu', steps, swiftshader, more);
+    const here = await draw(folder, 'cpu', steps, {}, more);
     assert.equal([there.code, here.code], [0, 0], there.errors + here.errors);
     const [webgpu, cpu] = [JSON.parse(there.output), JSON.parse(here.output)];
     assert.equal([webgpu.device, cpu.device], ['webgpu', 'cpu']);
@@ -106,6 +109,10 @@ for (const [name, folder, steps] of [
     const difference = webgpu.data.map((value: number, i: number) => value - cpu.data[i]);
     const relative = Math.sqrt(square(difference) / square(cpu.data));
     assert.ok(relative < 1e-4, `${relative} of the size`);
+    assert.equal([webgpu.calls, webgpu.transfers.onHost, cpu.transfers], [steps, onHost, undefined]);
+    // Without a step on the host the sample comes back, and next to nothing else.
+    const bytes = 4 * cpu.data.length;
+    if (!onHost) assert.ok(webgpu.transfers.downloaded < bytes + 500, `${webgpu.transfers.downloaded} bytes`);
   });
 }
 

@@ -2,10 +2,17 @@
 import { DiffusionPipeline } from '../../../lib/pipelines/index.js';
 
 async function main(): Promise<void> {
-  const [folder, device, prompt, steps] = process.argv.slice(2) as [string, 'auto', string, string];
+  const [folder, device, prompt, steps, more = '{}'] = process.argv.slice(2) as [
+    string,
+    'auto',
+    string,
+    string,
+    string?,
+  ];
   const pipe = await DiffusionPipeline.fromPretrained(folder, { device });
-  const made = await pipe({ prompt, steps: Number(steps), guidance: 1, seed: 1, order: 1 });
-  console.log(JSON.stringify({ device: made.device, data: [...made.sample.data] }));
+  const made = await pipe({ prompt, steps: Number(steps), guidance: 1, seed: 1, order: 1, ...JSON.parse(more) });
+  const { device: where, transfers, timings } = made;
+  console.log(JSON.stringify({ device: where, transfers, calls: timings.networkCalls, data: [...made.sample.data] }));
   await pipe.dispose();
 }
 
