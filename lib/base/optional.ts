@@ -12,9 +12,10 @@ export class Missing extends Error {
  * The default export of a package.
  *
  * @param what is done with it, as the beginning of a sentence
+ * @param install all that is to be installed for that
  * @throws Missing, which says what to install
  */
-export function optional<T>(name: string, what: string): Promise<T> {
+export function optional<T>(name: string, what: string, install = name): Promise<T> {
   const found = loaded.get(name) ?? load(name);
   loaded.set(name, found);
   // A failed load is not kept: the package may be installed meanwhile.
@@ -22,7 +23,7 @@ export function optional<T>(name: string, what: string): Promise<T> {
   return found.catch((cause: NodeJS.ErrnoException) => {
     // Only the package itself: a file missing inside it is a broken installation, and the message then says which.
     if (cause.code === 'ERR_MODULE_NOT_FOUND' && cause.message.includes(`'${name}'`)) {
-      throw new Missing(`${what} needs the package ${name}, which is not installed: npm install ${name}`, { cause });
+      throw new Missing(`${what} needs the package ${name}, which is not installed: npm install ${install}`, { cause });
     }
     throw new Missing(`${name} is installed but could not be loaded: ${firstLine(cause.message)}`, { cause });
   }) as Promise<T>;

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The command line: `dpm-solver sample`, `txt2img`, `img2img`, `inpaint`, `edit`, `decode`, `compare`, `calibrate`, `bench`,
-// `serve`, `pull`, `info` and `completion`.
+// `serve`, `worker`, `pull`, `info` and `completion`.
 import { inspect, stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from 'citty';
 import { nearest } from '../base/text.js';
@@ -19,6 +19,7 @@ import { tell, warn } from './say.js';
 import { withLike } from './settings.js';
 import { checkFlags, UsageError } from './usage.js';
 import { version } from './version.js';
+import { worker, examples as workerExamples } from './worker.js';
 
 const completion = completionOf(() => commands);
 
@@ -27,7 +28,7 @@ const completion = completionOf(() => commands);
 const commands: Record<string, CommandDef<any>> = {
   ...configurable({
     ...{ sample, txt2img, img2img, inpaint, edit, decode, compare, calibrate, bench },
-    ...{ serve, pull, info },
+    ...{ serve, worker, pull, info },
   }),
   completion,
 };
@@ -42,6 +43,7 @@ function configurable(own: Record<string, CommandDef<any>>): Record<string, Comm
 const examples: Readonly<Record<string, readonly string[]>> = {
   sample: sampleExamples,
   serve: serveExamples,
+  worker: workerExamples,
   pull: pullExamples,
   calibrate: calibrateExamples,
   decode: decodeExamples,

@@ -20,6 +20,7 @@ import {
 import { docsRoutes } from './docs.js';
 import { follow, type Keep, streamOf } from './follow.js';
 import { isForm, readRunForm } from './form.js';
+import { healthRoutes, metricsRoute } from './health.js';
 import type { Limits } from './limits.js';
 import type { Job } from './messages.js';
 import type { Metrics } from './metrics.js';
@@ -28,8 +29,8 @@ import { openaiRoutes } from './openai.js';
 import { Wrong } from './openai-schema.js';
 import { readPage } from './page.js';
 import type { Observer } from './observe.js';
-import { Missing } from '../base/optional.js';
-import type { Queue } from './queue.js';
+import type { Missing } from '../base/optional.js';
+import type { Runs } from './runs.js';
 import { describe } from './schema.js';
 import { readSettings, settingsSchema } from './settings.js';
 import { UploadBudget } from './upload-budget.js';
@@ -37,7 +38,7 @@ import { UploadBudget } from './upload-budget.js';
 export interface AppOptions {
   /** The first draws what asks for none of them by name. */
   models: readonly Served[];
-  queue: Queue;
+  queue: Runs;
   limits: Limits;
   /** Names, besides localhost and addresses, that the server may be called by. */
   hosts: readonly string[];
@@ -90,14 +91,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
     observer.request?.({ id, method, path: path.slice(0, 200), status: c.res.status, ms, client: c.get('client') });
   });
 
-  // Asked by machines by whatever name they know this one, and nothing is told.
-  app.get('/healthz', (c) => answer(c, 200, { ok: true }));
-  app.all('/healthz', (c) => notAllowed(c, 'GET'));
-  app.get('/readyz', (c) => {
-    const ready = queue.open && models.every((one) => one.engine.about !== undefined);
-    return answer(c, ready ? 200 : 503, { ready });
-  });
-  app.all('/readyz', (c) => notAllowed(c, 'GET'));
+  healthRoutes(app, models, queue);
 
   app.use(async (c, next) => {
     const host = c.req.header('host') ?? '';
@@ -118,11 +112,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   app.use('/sdapi/*', withKey(keys));
   app.use('/metrics', withKey(keys));
 
-  app.get('/metrics', async (c) => {
-    if (!metrics || metrics instanceof Missing) return refuse(c, 501, metrics?.message ?? 'There are no figures');
-    return c.body(await metrics.text(), 200, { 'Content-Type': metrics.type });
-  });
-  app.all('/metrics', (c) => notAllowed(c, 'GET'));
+  metricsRoute(app, metrics);
 
   for (const { path, type, body } of readPage()) {
     app.get(path, (c) => c.body(body, 200, { 'Content-Type': type }));
@@ -133,7 +123,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
 
   app.get('/api/model', (c) => {
     const model = engine.about;
-    if (!model) return unavailable(c, 'The model is being loaded', engine.readyIn);
+    if (!model) return unavailable(c, engine.absent ?? 'The model is being loaded', engine.readyIn);
     const { body, prompt, steps, count, side, pixels, waiting, seconds } = limits;
     return answer(c, 200, { version, model, limits: { body, prompt, steps, count, side, pixels, waiting, seconds } });
   });

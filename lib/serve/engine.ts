@@ -35,7 +35,8 @@ function forkArtist(): ChildProcess {
   });
 }
 
-const gone = 'The process that draws has ended unexpectedly; it is being started again';
+/** What a run fails with whose process has ended: no fault of its own, as far as is known. */
+export const GONE = 'The process that draws has ended unexpectedly; it is being started again';
 
 /** The longest time of a timer, in milliseconds: one that is set for longer than Node can count fires at once. */
 const MOST_MS = 2 ** 31 - 1;
@@ -151,6 +152,11 @@ export class Engine {
   /** Samples that network calls of several runs have room for; 0 where one run is made after the other. */
   get room(): number {
     return this.#room;
+  }
+
+  /** Of the process that draws, for tests. @internal */
+  get pid(): number | undefined {
+    return this.#child?.pid;
   }
 
   /** Loads the model in a process of its own. Rejects with what is wrong with it. */
@@ -356,9 +362,9 @@ export class Engine {
     this.#memory = { ...this.#memory, bytes: 0 };
     // Who asks from now on gets another one, and not what has come of this.
     this.#opening = undefined;
-    for (const { reject } of this.#checks.values()) reject(new Unavailable(gone, this.readyIn));
+    for (const { reject } of this.#checks.values()) reject(new Unavailable(GONE, this.readyIn));
     this.#checks.clear();
-    for (const { resolve } of this.#runs.values()) resolve({ type: 'failed', error: gone });
+    for (const { resolve } of this.#runs.values()) resolve({ type: 'failed', error: GONE });
     this.#runs.clear();
     // The first start is the caller's to judge.
     if (this.#closed || (!opened && this.#failures === 0)) return;

@@ -3,13 +3,14 @@ import type { IncomingMessage } from 'node:http';
 import type { Context } from 'hono';
 import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
 import { type Env, full, refuse, unavailable } from './answers.js';
-import { type Engine, Unavailable } from './engine.js';
+import { Unavailable } from './engine.js';
 import type { Job } from './messages.js';
 import { type Letter, Outbox } from './outbox.js';
-import { Full, type Queue, Refused, type RunEvent } from './queue.js';
+import { Full, Refused, type RunEvent } from './queue.js';
+import type { Drawer, Runs } from './runs.js';
 
 export interface FollowOptions {
-  queue: Queue;
+  queue: Runs;
   /** Characters of events that may wait for the reader. */
   backlog: number;
   keep: Keep;
@@ -39,7 +40,7 @@ export interface Followed {
 export async function follow(
   { queue, backlog, keep }: FollowOptions,
   c: Context<Env>,
-  engine: Engine,
+  engine: Drawer,
   job: Job,
   write: (event: RunEvent) => string | undefined,
   user?: string,

@@ -3,7 +3,7 @@ import type * as Prometheus from 'prom-client';
 import type { Served } from './models.js';
 import type { Observer } from './observe.js';
 import { Missing, optional } from '../base/optional.js';
-import type { Queue } from './queue.js';
+import type { Runs } from './runs.js';
 
 export interface Metrics extends Observer {
   readonly type: string;
@@ -13,12 +13,24 @@ export interface Metrics extends Observer {
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const SAMPLES = [1, 2, 4, 6, 8, 12, 16, 24, 32, 64];
 
+/** A queue that many machines share. */
+export interface SharedFigures {
+  readonly connected: boolean;
+  /** Runs that were begun anew. */
+  readonly again: number;
+  readonly models: readonly { name: string; waiting: number; active: number; workers: readonly unknown[] }[];
+}
+
 /**
  * Figures from now on.
  *
  * @returns what is missing, where prom-client is not there
  */
-export async function openMetrics(models: readonly Served[], queue: Queue): Promise<Metrics | Missing> {
+export async function openMetrics(
+  models: readonly Served[],
+  queue: Runs,
+  shared?: SharedFigures,
+): Promise<Metrics | Missing> {
   let client: typeof Prometheus;
   try {
     client = await optional<typeof Prometheus>('prom-client', 'The address /metrics');
@@ -66,6 +78,17 @@ export async function openMetrics(models: readonly Served[], queue: Queue): Prom
   gauge('model_bytes', 'Memory of the process that draws with the model', ['model'], (own) => {
     for (const { id, engine } of models) own.set({ model: id }, engine.memory.bytes);
   });
+  if (shared) {
+    const each = (name: string, help: string, of: (model: SharedFigures['models'][number]) => number) =>
+      gauge(name, help, ['model'], (own) => {
+        for (const model of shared.models) own.set({ model: model.name }, of(model));
+      });
+    gauge('queue_connected', 'Is the queue there?', [], (own) => own.set(shared.connected ? 1 : 0));
+    each('queue_waiting', 'Runs of all front ends that wait', ({ waiting }) => waiting);
+    each('queue_active', 'Runs of all front ends that are being made', ({ active }) => active);
+    each('workers', 'Workers that draw with the model', ({ workers }) => workers.length);
+    gauge('runs_begun_again', 'Runs of this front end that were begun anew', [], (own) => own.set(shared.again));
+  }
   return {
     type: register.contentType,
     text: () => register.metrics(),

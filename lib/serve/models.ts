@@ -1,11 +1,11 @@
 // The models that are served, by name.
 import { list } from '../base/check.js';
-import type { Engine } from './engine.js';
+import type { Drawer } from './runs.js';
 
-/** A model and the process that draws with it. */
+/** A model and who draws with it: a process of this machine, or workers. */
 export interface Served {
   id: string;
-  engine: Engine;
+  engine: Drawer;
 }
 
 /** Names of OpenAI's: a program that was written for them draws with the first model here. */

@@ -95,7 +95,7 @@ async function draw(
     c,
     model.engine,
     job,
-    (event) => (isNews(event) ? encode(event.data) : undefined),
+    (event) => (event.event === 'started' ? '{}' : isNews(event) ? encode(event.data) : undefined),
     asked.user,
   );
   if (followed instanceof Response) return followed;
@@ -129,9 +129,11 @@ async function sendWhole(c: Context, asked: Asked, followed: Followed): Promise<
 
 /** Partial images, and the picture. */
 function sendStream(c: Context, kind: Kind, asked: Asked, followed: Followed): Response {
-  let index = 0;
+  let [sent, seen] = [0, 0];
   return streamOf(c, followed, async (stream, letter) => {
-    index = await sendEvent(stream, kind, asked, letter, index);
+    // A run that is begun anew makes the same pictures again: those that were sent are not sent twice.
+    if (letter.event === 'started') seen = 0;
+    else if (letter.event !== 'step' || ++seen > sent) sent = await sendEvent(stream, kind, asked, letter, sent);
   });
 }
 

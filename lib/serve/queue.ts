@@ -4,7 +4,7 @@ import { asksTwice } from '../pipelines/guidance.js';
 import { type Engine, LONGEST, timeOf, Unavailable } from './engine.js';
 import { type Limits, tooManyPixels } from './limits.js';
 import { Memory } from './memory.js';
-import type { Done, Job, Step } from './messages.js';
+import type { Done, Job, Model, Step } from './messages.js';
 import type { Observer, RunNote } from './observe.js';
 import { Pace } from './pace.js';
 import type { Settings } from './settings.js';
@@ -40,6 +40,35 @@ export class Full extends Error {
 
 export class Refused extends Error {
   override name = 'Refused';
+}
+
+/** Samples that an evaluation of a run has. */
+export function rowsOf({ count, guidance, guidanceVariant }: Settings, model: Model): number {
+  return count * (asksTwice(guidance ?? model.guidance, guidanceVariant) ? 2 : 1);
+}
+
+/**
+ * Samples that an evaluation of a job has, and how much is to be done in all: pixels times evaluations.
+ *
+ * @throws Refused where that is more than a run may have
+ */
+export function sizeOf({ settings }: Job, model: Model, { pixels }: Limits): { rows: number; work: number } {
+  const { width = model.width, height = model.height, count, steps } = settings;
+  const tooMany = tooManyPixels({ width, height }, count, pixels);
+  if (tooMany !== undefined) throw new Refused(tooMany);
+  const rows = rowsOf(settings, model);
+  return { rows, work: width * height * rows * steps };
+}
+
+/** @throws Full where a client has as many of the places as one may have; `holders` have one each */
+export function checkShare(
+  holders: readonly Client[],
+  client: Client,
+  { waiting, perClient = Math.max(1, Math.ceil((waiting + 1) / 2)) }: Limits,
+  freeIn: () => number,
+): void {
+  if (holders.filter(({ id }) => id === client.id).length < perClient) return;
+  throw new Full(`this client has the ${perClient} that one may have`, freeIn());
 }
 
 interface Entry {
@@ -155,16 +184,12 @@ export class Queue {
     if (!this.open) throw new Unavailable('The server is shutting down', 5);
     const model = engine.about;
     if (!model) throw new Unavailable('The model is being loaded', engine.readyIn);
-    const { width = model.width, height = model.height, count, steps, guidance = model.guidance } = job.settings;
-    const tooMany = tooManyPixels({ width, height }, count, this.#limits.pixels);
-    if (tooMany !== undefined) throw new Refused(tooMany);
-    const rows = count * (asksTwice(guidance, job.settings.guidanceVariant) ? 2 : 1);
+    const { rows, work } = sizeOf(job, model, this.#limits);
     this.#findPlace(client, { engine, rows });
     const id = randomBytes(16).toString('hex');
     // One that is not in memory looks at the job when it is.
     const checked = engine.model !== undefined;
     if (checked) await this.#check(id, engine, job, client, signal);
-    const work = width * height * rows * steps;
     const since = performance.now();
     const state = { cancelled: false, checked, ahead: -1 };
     this.#waiting.add({ id, request, since, engine, job, client, rows, work, tell, ...state });
@@ -206,10 +231,8 @@ export class Queue {
     const taken = this.#waiting.size + this.#checking.length;
     // One that would not wait needs no place to do so.
     if (taken >= waiting + (this.#hasRoom(run) ? 1 : 0)) throw new Full(`all ${waiting} are taken`, this.#freeIn());
-    const { perClient = Math.max(1, Math.ceil((waiting + 1) / 2)) } = this.#limits;
-    const holders = [...this.#checking, ...this.#entries()].map(({ client }) => client);
-    if (holders.filter(({ id }) => id === client.id).length < perClient) return;
-    throw new Full(`this client has the ${perClient} that one may have`, this.#freeIn(client));
+    const holders = [...this.#checking, ...this.#entries()].map((entry) => entry.client);
+    checkShare(holders, client, this.#limits, () => this.#freeIn(client));
   }
 
   #entries(): Entry[] {

@@ -93,6 +93,7 @@ const COMMANDS = [
   'calibrate',
   'bench',
   'serve',
+  'worker',
   'pull',
   'info',
 ];

@@ -116,8 +116,8 @@ function npx(root: string, folder: string, args: readonly string[]): Outcome {
     spawnSync(process.execPath, [main, ...words], { cwd: folder, encoding: 'utf8', timeout: 120_000 });
   const usage = run([command, '--help']);
   if (usage.status !== 0) return wrong(usage.stderr);
-  // A server does not end, a hub is elsewhere, and a model or a picture of the reader's is not here.
-  const serves = command === 'serve' || command === 'pull';
+  // Servers and workers do not end, a hub is elsewhere, and a model or a picture of the reader's is not here.
+  const serves = ['serve', 'worker', 'pull'].includes(command);
   const files = rest.filter((_, i) => ['--model', '-m', '--image', '--mask'].includes(rest[i - 1]));
   if (serves || files.some((file) => !existsSync(join(folder, file)))) {
     const known = new Set(usage.stdout.match(/(?<![\w-])--?[a-z][a-z-]*/g));

@@ -349,7 +349,11 @@ test('asks for a key, where there is one', async () => {
 });
 
 test('tells when to come back where the queue is full, and the client does', async () => {
-  const own = await startServer({ folder: constant, port: 0, limits: { steps: 100_000, waiting: 0, together: 1 } });
+  const own = await startServer({
+    folder: constant,
+    port: 0,
+    limits: { steps: 100_000, waiting: 0, together: 1, checkSeconds: 600 },
+  });
   try {
     const client = new OpenAI({ baseURL: `${own.url}v1`, apiKey: 'none', maxRetries: 0 });
     const stream = events(await post(own.url, { ...endless, steps: 100_000 }));
