@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads';
-import { addonPath, bundleAdvice, load, packageRoot } from './loader.js';
+import { addonPath, bundleAdvice, hasSources, load, packageRoot } from './loader.js';
 import { bytes, hasBytes } from './wasm/bytes.js';
 import { instantiate } from './wasm/napi.js';
 
@@ -88,12 +88,10 @@ function wasmFile(root: string): string {
   return join(root, 'prebuilds', 'wasm', 'dpm-solver.wasm');
 }
 
-/** The package's file or, in a bundle, what it has taken along. */
+/** The package's file or, in a bundle and where files have been traced, what comes along with this one. */
 function webAssembly(root: string | null): Module | undefined {
-  if (root) {
-    const path = wasmFile(root);
-    return existsSync(path) ? { path, read: () => readFileSync(path) } : undefined;
-  }
+  const path = root && wasmFile(root);
+  if (path && existsSync(path)) return { path, read: () => readFileSync(path) };
   return hasBytes() ? { path: null, read: bytes } : undefined;
 }
 
@@ -107,7 +105,7 @@ function warn(reason: string, root: string | null): void {
   if (getEnvironmentData(key)) return;
   if (isMainThread) setEnvironmentData(key, true);
   const [first] = reason.split('\n', 1);
-  const advice = root ? `cd ${JSON.stringify(root)} && npx cmake-js compile` : bundleAdvice();
+  const advice = hasSources(root) ? `cd ${JSON.stringify(root)} && npx cmake-js compile` : bundleAdvice();
   process.emitWarning(
     `${first} WebAssembly is used instead: the same results, more slowly. For the native addon: ${advice}. ` +
       'DPM_SOLVER_BACKEND=wasm accepts WebAssembly and stops this warning.',

@@ -20,6 +20,14 @@ export function packageRoot(): string | null {
   }
 }
 
+/**
+ * Whether the addon can be built in this folder: what traces files for a deployment leaves the sources behind.
+ * @internal
+ */
+export function hasSources(root: string | null): root is string {
+  return root !== null && existsSync(join(root, 'native'));
+}
+
 /** In a bundle import.meta.url may be missing, or no file's; an addon's full path is found from anywhere. */
 function requireHere(): NodeJS.Require {
   const here = import.meta.url;
@@ -82,13 +90,23 @@ function resolver(): Resolver {
 
 /** The C library that this process runs on, which the system need not have as its own: Bun comes for both. */
 function libc(): 'musl' | 'glibc' {
-  let loaded: string;
   try {
-    loaded = readFileSync('/proc/self/maps', 'utf8');
+    const loaded = libcOf(readFileSync('/proc/self/maps', 'utf8'));
+    if (loaded) return loaded;
   } catch {
-    return existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+    // Deno gives it to those only who are allowed everything.
   }
-  return /\/(?:ld-musl-|libc\.musl-)/.test(loaded) ? 'musl' : 'glibc';
+  return existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+}
+
+/**
+ * The C library among the files that a process has loaded: musl's is its loader as well, ld-musl-x86_64.so.1 on Alpine,
+ * and libc.so in a folder of its own on Debian.
+ * @internal
+ */
+export function libcOf(maps: string): 'musl' | 'glibc' | undefined {
+  if (/\/libc(?:\.so\.6|-2\.\d+\.so)$/m.test(maps)) return 'glibc';
+  return /\/(?:ld-musl-[^/]+|libc\.musl-[^/]+|[^/]*musl\/(?:lib\/)?libc\.so)$/m.test(maps) ? 'musl' : undefined;
 }
 
 /** What node-gyp-build looks for. */
@@ -115,7 +133,7 @@ export function bundleAdvice(): string {
 
 function failure(root: string | null, what: string, cause?: unknown): Error {
   const lines = [`The native addon of dpm-solver: ${what}.`, 'What to do:'];
-  if (root) {
+  if (hasSources(root)) {
     // A checkout has the tools among its own dependencies; in an installed package npx fetches cmake-js.
     const checkout = existsSync(join(root, 'binding.gyp'));
     lines.push(
@@ -126,11 +144,11 @@ function failure(root: string | null, what: string, cause?: unknown): Error {
       lines.push('- If node_modules came from another machine or container, install it again on this one: npm ci');
     }
   } else {
-    lines.push(`- This is a bundle: ${bundleAdvice()}.`, "- Or import 'dpm-solver/wasm', which needs no addon.");
+    lines.push(`- In a bundle: ${bundleAdvice()}.`, "- Or import 'dpm-solver/wasm', which needs no addon.");
   }
   if (process.env.DPM_SOLVER_PREBUILD) {
     lines.push('- DPM_SOLVER_PREBUILD is set: unset it, or let it name a folder that has build/Release or prebuilds.');
-  } else if (root) {
+  } else if (hasSources(root)) {
     lines.push(
       '- If you have it built elsewhere, let DPM_SOLVER_PREBUILD name the folder above its build or prebuilds.',
     );

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addonPath, load } from '../../lib/addon/loader.js';
+import { addonPath, libcOf, load } from '../../lib/addon/loader.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const loader = suite('loader');
@@ -18,6 +18,7 @@ function emptyRoot(files: Record<string, string> = {}): string {
   const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-loader-'));
   folders.push(folder);
   copyFileSync(join(root, 'package.json'), join(folder, 'package.json'));
+  mkdirSync(join(folder, 'native'));
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(join(folder, name, '..'), { recursive: true });
     writeFileSync(join(folder, name), text);
@@ -110,6 +111,14 @@ loader('in a bundle it says how an addon gets in, and names no folder', () => {
   assert.not.match(text, /\bcd |cmake/);
 });
 
+loader('where a deployment has left the sources behind it tells nobody to build there', () => {
+  const folder = emptyRoot();
+  rmSync(join(folder, 'native'), { recursive: true });
+  const text = message(() => load(folder));
+  assert.match(text, /^- In a bundle: import 'dpm-solver\/[\w-]+' in the program/m);
+  assert.not.match(text, /\bcd |cmake/);
+});
+
 loader('in a bundle, too, it looks where DPM_SOLVER_PREBUILD says, and nowhere else', () => {
   const built = addonPath();
   const names = Object.keys(load<object>());
@@ -127,6 +136,19 @@ loader('in a bundle, too, it looks where DPM_SOLVER_PREBUILD says, and nowhere e
   }
   assert.match(addonPath(null), join(folder, 'prebuilds'));
   assert.equal(Object.keys(load<object>(null)), names);
+});
+
+loader('tells the C library by what the process has loaded', () => {
+  const line = (path: string) => `7f5c5a000000-7f5c5a0a4000 r-xp 00000000 fe:00 1234                       ${path}\n`;
+  const node = line('/opt/musl/bin/node');
+  const cases: [string, string | undefined][] = [
+    ['/lib/ld-musl-x86_64.so.1', 'musl'], // Alpine 3.20
+    ['/usr/lib/x86_64-linux-musl/libc.so', 'musl'], // Debian 12, package musl
+    ['/usr/lib/x86_64-linux-gnu/libc.so.6', 'glibc'], // Debian 12
+    ['/lib64/libc-2.28.so', 'glibc'], // RHEL 8
+    ['/usr/lib/x86_64-linux-gnu/libcap.so.2', undefined],
+  ];
+  for (const [path, expected] of cases) assert.is(libcOf(node + line(path) + line('[stack]')), expected, path);
 });
 
 loader('leaves the environment as it was', () => {

@@ -13,10 +13,11 @@ const test = suite('bundlers.md');
 test('names every package of a project with its exact version', () => {
   assert.ok(projects.length >= 7, projects.join());
   for (const project of projects) {
-    const { dependencies = {}, devDependencies = {} } = JSON.parse(
-      readFileSync(join(here, project, 'package.json'), 'utf8'),
-    ) as Record<string, Record<string, string>>;
-    const versions = Object.entries({ ...dependencies, ...devDependencies });
+    const manifest = JSON.parse(readFileSync(join(here, project, 'package.json'), 'utf8'));
+    const { dependencies, devDependencies, packageManager } = manifest;
+    const versions = Object.entries<string>({ ...dependencies, ...devDependencies });
+    if (packageManager) versions.push(packageManager.split('@'));
+    assert.ok(versions.length > 0, project);
     for (const [name, version] of versions) {
       const exact = /^(?:npm:[@\w/-]+@)?(\d+\.\d+\.\d+)$/.exec(version)?.[1];
       assert.ok(exact, `${project}: ${name} ${version}`);
