@@ -22,6 +22,21 @@ export interface Draw {
 const FRESH = 2048;
 const WINDOW = 4;
 
+/** What is drawn for a seed: a network, and what calibration gets of it. */
+export function problemOf(seed: number) {
+  const random = uniform(seed);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)];
+  const schedule = pick(Object.keys(SCHEDULES) as ScheduleName[]);
+  const size = 2 + Math.floor(31 * random());
+  const guidance = pick([1, 2, 3, 5, 8]);
+  const steps = 4 + Math.floor(5 * random());
+  const mixture = randomMixture(size, 4 + Math.floor(12 * random()), 0.1 + 0.4 * random(), 1000 + seed);
+  const exact = new Exact(mixture, schedule, guidance === 1 ? undefined : firstOf(mixture, 3), guidance);
+  const own = exact.starts(160, 2000 + seed);
+  const sample = (i: number) => ({ data: own.slice(i * size, (i + 1) * size), dims: [1, size] });
+  return { schedule, size, guidance, steps, exact, options: { modelType: 'x_start', steps, seed, sample } as const };
+}
+
 /**
  * @param known made before, which are not made again
  * @param keep told all after each
@@ -35,19 +50,8 @@ export async function measureRandom(
   const draws = [...known];
   for (let seed = 1; seed <= count; seed++) {
     if (draws.some((one) => one.seed === seed)) continue;
-    const random = uniform(seed);
-    const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)];
-    const schedule = pick(Object.keys(SCHEDULES) as ScheduleName[]);
-    const size = 2 + Math.floor(31 * random());
-    const guidance = pick([1, 2, 3, 5, 8]);
-    const steps = 4 + Math.floor(5 * random());
-    const mixture = randomMixture(size, 4 + Math.floor(12 * random()), 0.1 + 0.4 * random(), 1000 + seed);
-    const exact = new Exact(mixture, schedule, guidance === 1 ? undefined : firstOf(mixture, 3), guidance);
-    const own = exact.starts(160, 2000 + seed);
-    const { tables, report } = await calibrate(exact.model, exact.schedule, {
-      ...{ modelType: 'x_start', steps, seed },
-      sample: (i) => ({ data: own.slice(i * size, (i + 1) * size), dims: [1, size] }),
-    });
+    const { schedule, size, guidance, steps, exact, options } = problemOf(seed);
+    const { tables, report } = await calibrate(exact.model, exact.schedule, options);
     const [{ kept, classicName }] = report;
     const { student } = classicCandidates(exact.schedule, exact.axis, steps, WINDOW).find(
       ({ name }) => name === classicName,

@@ -272,12 +272,14 @@ class Calibrator {
     let judged: Judged[] = candidates.map((one) => ({ ...one, errors: [] }));
     let from = 0;
     for (const look of this.#looks()) {
-      const bar = from === 0 ? Infinity : Math.min(...judged.map(({ errors }) => mean(errors)));
-      const theirs = rival && from > 0 ? mean(rival.errors.slice(0, judged[0]?.errors.length)) : Infinity;
-      const next: Judged[] = [];
-      for (const one of judged) {
-        const near = from === 0 || mean(one.errors) <= WITHIN * Math.min(bar, theirs);
-        if (!near || one.errors.length < count(this.#held.slice(0, from))) {
+      // Only those that ran on all samples so far can be compared: the first few may be easier than the rest.
+      const seen = count(this.#held.slice(0, from));
+      const running = judged.filter(({ errors }) => errors.length === seen);
+      const theirs = rival ? [mean(rival.errors.slice(0, seen))] : [];
+      const bar = from === 0 ? Infinity : WITHIN * Math.min(...running.map(({ errors }) => mean(errors)), ...theirs);
+      const next: Judged[] = judged.filter((one) => !running.includes(one));
+      for (const one of running) {
+        if (from > 0 && mean(one.errors) > bar) {
           next.push(one);
           continue;
         }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Mixture } from '../../bench/error/mixture.js';
+import { problemOf } from '../../bench/few/random.js';
 import { Axis } from '../../lib/calibrate/axis.js';
 import { type CalibratedModel, type CalibrateOptions, calibrate, calibrationSvg } from '../../lib/calibrate/index.js';
 import { Network } from '../../lib/calibrate/network.js';
@@ -380,6 +381,17 @@ test('fitting takes no more evaluations than it may', async () => {
   for (const evaluations of [300, 700, 1100, 1700, 2600]) {
     const { report } = await calibrate(model, schedule, small(schedule, { budget: { evaluations } }));
     for (const one of report) assert.ok(one.evaluations.fit <= evaluations, `${one.evaluations.fit} of ${evaluations}`);
+  }
+});
+
+test('those who win on the first few samples held out are looked at on all of them', async () => {
+  // Of these the first sixteen are easier than the rest, so that who ran on no more seemed better than who ran on all.
+  for (const seed of [4, 5]) {
+    const { exact, options } = problemOf(seed);
+    const { tables, report } = await calibrate(exact.model, exact.schedule, options);
+    const [{ heldOut, classic, wins, kept }] = report;
+    assert.ok(heldOut < classic / 2, `${heldOut} to ${classic}`);
+    assert.equal([kept, wins, tables[0].heldOut?.samples], ['table', 1, 128]);
   }
 });
 
