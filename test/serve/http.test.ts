@@ -118,7 +118,7 @@ test('draws with every solver, kind of step and grid that the page offers', asyn
   const schema = await json(await get('/api/schema'));
   const { properties } = schema.components.schemas.Settings;
   const offered = (name: string) => {
-    const [select] = new RegExp(`<select name="${name}">.*?</select>`, 's').exec(html) as RegExpExecArray;
+    const [select] = new RegExp(`<select [^>]*name="${name}">.*?</select>`, 's').exec(html) as RegExpExecArray;
     return Array.from(select.matchAll(/<option value="([^"]+)"/g), ([, value]) => value);
   };
   const [solvers, methods, grids] = ['solver', 'method', 'skipType'].map(offered);
