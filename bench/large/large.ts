@@ -5,7 +5,7 @@
  *
  * `low` and `fast` are whole calls with guidance, `whole` and `tiles` a decode of random latents, and `python` the same graphs
  * in onnxruntime for Python (the program of PYTHON, python3 where that is not set; left out where it has no onnxruntime).
- * Folders with random weights are made by bench/large/make.py.
+ * What is measured is the package as `npm run build:ts` made it. Folders with random weights are made by bench/large/make.py.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -44,7 +44,7 @@ function measure(kind: (typeof KINDS)[number]): Record<string, unknown> | undefi
   const [program, args] =
     kind === 'python'
       ? [python, [own('./reference.py'), resolve(model), side, values.steps]]
-      : [process.execPath, ['--import', 'tsx', own('./child.ts'), resolve(model), kind, side, values.steps]];
+      : [process.execPath, [own('./child.mjs'), resolve(model), kind, side, values.steps]];
   try {
     const output = execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
     return JSON.parse(output.trim().split('\n').at(-1) as string);
