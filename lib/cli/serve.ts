@@ -63,6 +63,11 @@ const args = {
   },
   ...runArgs,
   ...storeArgs,
+  'max-pixels': {
+    type: 'string',
+    valueHint: 'N',
+    description: "Pixels of a picture, where the model's own size has no more (Default: 1048576)",
+  },
   ...machineArgs,
 } as const satisfies ArgsDef;
 
@@ -85,6 +90,7 @@ export const serve = defineCommand({
       perClient: ['per-client', 1],
       seconds: ['time-limit', 1],
       together: ['together', 1],
+      area: ['max-pixels', 1],
     });
     const address = { port, host: text('host'), keys, hosts: namesOf(text('allow-host')), limits, log: logOf(values) };
     // Wrong ones are told before anything is begun.

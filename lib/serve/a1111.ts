@@ -155,7 +155,7 @@ function readBody(body: Body): { settings: Body; model: string | undefined } {
   return { settings, model: typeof overridden === 'string' ? overridden : undefined };
 }
 
-function readPictures(body: Body, { side, pixels }: Limits): Uploads {
+function readPictures(body: Body, { side, area, pixels }: Limits): Uploads {
   const images = body.init_images;
   if (!Array.isArray(images) || images.length !== 1) {
     throw new Wrong('Expected one picture for init_images but received another number of them');
@@ -169,7 +169,7 @@ function readPictures(body: Body, { side, pixels }: Limits): Uploads {
     ...(body.mask == null ? {} : { mask: fromBase64(body.mask, 'mask') }),
     ...(body.inpainting_mask_invert ? { inverted: true } : {}),
     strength,
-    most: { side, pixels },
+    most: { side, area, pixels },
   };
 }
 

@@ -124,8 +124,12 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   app.get('/api/model', (c) => {
     const model = engine.about;
     if (!model) return unavailable(c, engine.absent ?? 'The model is being loaded', engine.readyIn);
-    const { body, prompt, steps, count, side, pixels, waiting, seconds } = limits;
-    return answer(c, 200, { version, model, limits: { body, prompt, steps, count, side, pixels, waiting, seconds } });
+    const { body, prompt, steps, count, side, area, pixels, waiting, seconds } = limits;
+    return answer(c, 200, {
+      version,
+      model,
+      limits: { body, prompt, steps, count, side, area, pixels, waiting, seconds },
+    });
   });
   app.all('/api/model', (c) => notAllowed(c, 'GET'));
 

@@ -16,7 +16,7 @@ import {
   type Progress,
 } from '../pipelines/index.js';
 import { fewSteps, isFixed, namedScheduler } from '../pipelines/solvers.js';
-import { tooManyPixels } from './limits.js';
+import { areaOf, tooManyPixels } from './limits.js';
 import type { Job, Model, Order, Place, Report } from './messages.js';
 import type { Settings } from './settings.js';
 import { partialImages } from './partial.js';
@@ -136,11 +136,12 @@ async function readJob({ settings, uploads, coding }: Job, seed: number, maxNfe:
     return options;
   }
   const read = await readUploads(uploads);
-  const sizes = sizesFor(read.image, settings, pipe.defaults, uploads.most);
+  const most = { ...uploads.most, area: areaOf(uploads.most, pipe.defaults) };
+  const sizes = sizesFor(read.image, settings, pipe.defaults, most);
   let refusal: Error | undefined;
   for (const size of sizes) {
     try {
-      const tooMany = tooManyPixels(size, settings.count, uploads.most.pixels);
+      const tooMany = tooManyPixels(size, settings.count, most);
       if (tooMany !== undefined) throw new RangeError(tooMany);
       const made = { ...options, ...size, ...(await resized(read, size)) };
       await pipe.check(made);

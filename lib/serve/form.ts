@@ -16,7 +16,7 @@ export const isForm = (type: string | undefined): boolean => /^multipart\/form-d
 export async function readFiles(
   form: FormData,
   strength: number | undefined,
-  { side, pixels }: Limits,
+  { side, area, pixels }: Limits,
 ): Promise<Uploads> {
   const files = (...names: string[]): Blob[] =>
     names.flatMap((name) => form.getAll(name)).flatMap((value) => (typeof value === 'string' ? [] : [value as Blob]));
@@ -33,7 +33,7 @@ export async function readFiles(
     image: await bytes(images[0]),
     ...(masks.length > 0 ? { mask: await bytes(masks[0]) } : {}),
     ...(strength !== undefined ? { strength } : {}),
-    most: { side, pixels },
+    most: { side, area, pixels },
   };
 }
 

@@ -1,4 +1,5 @@
 // What one visitor, or many at once, can ask of the server.
+import type { Image } from '../image/image.js';
 
 export interface Limits {
   /** Bytes of a request's body. */
@@ -11,6 +12,8 @@ export interface Limits {
   count: number;
   /** Pixels of a picture's side. */
   side: number;
+  /** Pixels of a picture, where the model's own size has no more: what a network call takes of time and memory grows by them. */
+  area: number;
   /** Pixels of all pictures of a run. */
   pixels: number;
   /** Bytes of memory that all models may take together; what the machine, or the container, leaves where absent. */
@@ -46,7 +49,8 @@ export const defaultLimits: Readonly<Limits> = {
   prompt: 1000,
   steps: 200,
   count: 16,
-  side: 1024,
+  side: 2048,
+  area: 1024 * 1024,
   pixels: 4 * 1024 * 1024,
   waiting: 32,
   together: 64,
@@ -62,12 +66,20 @@ export const defaultLimits: Readonly<Limits> = {
   backlog: 4 * 1024 * 1024,
 };
 
-/** What is wrong with pictures that have more pixels in all than a run may have; nothing where they have not. */
+type Size = Pick<Image, 'width' | 'height'>;
+
+/** The pixels that a picture of a model may have: at least as many as the model's own size. */
+export function areaOf({ area }: Pick<Limits, 'area'>, model: Size): number {
+  return Math.max(area, model.width * model.height);
+}
+
+/** What is wrong with pictures that have more pixels, each or in all, than those of a run may have; nothing where they have not. */
 export function tooManyPixels(
-  { width, height }: { width: number; height: number },
+  { width, height }: Size,
   count: number,
-  most: number,
+  { area, pixels }: Pick<Limits, 'area' | 'pixels'>,
 ): string | undefined {
-  if (width * height * count <= most) return undefined;
-  return `Expected at most ${most} pixels in all pictures of a run but received ${width} x ${height} x ${count}`;
+  if (width * height > area) return `Expected at most ${area} pixels in a picture but received ${width} x ${height}`;
+  if (width * height * count <= pixels) return undefined;
+  return `Expected at most ${pixels} pixels in all pictures of a run but received ${width} x ${height} x ${count}`;
 }

@@ -2,6 +2,7 @@
 import type { Coding } from '../image/formats.js';
 import type { GraphDevice } from '../onnx/graph.js';
 import type { Solving, Timings } from '../pipelines/index.js';
+import type { Limits } from './limits.js';
 import type { Settings } from './settings.js';
 
 /** What the page is told about the model. */
@@ -40,8 +41,8 @@ export interface Uploads {
   strength?: number;
   /** What the image shows: it is edited, from this prompt to that of the settings. */
   source?: string;
-  /** What pictures may have, a side and in all. */
-  most: { side: number; pixels: number };
+  /** What pictures may have: a side, each, and in all. */
+  most: Pick<Limits, 'side' | 'area' | 'pixels'>;
 }
 
 /** What a run is to do. */

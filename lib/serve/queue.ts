@@ -2,7 +2,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { asksTwice } from '../pipelines/guidance.js';
 import { type Engine, LONGEST, timeOf, Unavailable } from './engine.js';
-import { type Limits, tooManyPixels } from './limits.js';
+import { areaOf, type Limits, tooManyPixels } from './limits.js';
 import { Memory } from './memory.js';
 import type { Done, Job, Model, Step } from './messages.js';
 import type { Observer, RunNote } from './observe.js';
@@ -52,9 +52,9 @@ export function rowsOf({ count, guidance, guidanceVariant }: Settings, model: Mo
  *
  * @throws Refused where that is more than a run may have
  */
-export function sizeOf({ settings }: Job, model: Model, { pixels }: Limits): { rows: number; work: number } {
+export function sizeOf({ settings }: Job, model: Model, limits: Limits): { rows: number; work: number } {
   const { width = model.width, height = model.height, count, steps } = settings;
-  const tooMany = tooManyPixels({ width, height }, count, pixels);
+  const tooMany = tooManyPixels({ width, height }, count, { ...limits, area: areaOf(limits, model) });
   if (tooMany !== undefined) throw new Refused(tooMany);
   const rows = rowsOf(settings, model);
   return { rows, work: width * height * rows * steps };

@@ -54,7 +54,7 @@ export function sizesFor(
   const scale = Math.sqrt((model.width * model.height) / (image.width * image.height));
   const near = (side: number) => Math.max(1, Math.round((side * scale) / model.multiple)) * model.multiple;
   const own = { width: image.width, height: image.height };
-  const fits = ({ width, height }: Size) => Math.max(width, height) <= most.side && width * height <= most.pixels;
+  const fits = ({ width, height }: Size) => Math.max(width, height) <= most.side && width * height <= most.area;
   const close = { width: near(image.width), height: near(image.height) };
   return [own, close].filter(fits).concat({ width: model.width, height: model.height });
 }

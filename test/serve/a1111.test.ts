@@ -84,6 +84,7 @@ test('refuses in one sentence', async () => {
   for (const [path, body, status, message] of [
     ['txt2img', { prompt: 'red', steps: 'many' }, 400, /^Expected a number for steps/],
     ['txt2img', { prompt: 'red', sampler_name: 'Euler z' }, 400, /^Expected one of DPM\+\+ 2M,/],
+    ['txt2img', { prompt: 'red', width: 2048, height: 513 }, 400, /^Expected at most 1048576 pixels in a picture/],
     ['txt2img', { prompt: 'red', override_settings: { sd_model_checkpoint: 'no' } }, 404, /^There is no model/],
     ['img2img', { prompt: 'red' }, 400, /^Expected one picture for init_images/],
     ['img2img', { prompt: 'red', init_images: [5] }, 400, /^Expected a picture in base64 for init_images/],

@@ -216,7 +216,12 @@ const refusals: [what: string, body: unknown, message: RegExp][] = [
   ['steps in words', { prompt: 'a', steps: 'ten' }, /for steps but received 'ten'$/],
   ['half a step', { prompt: 'a', steps: 1.5 }, /for steps but received 1\.5$/],
   ['too many pictures', { prompt: 'a', count: 17 }, /^Expected a whole number from 1 to 16 for count/],
-  ['a large picture', { prompt: 'a', width: 1025 }, /^Expected a whole number from 1 to 1024 for width/],
+  ['a large picture', { prompt: 'a', width: 2049 }, /^Expected a whole number from 1 to 2048 for width/],
+  [
+    'a large area',
+    { prompt: 'a', width: 2048, height: 513 },
+    /^Expected at most 1048576 pixels in a picture but received 2048 x 513$/,
+  ],
   ['many pixels', { prompt: 'a', width: 1024, height: 1024, count: 5 }, /^Expected at most 4194304 pixels .* x 5$/],
   ['endless guidance', '{"prompt":"a","guidance":1e999}', /^Expected a number from -100 to 100 for guidance/],
   ['an unknown solver', { prompt: 'a', solver: 'dpmsolver+' }, /did you mean 'dpmsolver'\?$/],
