@@ -1,70 +1,136 @@
-// How fast work is done, and what can be said from it of when something will be over.
+// How fast work is done, and what can be said from it of when something will begin and be over.
 
-/** Seconds that a run is taken to need before one has been made. */
+/** Seconds that a run is taken to need before anything is known. */
 const USUAL = 5;
 
+/** What is to be done: of the network pixels times samples times evaluations, and pixels of pictures that are made of the result. */
+export interface Work {
+  network: number;
+  pictures: number;
+}
+
+/** Seconds that a unit of each takes by itself. */
+type Rates = { [part in keyof Work]: number };
+
 interface Begun {
-  work: number;
-  at: number;
-  /** The sum over its time of how many went on at once. */
-  shared: number;
+  model: object;
+  work: Work;
+  /** Seconds that it would have taken so far by itself: while n go on at once each has an nth of the machine. */
+  alone: number;
+  /** How much of the network's work is done, where that is known. */
+  share: number;
 }
 
 /** Measures runs, which share the machine while several go on. */
 export class Pace {
+  readonly #now: () => number;
   readonly #going = new Map<string, Begun>();
-  /** Units of work in a second, of all runs together, smoothed; undefined until one has been made. */
-  #rate: number | undefined;
-  #seen = performance.now();
+  /** By model, smoothed. */
+  readonly #rates = new WeakMap<object, Rates>();
+  #seen: number;
 
-  begin(id: string, work: number): void {
-    this.#pass();
-    this.#going.set(id, { work, at: this.#seen, shared: 0 });
+  /** @param now milliseconds; for tests a clock of their own */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+    this.#seen = now();
   }
 
-  /**
-   * @param whole was all of it done?
-   * @returns its milliseconds
-   */
-  end(id: string, whole: boolean): number {
+  begin(id: string, model: object, work: Work): void {
+    this.#pass();
+    this.#going.set(id, { model, work, alone: 0, share: 0 });
+  }
+
+  /** @param share how much of the network's work is done */
+  tell(id: string, share: number): void {
+    const begun = this.#going.get(id);
+    if (begun && share > begun.share && share <= 1) begun.share = share;
+  }
+
+  /** @param done of its time, what the network took, where all of it was done: 0 to 1 */
+  end(id: string, done: number | undefined): void {
     this.#pass();
     const begun = this.#going.get(id) as Begun;
     this.#going.delete(id);
-    const ms = this.#seen - begun.at;
-    if (whole && ms > 0) {
-      const rate = (begun.work * Math.max(1, begun.shared / ms)) / (ms / 1000);
-      this.#rate = this.#rate === undefined ? rate : this.#rate + (rate - this.#rate) / 4;
-    }
-    return ms;
+    const { model, work, alone } = begun;
+    if (done === undefined || !(done >= 0 && done <= 1) || alone === 0) return;
+    const measured: Rates = { network: (alone * done) / work.network, pictures: (alone * (1 - done)) / work.pictures };
+    const rates = this.#rates.get(model);
+    const smooth = (part: keyof Work) => (rates ? rates[part] + (measured[part] - rates[part]) / 2 : measured[part]);
+    this.#rates.set(model, { network: smooth('network'), pictures: smooth('pictures') });
   }
 
   /** What the work takes by itself. */
-  secondsFor(work: number): number {
-    return this.#rate === undefined ? USUAL : work / this.#rate;
+  secondsFor(model: object, { network, pictures }: Work): number {
+    const rates = this.#rates.get(model);
+    if (rates) return network * rates.network + pictures * rates.pictures;
+    // Before a run has been made, from how far one has come.
+    const begun = [...this.#going.values()].find((one) => one.model === model && one.share > 0);
+    return begun ? (begun.alone / begun.share) * (network / begun.work.network) : USUAL;
   }
 
-  /** Seconds until the first of all runs is over; at least 1. */
+  /** What the rest of a run takes by itself; undefined of one that has not begun. */
+  leftOf(id: string): number | undefined {
+    this.#pass();
+    const begun = this.#going.get(id);
+    if (!begun) return undefined;
+    const { model, work, alone, share } = begun;
+    const all = this.secondsFor(model, work);
+    // One that takes longer than was to be expected is likely to go on for a while.
+    if (share === 0) return Math.max(all - alone, alone / 10);
+    const pictures = this.secondsFor(model, { network: 0, pictures: work.pictures });
+    // Once it has come some way its own pace says more than that of others.
+    return (1 - share) * (share < 0.25 ? all - pictures : alone / share) + pictures;
+  }
+
+  /** Seconds until the first of all runs that go on is over, in whole ones, at least 1. */
   first(): number {
-    return this.#going.size === 0 ? 1 : this.firstOf(this.#going.keys());
-  }
-
-  /** Seconds until the first of these runs is over, in whole ones, at least 1. */
-  firstOf(ids: Iterable<string>): number {
-    const now = performance.now();
-    const together = this.#going.size;
-    let least = Number.POSITIVE_INFINITY;
-    for (const id of ids) {
-      const { work, at } = this.#going.get(id) as Begun;
-      const spent = (now - at) / 1000;
-      // One that takes longer than was to be expected is likely to go on for a while.
-      least = Math.min(least, Math.max(this.secondsFor(work) * together - spent, spent / 10));
-    }
-    return Math.max(1, Math.ceil(least));
+    const left = [...this.#going.keys()].map((id) => this.leftOf(id) as number);
+    return left.length === 0 ? 1 : Math.max(1, Math.ceil(Math.min(...left) * left.length));
   }
 
   #pass(): void {
-    const now = performance.now();
-    for (const begun of this.#going.values()) begun.shared += (now - this.#seen) * this.#going.size;
+    const now = this.#now();
+    const each = (now - this.#seen) / 1000 / this.#going.size;
+    for (const begun of this.#going.values()) begun.alone += each;
     this.#seen = now;
   }
+}
+
+/** A run that goes on or waits, with the seconds that it takes by itself. */
+export interface Due<T> {
+  of: T;
+  seconds: number;
+}
+
+/**
+ * When runs begin and are over, in seconds from now: those that go on have equal shares of the machine, and whenever one is
+ * over those that wait come in, in their order, as far as there is room for them.
+ *
+ * @param room is there room for one beside others?
+ */
+export function timetable<T>(
+  running: readonly Due<T>[],
+  waiting: readonly Due<T>[],
+  room: (one: T, beside: readonly T[]) => boolean,
+): Map<T, { begins: number; ends: number }> {
+  const found = new Map<T, { begins: number; ends: number }>();
+  let going = running.map(({ of, seconds }) => ({ of, left: seconds, begins: 0 }));
+  let queue = [...waiting];
+  let now = 0;
+  for (;;) {
+    const beside = going.map(({ of }) => of);
+    queue = queue.filter(({ of, seconds }) => {
+      if (!room(of, beside)) return true;
+      beside.push(of);
+      going.push({ of, left: seconds, begins: now });
+      return false;
+    });
+    if (going.length === 0) break;
+    const least = Math.min(...going.map(({ left }) => left));
+    now += least * going.length;
+    for (const { of, left, begins } of going) if (left <= least) found.set(of, { begins, ends: now });
+    going = going.filter(({ left }) => left > least).map((one) => ({ ...one, left: one.left - least }));
+  }
+  for (const { of } of queue) found.set(of, { begins: now, ends: now });
+  return found;
 }

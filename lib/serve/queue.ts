@@ -6,13 +6,14 @@ import { areaOf, type Limits, tooManyPixels } from './limits.js';
 import { Memory } from './memory.js';
 import type { Done, Job, Model, Step } from './messages.js';
 import type { Observer, RunNote } from './observe.js';
-import { Pace } from './pace.js';
+import { Pace, timetable, type Work } from './pace.js';
 import type { Settings } from './settings.js';
 import { type Client, Turns } from './turns.js';
 
 /** What a run tells those who listen, by the names of the events. */
 export type RunEvent =
-  | { event: 'queued'; data: { id: string; ahead: number } }
+  /** `seconds`: until it begins, as far as can be said. */
+  | { event: 'queued'; data: { id: string; ahead: number; seconds?: number } }
   | { event: 'loading'; data: { id: string; model: string; done: number; of: number } }
   | { event: 'started'; data: { id: string; seeds: number[]; settings: Settings } }
   | { event: 'step'; data: Step }
@@ -48,16 +49,20 @@ export function rowsOf({ count, guidance, guidanceVariant }: Settings, model: Mo
 }
 
 /**
- * Samples that an evaluation of a job has, and how much is to be done in all: pixels times evaluations.
+ * Samples that an evaluation of a job has, and how much is to be done in all: pixels times evaluations, and pixels of pictures.
  *
  * @throws Refused where that is more than a run may have
  */
-export function sizeOf({ settings }: Job, model: Model, limits: Limits): { rows: number; work: number } {
+export function sizeOf(
+  { settings }: Job,
+  model: Model,
+  limits: Limits,
+): { rows: number; work: number; pictures: number } {
   const { width = model.width, height = model.height, count, steps } = settings;
   const tooMany = tooManyPixels({ width, height }, count, { ...limits, area: areaOf(limits, model) });
   if (tooMany !== undefined) throw new Refused(tooMany);
   const rows = rowsOf(settings, model);
-  return { rows, work: width * height * rows * steps };
+  return { rows, work: width * height * rows * steps, pictures: width * height * count };
 }
 
 /** @throws Full where a client has as many of the places as one may have; `holders` have one each */
@@ -82,7 +87,9 @@ interface Entry {
   client: Client;
   /** Samples that an evaluation has, and how much is to be done in all: pixels times evaluations. */
   rows: number;
+  /** Fair shares are of what the network does. */
   work: number;
+  pictures: number;
   tell: (event: RunEvent) => void;
   cancelled: boolean;
   /** Has the model seen it? */
@@ -90,6 +97,11 @@ interface Entry {
   /** How many were ahead when this was last told. */
   ahead: number;
 }
+
+const workOf = ({ work, pictures }: Entry): Work => ({ network: work, pictures });
+
+/** What of a run's time the network took. */
+const networkShare = ({ timings: { networkTotalMs, totalMs } }: Done): number => networkTotalMs / totalMs;
 
 /** Who takes turns with whom in network calls. */
 const clientOf = ({ client: { id, user = '' } }: Entry): string => JSON.stringify([id, user]);
@@ -106,15 +118,24 @@ export class Queue {
   readonly #memory: Memory<Engine>;
   /** Models that are being loaded because somebody asks for them. */
   readonly #loading = new Set<Engine>();
-  readonly #pace = new Pace();
+  readonly #pace: Pace;
   readonly #observer: Observer;
   #closed = false;
   /** Called when nothing is left to do; nothing new is taken from then on. */
   #drained: (() => void) | undefined;
 
-  /** @param memory of all models that there are */
-  constructor(limits: Limits, observer: Observer = {}, memory: Memory<Engine> = new Memory([])) {
+  /**
+   * @param memory of all models that there are
+   * @param pace tests have a clock of their own in it
+   */
+  constructor(
+    limits: Limits,
+    observer: Observer = {},
+    memory: Memory<Engine> = new Memory([]),
+    pace: Pace = new Pace(),
+  ) {
     this.#limits = limits;
+    this.#pace = pace;
     this.#observer = observer;
     this.#memory = memory;
   }
@@ -184,7 +205,7 @@ export class Queue {
     if (!this.open) throw new Unavailable('The server is shutting down', 5);
     const model = engine.about;
     if (!model) throw new Unavailable('The model is being loaded', engine.readyIn);
-    const { rows, work } = sizeOf(job, model, this.#limits);
+    const { rows, work, pictures } = sizeOf(job, model, this.#limits);
     this.#findPlace(client, { engine, rows });
     const id = randomBytes(16).toString('hex');
     // One that is not in memory looks at the job when it is.
@@ -192,7 +213,7 @@ export class Queue {
     if (checked) await this.#check(id, engine, job, client, signal);
     const since = performance.now();
     const state = { cancelled: false, checked, ahead: -1 };
-    this.#waiting.add({ id, request, since, engine, job, client, rows, work, tell, ...state });
+    this.#waiting.add({ id, request, since, engine, job, client, rows, work, pictures, tell, ...state });
     this.#advance();
     return id;
   }
@@ -241,17 +262,29 @@ export class Queue {
 
   /** Seconds until a place becomes free: anybody's, or one of a client's own. */
   #freeIn(client?: Client): number {
-    const { seconds } = this.#limits;
-    const own = (entry: Entry) => client === undefined || entry.client.id === client.id;
-    const running = [...this.#running.values()].filter(own);
-    const first = running.length > 0 ? this.#pace.firstOf(running.map(({ id }) => id)) : this.#pace.first();
-    if (running.length > 0) return first;
-    let before = first;
-    for (const entry of this.#waiting) {
-      before += this.#pace.secondsFor(entry.work);
-      if (own(entry)) break;
+    const times = this.#timetable();
+    const own = this.#entries().filter((entry) => client === undefined || entry.client.id === client.id);
+    const first = Math.min(...own.map((entry) => times.get(entry)?.ends ?? 1));
+    const most = this.#limits.seconds * (1 + this.#waiting.size);
+    return Math.max(1, Math.ceil(Math.min(Number.isFinite(first) ? first : 1, most)));
+  }
+
+  /** When runs will begin and be over, in seconds from now. */
+  #timetable(): ReturnType<typeof timetable<Entry>> {
+    const due = (of: Entry) => ({
+      of,
+      seconds: this.#pace.leftOf(of.id) ?? this.#pace.secondsFor(of.engine, workOf(of)),
+    });
+    const running = [...this.#running.values()].map(due);
+    const waiting = [...this.#waiting].map(due);
+    const times = timetable(running, waiting, (one, beside) => this.#fits(one, beside));
+    // One that is not in memory is loaded first.
+    for (const { of } of waiting) {
+      const time = times.get(of);
+      if (!time || of.engine.model) continue;
+      times.set(of, { begins: time.begins + of.engine.readyIn, ends: time.ends + of.engine.readyIn });
     }
-    return Math.ceil(Math.min(before, seconds * (1 + this.#waiting.size)));
+    return times;
   }
 
   /** Ends a run, or takes it out of the queue. False where there is none of this id. */
@@ -282,10 +315,14 @@ export class Queue {
 
   #tellPlaces(): void {
     const before = this.#running.size;
+    const moved = [...this.#waiting].filter((entry, i) => entry.ahead !== i + before);
+    if (moved.length === 0) return;
+    const times = this.#timetable();
     for (const [i, entry] of [...this.#waiting].entries()) {
-      if (entry.ahead === i + before) continue;
+      if (!moved.includes(entry)) continue;
       entry.ahead = i + before;
-      entry.tell({ event: 'queued', data: { id: entry.id, ahead: entry.ahead } });
+      const seconds = Math.round(times.get(entry)?.begins ?? 0);
+      entry.tell({ event: 'queued', data: { id: entry.id, ahead: entry.ahead, seconds } });
     }
   }
 
@@ -371,9 +408,14 @@ export class Queue {
     this.#observer.loaded?.({ model: engine.name, seconds, bytes: engine.memory.bytes });
   }
 
+  /** Is there room now? */
+  #hasRoom(run: Pick<Entry, 'engine' | 'rows'>): boolean {
+    return this.#fits(run, [...this.#running.values()]);
+  }
+
   /** Runs share network calls as far as there is room in them. */
-  #hasRoom({ engine, rows }: Pick<Entry, 'engine' | 'rows'>): boolean {
-    const beside = [...this.#running.values()].filter((entry) => entry.engine === engine);
+  #fits({ engine, rows }: Pick<Entry, 'engine' | 'rows'>, others: readonly Entry[]): boolean {
+    const beside = others.filter((entry) => entry.engine === engine);
     if (beside.length === 0) return true;
     if (beside.length >= this.#limits.together) return false;
     return beside.reduce((sum, entry) => sum + entry.rows, rows) <= engine.room;
@@ -404,18 +446,25 @@ export class Queue {
       engine.cancel(id);
       grace = setTimeout(() => engine.kill(), GRACE * 1000);
     }, timeOf(seconds));
-    this.#pace.begin(id, entry.work);
+    const begun = performance.now();
+    this.#pace.begin(id, engine, workOf(entry));
     this.#memory.touch(engine);
     const waited = (performance.now() - entry.since) / 1000;
     this.#observer.started?.({ ...this.#note(entry, waited), seconds: 0 });
     const outcome = await engine.run(id, job, clientOf(entry), seed, steps, {
       step: (data) => {
+        const { step, steps, batch, batches } = data;
+        // Nobody knows how many steps the adaptive method will make.
+        if (steps > 0) this.#pace.tell(id, (batch + step / steps) / batches);
         if (!entry.cancelled && !late) tell({ event: 'step', data });
       },
     });
     clearTimeout(limit);
     clearTimeout(grace);
-    const ms = this.#pace.end(id, outcome.type === 'done');
+    // It is over, whoever else is told first.
+    this.#running.delete(id);
+    const ms = performance.now() - begun;
+    this.#pace.end(id, outcome.type === 'done' ? networkShare(outcome.data) : undefined);
     const note = { ...this.#note(entry, waited), seconds: ms / 1000 };
     const end = (event: RunEvent & { event: 'done' | 'cancelled' | 'failed' }): void => {
       const error = event.event === 'failed' ? { error: event.data.error } : {};

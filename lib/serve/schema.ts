@@ -24,8 +24,8 @@ const png = { type: 'string', contentEncoding: 'base64', contentMediaType: 'imag
 /** The events of a run, by name. */
 const events = {
   queued: object(
-    { id: string, ahead: integer },
-    'The run waits; `ahead` runs come first. Told again when that changes.',
+    { id: string, ahead: integer, seconds: integer },
+    'The run waits; `ahead` runs come first, and it begins in about so many `seconds`. Told again when that changes.',
   ),
   loading: object(
     { id: string, model: string, done: integer, of: integer },

@@ -1,9 +1,8 @@
-// Whose turn it is, and when a place becomes free: by themselves, without a server.
+// Whose turn it is, and what those are told who find no place: by themselves, without a server.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Hono } from 'hono';
 import { type Env, full } from '../../lib/serve/answers.js';
-import { Pace } from '../../lib/serve/pace.js';
 import { Turns } from '../../lib/serve/turns.js';
 import { json } from './client.js';
 
@@ -64,22 +63,6 @@ test('over a long time everybody who waits all the time gets the same', () => {
   }
   const values = Object.values(got);
   assert.ok(Math.max(...values) - Math.min(...values) <= 14, JSON.stringify(got));
-});
-
-test('says how long a run will take from those that were made', async () => {
-  const pace = new Pace();
-  assert.is(pace.secondsFor(1000), 5);
-  assert.is(pace.first(), 1);
-  pace.begin('a', 100);
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  pace.end('a', true);
-  const seconds = pace.secondsFor(100);
-  assert.ok(seconds > 0.19 && seconds < 2, `${seconds}`);
-  assert.ok(Math.abs(pace.secondsFor(1000) / seconds - 10) < 1e-9);
-  // Two that share the machine take twice as long each, which says the same about it.
-  pace.begin('b', 100 / seconds);
-  pace.begin('c', 100 * (30 / seconds));
-  assert.is(pace.firstOf(['c']), 60);
 });
 
 test('clients are told to wait for a minute at most, and not at all where it is more', async () => {

@@ -367,12 +367,13 @@ export class Front implements Runs {
     const { id, work, seeds, job, since } = entry;
     if (entry.attempt > 0) {
       this.again++;
-      this.#pace.end(id, false);
+      this.#pace.end(id, undefined);
     }
     entry.attempt = attempt;
     entry.startedAt = performance.now();
     entry.waited = (entry.startedAt - since) / 1000;
-    this.#pace.begin(id, work);
+    // What decoding takes of it is not known here.
+    this.#pace.begin(id, this, { network: work, pictures: 1 });
     entry.tell({ event: 'started', data: { id, seeds, settings: job.settings } });
     this.#options.observer.started?.({ ...this.#note(entry), seconds: 0 });
   }
@@ -429,7 +430,8 @@ export class Front implements Runs {
     const { id, remote, attempt, tell } = entry;
     if (!this.#runs.delete(id)) return;
     if (event.event === 'done' && attempt === 0) this.#started(entry, 1);
-    const ms = entry.attempt > 0 ? this.#pace.end(id, event.event === 'done') : 0;
+    const ms = entry.attempt > 0 ? performance.now() - entry.startedAt : 0;
+    if (entry.attempt > 0) this.#pace.end(id, event.event === 'done' ? 1 : undefined);
     const error = event.event === 'failed' ? { error: event.data.error } : {};
     const done = event.event === 'done' ? { done: event.data } : {};
     const note = { ...this.#note(entry), seconds: ms / 1000, outcome: event.event, ...error, ...done };
