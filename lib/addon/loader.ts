@@ -28,8 +28,12 @@ export function hasSources(root: string | null): root is string {
   return root !== null && existsSync(join(root, 'native'));
 }
 
-/** In a bundle import.meta.url may be missing, or no file's; an addon's full path is found from anywhere. */
-function requireHere(): NodeJS.Require {
+/**
+ * In a bundle import.meta.url may be missing, or no file's; full paths are found from anywhere, and packages from where the
+ * process runs.
+ * @internal
+ */
+export function requireHere(): NodeJS.Require {
   const here = import.meta.url;
   return createRequire(here?.startsWith('file:') ? here : join(process.cwd(), 'package.json'));
 }

@@ -1,7 +1,7 @@
 // onnxruntime's own library, as the onnxruntime-node that is installed brings and loads it.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { requireHere } from '../addon/loader.js';
 import { firstLine } from '../base/text.js';
 import { type Handle, native } from './addon.js';
 import { loadRuntime } from './runtime.js';
@@ -65,7 +65,8 @@ async function find(): Promise<OpenLibrary> {
 
 /** The folder of the onnxruntime-node that `import` finds from here. */
 function packageOf(): string {
-  const main = createRequire(import.meta.url).resolve('onnxruntime-node');
+  // Not createRequire() itself, which webpack follows to a package that need not be there.
+  const main = requireHere().resolve('onnxruntime-node');
   for (let folder = dirname(main); ; folder = dirname(folder)) {
     const file = join(folder, 'package.json');
     if (existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).name === 'onnxruntime-node') return folder;

@@ -26,11 +26,18 @@ let runtime: Promise<Runtime> | undefined;
 export function loadRuntime(): Promise<Runtime> {
   process.env.ORT_DISABLE_TELEMETRY ??= '1';
   // A failed load is not kept: a server may install the package and try again.
-  runtime ??= importRuntime(() => import('onnxruntime-node')).catch((error) => {
+  runtime ??= importRuntime(importPeer).catch((error) => {
     runtime = undefined;
     throw error;
   });
   return runtime;
+}
+
+/** So that who bundles a program without onnxruntime-node can: webpack leaves it alone, and esbuild needs the catch. */
+function importPeer(): Promise<unknown> {
+  return import(/* webpackIgnore: true */ 'onnxruntime-node').catch((error) => {
+    throw error;
+  });
 }
 
 /** @internal */
