@@ -159,7 +159,9 @@ async function readSettings(path: string): Promise<Settings> {
 
 function ofOwn(text: string): Settings | undefined {
   try {
-    const { command, prompts, flags } = JSON.parse(text) as Settings;
+    const read = JSON.parse(text);
+    if (typeof read?.prompt === 'string') return ofServer(read);
+    const { command, prompts, flags } = read as Settings;
     if (!Array.isArray(prompts) || prompts.some((prompt) => typeof prompt !== 'string')) return undefined;
     if (typeof flags !== 'object' || flags === null || Array.isArray(flags)) return undefined;
     const kept = Object.entries(flags).filter(([, value]) => typeof value === 'string' || value === true);
@@ -167,6 +169,20 @@ function ofOwn(text: string): Settings | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What the server was asked for, by the names of its interface. */
+function ofServer({ prompt, negativePrompt, model: _, table, ...others }: Record<string, unknown>): Settings {
+  const flags: Record<string, string | boolean> = {};
+  if (negativePrompt) flags.negative = String(negativePrompt);
+  // The name of one is no file to read again: the model has it.
+  if (table === null) flags.table = 'none';
+  for (const [name, value] of Object.entries(others)) {
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    if (value === true) flags[flag] = true;
+    else if (['number', 'string'].includes(typeof value) || Array.isArray(value)) flags[flag] = String(value);
+  }
+  return { command: 'txt2img', prompts: [String(prompt)], flags };
 }
 
 /** `prompt`, `Negative prompt: ...` and a line of `Name: value` pairs. */

@@ -1,9 +1,13 @@
 // Runs that start from a picture, as the page sends them: a form to /api/runs.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { decode, encode } from 'fast-png';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { type Serving, startServer } from '../../lib/serve/server.js';
+import { start } from '../cli/command.js';
 import { hasShapes, shapes } from '../pipelines/models.js';
 import { all, json } from './client.js';
 
@@ -66,6 +70,44 @@ test('a picture: the run begins where its strength says, and tells every step', 
   for (const [i, value] of data.entries()) most = Math.max(most, Math.abs(value - same.images[0].data[i]));
   // Within the network's rounding.
   assert.ok(most <= 1, `differs by ${most}`);
+});
+
+test('the command line makes a picture again from what its file says', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-like-'));
+  try {
+    for (const own of [
+      {},
+      { solver: 'dpmsolver++', order: 3, skipType: 'logSNR', guidance: 2, guidanceInterval: [0.1, 5] },
+    ]) {
+      const settings = { ...drawn, steps: 5, count: 2, negativePrompt: 'a square', ...own };
+      const body = JSON.stringify(settings);
+      const headers = { 'Content-Type': 'application/json' };
+      const { data } = (await all(await fetch(new URL('/api/runs', server.url), { method: 'POST', headers, body }))).at(
+        -1,
+      )!;
+      // The second one, which has the seed after.
+      const file = Buffer.from(data.images[1], 'base64');
+      writeFileSync(join(folder, 'server.png'), file);
+      const { code, stderr } = await start(folder, [
+        'txt2img',
+        '--model',
+        shapes,
+        '--like',
+        'server.png',
+        '-o',
+        'again.png',
+      ]).ended;
+      assert.is(code, 0, stderr);
+      const again = readFileSync(join(folder, 'again.png'));
+      const [one, other] = [decode(file), decode(again)];
+      const most = Math.max(...one.data.map((value, i) => Math.abs(value - other.data[i])));
+      // Within the network's rounding.
+      assert.ok(most <= 1, `differs by ${most}`);
+      assert.is(JSON.parse(other.text['dpm-solver']).flags.seed, '4');
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a mask: what is not transparent in it keeps its pixels', async () => {
