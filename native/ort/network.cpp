@@ -14,8 +14,8 @@ namespace {
 // As much as the main thread has: kernels were written for that one.
 constexpr size_t kStack = 8 << 20;
 
-// Loading and freeing a graph of gigabytes leaves tens of megabytes in small pieces, which glibc keeps unless it is asked
-// for them.
+// Loading and freeing a graph of gigabytes leaves tens of megabytes in small pieces, which glibc keeps unless it is
+// asked for them.
 void TrimHeap() {
 #if defined(__GLIBC__)
   malloc_trim(0);
