@@ -27,8 +27,9 @@ let session: PipelineSession;
 let folder = '';
 const going = new Map<string, AbortController>();
 
+/** Nobody is left to hear it where that fails, and what is going on is for nobody. */
 const send = (report: Report): void => {
-  if (process.connected) process.send!(report);
+  if (process.connected) process.send!(report, undefined, undefined, (error) => error && process.exit());
 };
 
 /** An error in one line, which tells the model's name but not where it lies. */
