@@ -1,6 +1,6 @@
 // The interface of the web UI by AUTOMATIC1111, as far as tools that draw speak it.
 import { Hono } from 'hono';
-import { answer, type App, atMost, notAllowed, readJson, refuse } from './answers.js';
+import { answer, type App, atMost, notAllowed, readJson, refuse, Wrong } from './answers.js';
 import { failed, follow, type FollowOptions, lastOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
@@ -41,8 +41,6 @@ const schedules: Record<string, string | undefined> = {
 
 type Body = Record<string, unknown>;
 type Context = Parameters<typeof refuse>[0];
-
-class Wrong extends Error {}
 
 export function a1111Routes(options: A1111Options): App {
   const { models, limits, budget } = options;

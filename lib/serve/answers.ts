@@ -49,6 +49,11 @@ export function refuse(c: Asked, status: number, error: string, { param, code }:
   return answer(c, status, { error: { message, type, param: param ?? null, code: code ?? codes[status] ?? null } });
 }
 
+/** What is wrong with what a request asks for, in one sentence. */
+export class Wrong extends Error {
+  override name = 'Wrong';
+}
+
 /** Refuses bodies of more bytes. */
 export function atMost(size: number): MiddlewareHandler<Env> {
   return bodyLimit({

@@ -16,6 +16,7 @@ import {
   readJson,
   refuse,
   unavailable,
+  Wrong,
 } from './answers.js';
 import { docsRoutes } from './docs.js';
 import { follow, type Keep, streamOf } from './follow.js';
@@ -26,7 +27,6 @@ import type { Job } from './messages.js';
 import type { Metrics } from './metrics.js';
 import type { Served } from './models.js';
 import { openaiRoutes } from './openai.js';
-import { Wrong } from './openai-schema.js';
 import { readPage } from './page.js';
 import type { Observer } from './observe.js';
 import type { Missing } from '../base/optional.js';

@@ -1,9 +1,9 @@
 // Forms with pictures: what a run starts from, beside its settings.
 import * as v from 'valibot';
+import { Wrong } from './answers.js';
 import { parseBody } from './body.js';
 import type { Limits } from './limits.js';
 import type { Uploads } from './messages.js';
-import { Wrong } from './openai-schema.js';
 import { readSettings, type Settings, type settingsSchema, strengthSchema, text } from './settings.js';
 
 export const isForm = (type: string | undefined): boolean => /^multipart\/form-data\s*(;|$)/i.test(type ?? '');

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import { nearest } from '../base/text.js';
 import type { Coding } from '../image/formats.js';
+import { Wrong } from './answers.js';
 import type { Limits } from './limits.js';
 import type { Job } from './messages.js';
 import {
@@ -123,10 +124,6 @@ export interface Asked {
   strength: number | undefined;
   /** As it is told back. */
   quality: string;
-}
-
-export class Wrong extends Error {
-  override name = 'Wrong';
 }
 
 /** Names that nobody needs to know: fields of OpenAI's, and the settings. */

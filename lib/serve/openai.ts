@@ -1,13 +1,24 @@
 // The interface of OpenAI's clients: pictures in their shape, and predictions of the result on the way to it.
 import { Hono } from 'hono';
 import type { SSEStreamingApi } from 'hono/streaming';
-import { answer, type App, atMost, type Detail, encode, notAllowed, readForm, readJson, refuse } from './answers.js';
+import {
+  answer,
+  type App,
+  atMost,
+  type Detail,
+  encode,
+  notAllowed,
+  readForm,
+  readJson,
+  refuse,
+  Wrong,
+} from './answers.js';
 import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, streamOf } from './follow.js';
 import { isForm, readFiles } from './form.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
-import { type Asked, readAsked, readFields, requestSchema, Wrong } from './openai-schema.js';
+import { type Asked, readAsked, readFields, requestSchema } from './openai-schema.js';
 import type { Letter } from './outbox.js';
 import { isNews } from './queue.js';
 import type { settingsSchema } from './settings.js';
