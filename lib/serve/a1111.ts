@@ -5,7 +5,7 @@ import { failed, follow, type FollowOptions, lastOf } from './follow.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
-import { isNews } from './queue.js';
+import { isNews } from './runs.js';
 import { readSettings, type settingsSchema } from './settings.js';
 import type { UploadBudget } from './upload-budget.js';
 

@@ -6,8 +6,7 @@ import { type Env, full, refuse, unavailable } from './answers.js';
 import { Unavailable } from './engine.js';
 import type { Job } from './messages.js';
 import { type Letter, Outbox } from './outbox.js';
-import { Full, Refused, type RunEvent } from './queue.js';
-import type { Drawer, Runs } from './runs.js';
+import { type Drawer, Full, Refused, type RunEvent, type Runs } from './runs.js';
 
 export interface FollowOptions {
   queue: Runs;

@@ -15,10 +15,17 @@ export interface RunNote {
   seconds: number;
 }
 
+/** What a run has come to. */
+export interface Outcome {
+  outcome: 'done' | 'cancelled' | 'failed';
+  error?: string;
+  done?: Done;
+}
+
 export interface Observer {
   request?(note: { id: string; method: string; path: string; status: number; ms: number; client: string }): void;
   started?(note: RunNote): void;
-  ended?(note: RunNote & { outcome: 'done' | 'cancelled' | 'failed'; error?: string; done?: Done }): void;
+  ended?(note: RunNote & Outcome): void;
   /** A network call. */
   called?(note: { model: string; samples: number; seconds: number }): void;
   /** The process that draws with a model has ended by itself. */

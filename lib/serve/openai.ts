@@ -20,7 +20,7 @@ import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
 import { type Asked, readAsked, readFields, requestSchema } from './openai-schema.js';
 import type { Letter } from './outbox.js';
-import { isNews } from './queue.js';
+import { isNews } from './runs.js';
 import type { settingsSchema } from './settings.js';
 import type { UploadBudget } from './upload-budget.js';
 

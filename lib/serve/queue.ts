@@ -1,80 +1,24 @@
 // Runs that wait and runs that are made, each for as long as somebody listens. Clients take turns.
-import { randomBytes, randomInt } from 'node:crypto';
-import { asksTwice } from '../pipelines/guidance.js';
+import { randomBytes } from 'node:crypto';
+import { Drain } from './drain.js';
 import { type Engine, LONGEST, timeOf, Unavailable } from './engine.js';
-import { areaOf, type Limits, tooManyPixels } from './limits.js';
+import type { Limits } from './limits.js';
 import { Memory } from './memory.js';
-import type { Done, Job, Model, Step } from './messages.js';
+import type { Done, Job } from './messages.js';
 import type { Observer, RunNote } from './observe.js';
 import { Pace, timetable, type Work } from './pace.js';
-import type { Settings } from './settings.js';
-import { type Client, Turns } from './turns.js';
-
-/** What a run tells those who listen, by the names of the events. */
-export type RunEvent =
-  /** `seconds`: until it begins, as far as can be said. */
-  | { event: 'queued'; data: { id: string; ahead: number; seconds?: number } }
-  | { event: 'loading'; data: { id: string; model: string; done: number; of: number } }
-  | { event: 'started'; data: { id: string; seeds: number[]; settings: Settings } }
-  | { event: 'step'; data: Step }
-  | { event: 'done'; data: Done }
-  | { event: 'cancelled'; data: { ms: number } }
-  /** `refused`: what was asked for is wrong, which is found out late where a model had to be loaded first. */
-  | { event: 'failed'; data: { error: string; refused?: true } };
-
-/** What tells of a run's result, or the way to it, and not of how long it will take. */
-export function isNews({ event }: RunEvent): boolean {
-  return event !== 'queued' && event !== 'loading' && event !== 'started';
-}
-
-/** There is no place: in the queue, or for one client in it. */
-export class Full extends Error {
-  override name = 'Full';
-  constructor(
-    places: string,
-    /** Seconds after which one will be free, as far as can be said. */
-    readonly retryAfter: number,
-  ) {
-    super(`Expected a place in the queue but ${places}; try again in ${retryAfter} s`);
-  }
-}
-
-export class Refused extends Error {
-  override name = 'Refused';
-}
-
-/** Samples that an evaluation of a run has. */
-export function rowsOf({ count, guidance, guidanceVariant }: Settings, model: Model): number {
-  return count * (asksTwice(guidance ?? model.guidance, guidanceVariant) ? 2 : 1);
-}
-
-/**
- * Samples that an evaluation of a job has, and how much is to be done in all: pixels times evaluations, and pixels of pictures.
- *
- * @throws Refused where that is more than a run may have
- */
-export function sizeOf(
-  { settings }: Job,
-  model: Model,
-  limits: Limits,
-): { rows: number; work: number; pictures: number } {
-  const { width = model.width, height = model.height, count, steps } = settings;
-  const tooMany = tooManyPixels({ width, height }, count, { ...limits, area: areaOf(limits, model) });
-  if (tooMany !== undefined) throw new Refused(tooMany);
-  const rows = rowsOf(settings, model);
-  return { rows, work: width * height * rows * steps, pictures: width * height * count };
-}
-
-/** @throws Full where a client has as many of the places as one may have; `holders` have one each */
-export function checkShare(
-  holders: readonly Client[],
-  client: Client,
-  { waiting, perClient = Math.max(1, Math.ceil((waiting + 1) / 2)) }: Limits,
-  freeIn: () => number,
-): void {
-  if (holders.filter(({ id }) => id === client.id).length < perClient) return;
-  throw new Full(`this client has the ${perClient} that one may have`, freeIn());
-}
+import {
+  checkShare,
+  type Ending,
+  Full,
+  outcomeOf,
+  Refused,
+  type RunEvent,
+  type Runs,
+  seedsOf,
+  sizeOf,
+} from './runs.js';
+import { type Client, keyOf, Turns } from './turns.js';
 
 interface Entry {
   id: string;
@@ -103,13 +47,10 @@ const workOf = ({ work, pictures }: Entry): Work => ({ network: work, pictures }
 /** What of a run's time the network took. */
 const networkShare = ({ timings: { networkTotalMs, totalMs } }: Done): number => networkTotalMs / totalMs;
 
-/** Who takes turns with whom in network calls. */
-const clientOf = ({ client: { id, user = '' } }: Entry): string => JSON.stringify([id, user]);
-
 /** Seconds that a network call may go on after a run's time is up before the process is ended. */
 const GRACE = 10;
 
-export class Queue {
+export class Queue implements Runs {
   readonly #limits: Limits;
   readonly #running = new Map<string, Entry>();
   readonly #waiting = new Turns<Entry>();
@@ -121,8 +62,7 @@ export class Queue {
   readonly #pace: Pace;
   readonly #observer: Observer;
   #closed = false;
-  /** Called when nothing is left to do; nothing new is taken from then on. */
-  #drained: (() => void) | undefined;
+  readonly #drain = new Drain(() => this.#running.size + this.#waiting.size + this.#checking.length);
 
   /**
    * @param memory of all models that there are
@@ -140,24 +80,12 @@ export class Queue {
     this.#memory = memory;
   }
 
-  /** Are runs taken? */
   get open(): boolean {
-    return !this.#closed && this.#drained === undefined;
+    return !this.#closed && !this.#drain.begun;
   }
 
-  /** Takes no new runs, and waits for those that are here, for `ms` at most. */
-  async drain(ms: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.#drained = resolve;
-      timer = setTimeout(resolve, ms);
-      this.#look();
-    });
-    clearTimeout(timer);
-  }
-
-  #look(): void {
-    if (this.#running.size + this.#waiting.size + this.#checking.length === 0) this.#drained?.();
+  drain(ms: number): Promise<void> {
+    return this.#drain.wait(ms);
   }
 
   /**
@@ -187,13 +115,6 @@ export class Queue {
     return { running: this.#running.size, waiting: this.#waiting.size + this.#checking.length };
   }
 
-  /**
-   * Takes a place and checks what is asked for against the model.
-   *
-   * @param tell told all that happens to the run, from `queued` on
-   * @returns the run's id
-   * @throws Full; Refused for what is wrong with the job; Unavailable
-   */
   async enter(
     engine: Engine,
     job: Job,
@@ -238,7 +159,7 @@ export class Queue {
     } finally {
       left.abort();
       this.#checking.splice(this.#checking.indexOf(place), 1);
-      this.#look();
+      this.#drain.look();
       // Another model may wait for this one to be at rest.
       if (!this.#closed) queueMicrotask(() => this.#advance());
     }
@@ -287,14 +208,13 @@ export class Queue {
     return times;
   }
 
-  /** Ends a run, or takes it out of the queue. False where there is none of this id. */
   cancel(id: string): boolean {
     const waiting = this.#waiting.remove((entry) => entry.id === id);
     if (waiting) {
       waiting.tell({ event: 'cancelled', data: { ms: 0 } });
       // Another model's runs may have waited until it had been the turn of this one.
       this.#advance();
-      this.#look();
+      this.#drain.look();
       return true;
     }
     const running = this.#running.get(id);
@@ -304,7 +224,6 @@ export class Queue {
     return true;
   }
 
-  /** Tells everybody that it is over. */
   close(): void {
     this.#closed = true;
     for (const { tell } of this.#entries()) {
@@ -347,7 +266,7 @@ export class Queue {
       this.#make(entry).finally(() => {
         this.#running.delete(entry.id);
         this.#advance();
-        this.#look();
+        this.#drain.look();
       });
       this.#tellPlaces();
     }
@@ -394,7 +313,7 @@ export class Queue {
         this.#waiting.remove((one) => one === entry);
         entry.tell({ event: 'failed', data: { error: (error as Error).message } });
       }
-      this.#look();
+      this.#drain.look();
     } finally {
       engine.onLoading = undefined;
     }
@@ -436,8 +355,7 @@ export class Queue {
       if (last) return tell(last);
     }
     const seconds = Math.min(this.#limits.seconds, LONGEST - GRACE);
-    const seed = settings.seed ?? randomInt(2 ** 32 - settings.count);
-    const seeds = Array.from({ length: settings.count }, (_, i) => seed + i);
+    const { seed, seeds } = seedsOf(settings);
     tell({ event: 'started', data: { id, seeds, settings: { ...settings, seed } } });
     let late = false;
     let grace: NodeJS.Timeout | undefined;
@@ -451,7 +369,7 @@ export class Queue {
     this.#memory.touch(engine);
     const waited = (performance.now() - entry.since) / 1000;
     this.#observer.started?.({ ...this.#note(entry, waited), seconds: 0 });
-    const outcome = await engine.run(id, job, clientOf(entry), seed, steps, {
+    const outcome = await engine.run(id, job, keyOf(entry.client), seed, steps, {
       step: (data) => {
         const { step, steps, batch, batches } = data;
         // Nobody knows how many steps the adaptive method will make.
@@ -466,11 +384,9 @@ export class Queue {
     const ms = performance.now() - begun;
     this.#pace.end(id, outcome.type === 'done' ? networkShare(outcome.data) : undefined);
     const note = { ...this.#note(entry, waited), seconds: ms / 1000 };
-    const end = (event: RunEvent & { event: 'done' | 'cancelled' | 'failed' }): void => {
-      const error = event.event === 'failed' ? { error: event.data.error } : {};
-      const done = event.event === 'done' ? { done: event.data } : {};
-      this.#observer.ended?.({ ...note, outcome: event.event, ...error, ...done });
-      if (!this.#closed) tell(event);
+    const end = (ending: Ending): void => {
+      this.#observer.ended?.({ ...note, ...outcomeOf(ending) });
+      if (!this.#closed) tell(ending);
     };
     if (late) end({ event: 'failed', data: { error: `The run took longer than the ${seconds} s that it may` } });
     else if (entry.cancelled) end({ event: 'cancelled', data: { ms } });

@@ -1,7 +1,11 @@
-// What the interfaces know of whoever makes runs: this machine's queue, or one that many machines share.
+// What the interfaces know of whoever makes runs, this machine's queue or one that many machines share, and what both do alike.
+import { randomInt } from 'node:crypto';
+import { asksTwice } from '../pipelines/guidance.js';
 import type { Loading } from './engine.js';
-import type { Job, Model } from './messages.js';
-import type { RunEvent } from './queue.js';
+import { areaOf, type Limits, tooManyPixels } from './limits.js';
+import type { Done, Job, Model, Step } from './messages.js';
+import type { Outcome } from './observe.js';
+import type { Settings } from './settings.js';
 import type { Client } from './turns.js';
 
 /** What is known of a model that is served. */
@@ -20,6 +24,90 @@ export interface Drawer {
   readonly loading: Loading | undefined;
   /** Whole seconds until it is worth asking again, at least 1. */
   readonly readyIn: number;
+}
+
+/** What a run tells those who listen, by the names of the events. */
+export type RunEvent =
+  /** `seconds`: until it begins, as far as can be said. */
+  | { event: 'queued'; data: { id: string; ahead: number; seconds?: number } }
+  | { event: 'loading'; data: { id: string; model: string; done: number; of: number } }
+  | { event: 'started'; data: { id: string; seeds: number[]; settings: Settings } }
+  | { event: 'step'; data: Step }
+  | { event: 'done'; data: Done }
+  | { event: 'cancelled'; data: { ms: number } }
+  /** `refused`: what was asked for is wrong, which is found out late where a model had to be loaded first. */
+  | { event: 'failed'; data: { error: string; refused?: true } };
+
+/** What tells of a run's result, or the way to it, and not of how long it will take. */
+export function isNews({ event }: RunEvent): boolean {
+  return event !== 'queued' && event !== 'loading' && event !== 'started';
+}
+
+/** What a run comes to. */
+export type Ending = RunEvent & { event: 'done' | 'cancelled' | 'failed' };
+
+/** The same for who observes. */
+export function outcomeOf({ event, data }: Ending): Outcome {
+  return {
+    outcome: event,
+    ...(event === 'failed' ? { error: data.error } : {}),
+    ...(event === 'done' ? { done: data } : {}),
+  };
+}
+
+/** The seed of a run, any where nobody says which, and those of its pictures. */
+export function seedsOf({ seed: said, count }: Settings): { seed: number; seeds: number[] } {
+  const seed = said ?? randomInt(2 ** 32 - count);
+  return { seed, seeds: Array.from({ length: count }, (_, i) => seed + i) };
+}
+
+/** There is no place: in the queue, or for one client in it. */
+export class Full extends Error {
+  override name = 'Full';
+  constructor(
+    places: string,
+    /** Seconds after which one will be free, as far as can be said. */
+    readonly retryAfter: number,
+  ) {
+    super(`Expected a place in the queue but ${places}; try again in ${retryAfter} s`);
+  }
+}
+
+export class Refused extends Error {
+  override name = 'Refused';
+}
+
+/** Samples that an evaluation of a run has. */
+export function rowsOf({ count, guidance, guidanceVariant }: Settings, model: Model): number {
+  return count * (asksTwice(guidance ?? model.guidance, guidanceVariant) ? 2 : 1);
+}
+
+/**
+ * Samples that an evaluation of a job has, and how much is to be done in all: pixels times evaluations, and pixels of pictures.
+ *
+ * @throws Refused where that is more than a run may have
+ */
+export function sizeOf(
+  { settings }: Job,
+  model: Model,
+  limits: Limits,
+): { rows: number; work: number; pictures: number } {
+  const { width = model.width, height = model.height, count, steps } = settings;
+  const tooMany = tooManyPixels({ width, height }, count, { ...limits, area: areaOf(limits, model) });
+  if (tooMany !== undefined) throw new Refused(tooMany);
+  const rows = rowsOf(settings, model);
+  return { rows, work: width * height * rows * steps, pictures: width * height * count };
+}
+
+/** @throws Full where a client has as many of the places as one may have; `holders` have one each */
+export function checkShare(
+  holders: readonly Client[],
+  client: Client,
+  { waiting, perClient = Math.max(1, Math.ceil((waiting + 1) / 2)) }: Limits,
+  freeIn: () => number,
+): void {
+  if (holders.filter(({ id }) => id === client.id).length < perClient) return;
+  throw new Full(`this client has the ${perClient} that one may have`, freeIn());
 }
 
 /** Takes runs, and tells what happens to them. */

@@ -8,6 +8,9 @@ export interface Client {
   user?: string;
 }
 
+/** Who takes turns with whom, as one word. */
+export const keyOf = ({ id, user = '' }: Client): string => JSON.stringify([id, user]);
+
 interface Waiting {
   readonly client: Client;
   readonly work: number;

@@ -7,7 +7,8 @@ import { Engine } from '../../lib/serve/engine.js';
 import { defaultLimits } from '../../lib/serve/limits.js';
 import type { Job, Order, Report } from '../../lib/serve/messages.js';
 import { Pace, timetable } from '../../lib/serve/pace.js';
-import { Queue, type RunEvent } from '../../lib/serve/queue.js';
+import { Queue } from '../../lib/serve/queue.js';
+import type { RunEvent } from '../../lib/serve/runs.js';
 import type { Settings } from '../../lib/serve/settings.js';
 import { eventually } from './client.js';
 

@@ -3,15 +3,26 @@
 // that it does not know any more is put there once more. Runs are their settings and seeds, so that does no harm.
 import { randomBytes, randomInt } from 'node:crypto';
 import type { Queue as BullQueue } from 'bullmq';
+import { Drain } from '../drain.js';
 import { Unavailable } from '../engine.js';
 import type { Limits } from '../limits.js';
 import type { Done, Job, Model } from '../messages.js';
 import type { Observer, RunNote } from '../observe.js';
 import { Pace } from '../pace.js';
-import { checkShare, Full, Refused, type RunEvent, sizeOf } from '../queue.js';
-import type { Drawer, Runs } from '../runs.js';
-import type { Client } from '../turns.js';
-import { type Bull, misunderstood, type Redis } from './redis.js';
+import {
+  checkShare,
+  type Drawer,
+  type Ending,
+  Full,
+  outcomeOf,
+  Refused,
+  type RunEvent,
+  type Runs,
+  seedsOf,
+  sizeOf,
+} from '../runs.js';
+import { type Client, keyOf } from '../turns.js';
+import { type Bull, misunderstood, PATIENCE, patiently, type Redis } from './redis.js';
 import type { Store } from './store.js';
 import {
   BEAT,
@@ -31,8 +42,6 @@ import {
   type Worker,
 } from './wire.js';
 
-/** Milliseconds that a command may take before the queue counts as away. */
-const PATIENCE = 5000;
 /** Milliseconds after which a run that was cancelled is over for who cancelled it, whether or not its worker has said so. */
 const LONG_ENOUGH = 15_000;
 
@@ -110,7 +119,7 @@ export class Front implements Runs {
   #beat: NodeJS.Timeout | undefined;
   #beating = false;
   #closed = false;
-  #drained: (() => void) | undefined;
+  readonly #drain = new Drain(() => this.#runs.size + this.#entering.length);
   /** Runs that were begun anew. */
   again = 0;
 
@@ -136,7 +145,7 @@ export class Front implements Runs {
   }
 
   get open(): boolean {
-    return !this.#closed && this.#drained === undefined && this.connected;
+    return !this.#closed && !this.#drain.begun && this.connected;
   }
 
   get state(): { running: number; waiting: number } {
@@ -207,7 +216,7 @@ export class Front implements Runs {
     signal: AbortSignal,
     request?: string,
   ): Promise<string> {
-    if (this.#closed || this.#drained) throw new Unavailable('The server is shutting down', 5);
+    if (this.#closed || this.#drain.begun) throw new Unavailable('The server is shutting down', 5);
     if (!this.connected) throw new Unavailable('The queue cannot be reached', 5);
     const remote = drawer as Remote;
     const { about: model } = remote;
@@ -216,7 +225,7 @@ export class Front implements Runs {
     this.#findPlace(client, remote);
     const id = randomBytes(16).toString('hex');
     const { settings } = job;
-    const seed = settings.seed ?? randomInt(2 ** 32 - settings.count);
+    const { seed, seeds } = seedsOf(settings);
     const seeded = { ...job, settings: { ...settings, seed } };
     this.#entering.push(client);
     try {
@@ -226,11 +235,10 @@ export class Front implements Runs {
       if (signal.aborted || this.#closed) throw new Unavailable('The server is shutting down', 5);
       const entry: Entry = {
         ...{ id, request, since: performance.now(), remote, job: seeded, client, tell },
-        work,
-        seeds: Array.from({ length: settings.count }, (_, i) => seed + i),
+        ...{ work, seeds },
         ...{ cancelled: undefined, ahead: -1, attempt: 0, startedAt: 0, waited: 0, settling: false },
         // Clients take turns: the second run of one waits for the first of all others, and so on.
-        priority: 1 + [...this.#runs.values()].filter((other) => sameClient(other.client, client)).length,
+        priority: 1 + [...this.#runs.values()].filter((other) => keyOf(other.client) === keyOf(client)).length,
       };
       await this.#add(entry);
       this.#runs.set(id, entry);
@@ -243,7 +251,7 @@ export class Front implements Runs {
       throw new Unavailable('The queue cannot be reached', 5);
     } finally {
       this.#entering.splice(this.#entering.indexOf(client), 1);
-      this.#look();
+      this.#drain.look();
     }
   }
 
@@ -251,7 +259,7 @@ export class Front implements Runs {
     const { image: _, mask: __, ...how } = uploads ?? {};
     return {
       front: this.id,
-      client: JSON.stringify([client.id, client.user ?? '']),
+      client: keyOf(client),
       job,
       ...(uploads ? { uploads: how as Task['uploads'] } : {}),
     };
@@ -426,18 +434,15 @@ export class Front implements Runs {
     await this.#add(entry);
   }
 
-  async #end(entry: Entry, event: RunEvent & { event: 'done' | 'cancelled' | 'failed' }): Promise<void> {
+  async #end(entry: Entry, ending: Ending): Promise<void> {
     const { id, remote, attempt, tell } = entry;
     if (!this.#runs.delete(id)) return;
-    if (event.event === 'done' && attempt === 0) this.#started(entry, 1);
+    if (ending.event === 'done' && attempt === 0) this.#started(entry, 1);
     const ms = entry.attempt > 0 ? performance.now() - entry.startedAt : 0;
-    if (entry.attempt > 0) this.#pace.end(id, event.event === 'done' ? 1 : undefined);
-    const error = event.event === 'failed' ? { error: event.data.error } : {};
-    const done = event.event === 'done' ? { done: event.data } : {};
-    const note = { ...this.#note(entry), seconds: ms / 1000, outcome: event.event, ...error, ...done };
-    this.#options.observer.ended?.(note);
-    if (!this.#closed) tell(event);
-    this.#look();
+    if (entry.attempt > 0) this.#pace.end(id, ending.event === 'done' ? 1 : undefined);
+    this.#options.observer.ended?.({ ...this.#note(entry), seconds: ms / 1000, ...outcomeOf(ending) });
+    if (!this.#closed) tell(ending);
+    this.#drain.look();
     // What was wanted of it is here.
     await soon(
       Promise.all([remote.queue.remove(id), this.#options.redis.del(names.inputs(id), names.cancelled(id))]),
@@ -467,18 +472,8 @@ export class Front implements Runs {
     return removed === 1;
   }
 
-  async drain(ms: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.#drained = resolve;
-      timer = setTimeout(resolve, ms);
-      this.#look();
-    });
-    clearTimeout(timer);
-  }
-
-  #look(): void {
-    if (this.#runs.size + this.#entering.length === 0) this.#drained?.();
+  drain(ms: number): Promise<void> {
+    return this.#drain.wait(ms);
   }
 
   close(): void {
@@ -503,23 +498,11 @@ export class Front implements Runs {
   }
 }
 
-function sameClient(a: Client, b: Client): boolean {
-  return a.id === b.id && a.user === b.user;
-}
-
 function cancelledOf({ attempt, startedAt }: Entry): RunEvent & { event: 'cancelled' } {
   return { event: 'cancelled', data: { ms: attempt === 0 ? 0 : performance.now() - startedAt } };
 }
 
 /** Nobody waits long for a queue that does not answer. */
-async function soon<T>(asked: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('The queue does not answer')), PATIENCE);
-  });
-  try {
-    return await Promise.race([asked, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function soon<T>(asked: Promise<T>): Promise<T> {
+  return patiently(asked, 'The queue does not answer');
 }

@@ -12,8 +12,21 @@ const INSTALL = 'bullmq ioredis';
 
 /** Milliseconds without an answer after which a connection is given up and made anew. */
 const SILENCE = 10_000;
-/** Milliseconds that the first connection may take. */
-const PATIENCE = 5000;
+/** Milliseconds that the first connection may take, and later a command before the queue counts as away. */
+export const PATIENCE = 5000;
+
+/** What was asked of Redis, or the reason that there is no answer. */
+export async function patiently<T>(asked: Promise<T>, why: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(why)), PATIENCE);
+  });
+  try {
+    return await Promise.race([asked, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** BullMQ, for `what`, as the beginning of a sentence. */
 export function openBull(what: string): Promise<Bull> {
@@ -51,27 +64,20 @@ export async function connect(url: string, what: string, patient: boolean): Prom
   redis.on('error', (error: Error) => {
     why = firstLine(error.message);
   });
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('nobody answers')), PATIENCE);
-  });
   try {
-    await Promise.race([redis.connect().then(() => redis.ping()), late]);
+    await patiently(
+      redis.connect().then(() => redis.ping()),
+      'nobody answers',
+    );
   } catch (cause) {
     redis.disconnect();
     const reason = why || firstLine((cause as Error).message);
     throw new Error(`The queue at ${shown(url)} cannot be reached: ${reason}`, { cause });
-  } finally {
-    clearTimeout(timer);
   }
   return redis;
 }
 
-/**
- * Notes that a front end or a worker of this version has come.
- *
- * @returns in one sentence, that the others understand another protocol; undefined where some understand this one
- */
+/** Notes that a front end or a worker of this version has come. */
 export async function greet(redis: Redis, role: 'front end' | 'worker', version: string): Promise<void> {
   await redis.hset(names.versions, `${role} ${PROTOCOL}`, version);
   await redis.expire(names.versions, 30 * 24 * 3600);

@@ -1,7 +1,7 @@
 // What front ends and workers agree on: names in Redis, times, and what they tell each other.
 import { createHash } from 'node:crypto';
 import type { Job, Model, Uploads } from '../messages.js';
-import type { RunEvent } from '../queue.js';
+import type { RunEvent } from '../runs.js';
 
 /**
  * Of all that stands in this file. It is part of every name in Redis, so that front ends and workers which do not

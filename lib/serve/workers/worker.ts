@@ -5,7 +5,8 @@ import type { Job as BullJob, Worker as BullWorker } from 'bullmq';
 import { firstLine } from '../../base/text.js';
 import { type Engine, GONE, Unavailable } from '../engine.js';
 import type { Job } from '../messages.js';
-import { type Queue, Refused, type RunEvent, rowsOf } from '../queue.js';
+import type { Queue } from '../queue.js';
+import { type Ending, Refused, type RunEvent, rowsOf } from '../runs.js';
 import type { Limits } from '../limits.js';
 import { fingerprint } from './fingerprint.js';
 import type { Bull, Redis } from './redis.js';
@@ -421,13 +422,7 @@ class Line {
   }
 
   /** The last event of a run of this machine's queue. */
-  #entered(
-    queue: Queue,
-    going: Going,
-    job: Job,
-    client: string,
-    tell: (event: RunEvent) => void,
-  ): Promise<RunEvent & { event: 'done' | 'cancelled' | 'failed' }> {
+  #entered(queue: Queue, going: Going, job: Job, client: string, tell: (event: RunEvent) => void): Promise<Ending> {
     return new Promise((resolve, reject) => {
       const heard = (event: RunEvent): void => {
         if (event.event === 'done' || event.event === 'cancelled' || event.event === 'failed') resolve(event);
