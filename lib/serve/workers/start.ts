@@ -1,13 +1,10 @@
 // The two sides of a queue that many machines share: a front end, which answers, and a worker, which draws.
-import { modelName } from '../../hub/index.js';
-import { Engine } from '../engine.js';
+import type { Engine } from '../engine.js';
 import { type Address, answerAt, answerHealth, type Http, ownVersion } from '../http.js';
 import { defaultLimits, type Limits } from '../limits.js';
+import { type LocalOptions, openLocal } from '../local.js';
 import { type LogLevel, openLog } from '../log.js';
-import { Memory } from '../memory.js';
-import type { Place } from '../messages.js';
 import { all, type Observer } from '../observe.js';
-import { Queue } from '../queue.js';
 import { Front } from './front.js';
 import { connect, greet, misunderstood, openBull, type Redis } from './redis.js';
 import { openStore, type Store, type StoreOptions } from './store.js';
@@ -89,9 +86,7 @@ export async function startFront(options: SharedOptions & Address & { models: re
   };
 }
 
-export interface WorkerOptions extends SharedOptions, Omit<Place, 'folder'> {
-  /** A model's folder; or several, by name. */
-  folder: string | Readonly<Record<string, string>>;
+export interface WorkerOptions extends SharedOptions, LocalOptions {
   /** Where it answers whether it is well; nowhere where there is no port. */
   port?: number;
   host?: string;
@@ -116,8 +111,8 @@ export interface Working {
  * @throws Error in one sentence for a model that cannot be loaded, or a queue that cannot be reached; Missing
  */
 export async function startWorker(options: WorkerOptions): Promise<Working> {
-  const { url, store: place, limits: given, log, folder, port, host, warn = () => undefined, ...own } = options;
-  const { device, dtype, memory, maxBatch, reproducible } = own;
+  const { url, store: place, limits: given, log, port, host, warn = () => undefined, ...own } = options;
+  const { maxBatch, reproducible } = own;
   if (reproducible && maxBatch === undefined) {
     throw new TypeError('Expected maxBatch with reproducible, the same for all workers, but received none');
   }
@@ -129,19 +124,12 @@ export async function startWorker(options: WorkerOptions): Promise<Working> {
   const observers: Observer[] = log ? [await openLog(log)] : [];
   const observer = all(observers);
   const { redis, listener, store, end } = await open(url, what, true, place);
-  const folders = typeof folder === 'string' ? { [modelName(folder)]: folder } : folder;
-  const models = Object.entries(folders).map(([id, folder]) => ({
-    ...{ id, folder },
-    engine: new Engine({ folder, device, dtype, memory, maxBatch, reproducible }, undefined, { name: id, observer }),
-  }));
-  const engines = models.map(({ engine }) => engine);
-  const queue = new Queue(limits, observer, new Memory(engines, limits.memory));
+  const { models, engines, queue, close: closeEngines } = openLocal(own, limits, observer);
   const version = ownVersion();
   const consumer = new Consumer(models, {
     ...{ bull, redis, listener, queue, store, version, limits, warn },
     reproducible: reproducible ? (maxBatch as number) : null,
   });
-  const closeEngines = () => Promise.all(engines.map((engine) => engine.close()));
   let http: Http | undefined;
   try {
     if (port !== undefined) http = await answerHealth({ port, host }, { models, queue, limits, observer, observers });

@@ -8,6 +8,7 @@ import type { Job } from '../messages.js';
 import type { Queue } from '../queue.js';
 import { type Ending, Refused, type RunEvent, rowsOf } from '../runs.js';
 import type { Limits } from '../limits.js';
+import type { Own } from '../local.js';
 import { fingerprint } from './fingerprint.js';
 import type { Bull, Redis } from './redis.js';
 import type { Store } from './store.js';
@@ -52,13 +53,6 @@ interface Going {
   ended: string | undefined;
   leave: AbortController;
   outcome: Promise<Outcome>;
-}
-
-/** A model that this process draws with. */
-export interface Own {
-  id: string;
-  folder: string;
-  engine: Engine;
 }
 
 export interface ConsumerOptions {
