@@ -10,7 +10,7 @@ import { Connections } from './connections.js';
 import type { Keep } from './follow.js';
 import { healthRoutes, metricsRoute } from './health.js';
 import type { Limits } from './limits.js';
-import { openMetrics, type SharedFigures } from './metrics.js';
+import { type Metrics, openMetrics, type SharedFigures } from './metrics.js';
 import type { Served } from './models.js';
 import type { Observer } from './observe.js';
 import { Missing } from '../base/optional.js';
@@ -57,29 +57,37 @@ export function ownVersion(): string {
  */
 export async function answerAt(address: Address, behind: Behind): Promise<Http> {
   const { port = 8321, host = '127.0.0.1', hosts = [], keys = [] } = address;
-  const { models, queue, limits, observer, observers, shared } = behind;
-  const metrics = await openMetrics(models, queue, shared);
-  if (!(metrics instanceof Missing)) observers.push(metrics);
+  const { models, queue, limits, observer } = behind;
   const names = hosts.map((name) => name.toLowerCase());
-  const connections = new Connections(limits.connections, limits.unread);
-  const keep: Keep = ({ socket }, waiting) => connections.keep(socket, waiting);
   const version = ownVersion();
-  const app = createApp({ models, queue, limits, hosts: names, keys, version, keep, observer, metrics });
-  const server = listener(app.fetch as Fetch, limits, connections);
-  await listen(server, port, host);
-  return { url: urlOf(server.address() as AddressInfo), close: (work) => end(server, work) };
+  return answerBy(port, host, behind, (metrics, keep) =>
+    createApp({ models, queue, limits, hosts: names, keys, version, keep, observer, metrics }),
+  );
 }
 
 /** Answers at an address whether all is well, and how much has been done; nothing else. */
 export async function answerHealth({ port = 0, host = '127.0.0.1' }: Address, behind: Behind): Promise<Http> {
-  const { models, queue, limits, observers } = behind;
-  const metrics = await openMetrics(models, queue);
+  const { models, queue } = behind;
+  return answerBy(port, host, behind, (metrics) => {
+    const app: App = new Hono();
+    healthRoutes(app, models, queue);
+    metricsRoute(app, metrics);
+    app.notFound((c) => refuse(c, 404, 'There is nothing at this address'));
+    return app;
+  });
+}
+
+async function answerBy(
+  port: number,
+  host: string,
+  { models, queue, limits, observers, shared }: Behind,
+  makeApp: (metrics: Metrics | Missing, keep: Keep) => App,
+): Promise<Http> {
+  const metrics = await openMetrics(models, queue, shared);
   if (!(metrics instanceof Missing)) observers.push(metrics);
-  const app: App = new Hono();
-  healthRoutes(app, models, queue);
-  metricsRoute(app, metrics);
-  app.notFound((c) => refuse(c, 404, 'There is nothing at this address'));
-  const server = listener(app.fetch as Fetch, limits, new Connections(limits.connections, limits.unread));
+  const connections = new Connections(limits.connections, limits.unread);
+  const app = makeApp(metrics, ({ socket }, waiting) => connections.keep(socket, waiting));
+  const server = listener(app.fetch as Fetch, limits, connections);
   await listen(server, port, host);
   return { url: urlOf(server.address() as AddressInfo), close: (work) => end(server, work) };
 }
