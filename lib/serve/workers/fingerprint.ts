@@ -11,8 +11,8 @@ const WHOLE = 256 * 1024;
 export async function fingerprint(folder: string): Promise<string> {
   const root = modelFolder(folder);
   const hash = createHash('sha256');
-  for (const path of (await filesOf(root)).sort()) {
-    const { size } = await stat(join(root, path));
+  const files = [...(await sizesOf(root))].sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [path, size] of files) {
     hash.update(`${path}\n${size}\n`);
     if (size <= WHOLE) hash.update(await readFile(join(root, path)));
   }
@@ -20,14 +20,14 @@ export async function fingerprint(folder: string): Promise<string> {
 }
 
 /** What no model is made of, such as `.git`, is left out; a hub's links are followed. */
-async function filesOf(root: string, under = ''): Promise<string[]> {
-  const found: string[] = [];
+async function sizesOf(root: string, under = ''): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
   for (const { name } of await readdir(join(root, under), { withFileTypes: true })) {
     if (name.startsWith('.')) continue;
     const path = under === '' ? name : `${under}/${name}`;
     const about = await stat(join(root, path)).catch(() => undefined);
-    if (about?.isDirectory()) found.push(...(await filesOf(root, path)));
-    else if (about?.isFile()) found.push(path);
+    if (about?.isDirectory()) for (const [file, size] of await sizesOf(root, path)) found.set(file, size);
+    else if (about?.isFile()) found.set(path, about.size);
   }
   return found;
 }
