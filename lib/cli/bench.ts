@@ -21,7 +21,7 @@ import {
 import { withBar } from './progress.js';
 import { say } from './say.js';
 import { choice, UsageError, whole } from './usage.js';
-import { version } from './version.js';
+import { version } from '../base/version.js';
 
 /** What the help ends with. */
 export const examples = [

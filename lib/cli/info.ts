@@ -1,6 +1,7 @@
 // `dpm-solver info`: what a report of a problem should have in it.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { type ArgsDef, defineCommand } from 'citty';
+import { version } from '../base/version.js';
 import type { Device } from '../engines/devices.js';
 import { loadRuntime } from '../onnx/runtime.js';
 import { type NetworkDevice, networkDevices } from '../onnx/devices.js';
@@ -48,14 +49,13 @@ export const info = defineCommand({
 });
 
 async function collect() {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   // Imported here, so that `--help` works where the addon is missing, and the loader's advice comes as a message.
   const { open } = await import('../addon/backend.js');
   const native = await import('../addon/native.js');
   const { devices } = await import('../index.js');
   const { cudaInfo } = await import('../cuda/info.js');
   return {
-    version: version as string,
+    version,
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
     /** The file of the addon, or of the WebAssembly build. */

@@ -18,7 +18,7 @@ import { serve, examples as serveExamples } from './serve.js';
 import { tell, warn } from './say.js';
 import { withLike } from './settings.js';
 import { checkFlags, UsageError } from './usage.js';
-import { version } from './version.js';
+import { version } from '../base/version.js';
 import { worker, examples as workerExamples } from './worker.js';
 
 const completion = completionOf(() => commands);

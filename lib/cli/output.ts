@@ -18,7 +18,7 @@ import type { Generation, Tiles, Timings } from '../pipelines/index.js';
 import { say } from './say.js';
 import { samplerName, settingsOf, textsOf } from './settings.js';
 import { choice, UsageError, whole } from './usage.js';
-import { version } from './version.js';
+import { version } from '../base/version.js';
 
 type Values = Record<string, unknown>;
 

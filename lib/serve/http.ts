@@ -1,5 +1,4 @@
 // Sockets and their limits around what app.ts answers.
-import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
@@ -14,6 +13,7 @@ import { type Metrics, openMetrics, type SharedFigures } from './metrics.js';
 import type { Served } from './models.js';
 import type { Observer } from './observe.js';
 import { Missing } from '../base/optional.js';
+import { version } from '../base/version.js';
 import type { Runs } from './runs.js';
 
 /** Where a server listens, and to whom. */
@@ -45,11 +45,6 @@ export interface Http {
   close(work: Promise<unknown>): Promise<void>;
 }
 
-/** This package's version. */
-export function ownVersion(): string {
-  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
-}
-
 /**
  * Answers at an address.
  *
@@ -59,7 +54,6 @@ export async function answerAt(address: Address, behind: Behind): Promise<Http> 
   const { port = 8321, host = '127.0.0.1', hosts = [], keys = [] } = address;
   const { models, queue, limits, observer } = behind;
   const names = hosts.map((name) => name.toLowerCase());
-  const version = ownVersion();
   return answerBy(port, host, behind, (metrics, keep) =>
     createApp({ models, queue, limits, hosts: names, keys, version, keep, observer, metrics }),
   );

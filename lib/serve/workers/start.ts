@@ -1,6 +1,7 @@
 // The two sides of a queue that many machines share: a front end, which answers, and a worker, which draws.
+import { version } from '../../base/version.js';
 import type { Engine } from '../engine.js';
-import { type Address, answerAt, answerHealth, type Http, ownVersion } from '../http.js';
+import { type Address, answerAt, answerHealth, type Http } from '../http.js';
 import { defaultLimits, type Limits } from '../limits.js';
 import { type LocalOptions, openLocal } from '../local.js';
 import { type LogLevel, openLog } from '../log.js';
@@ -67,7 +68,7 @@ export async function startFront(options: SharedOptions & Address & { models: re
   const models = front.models.map((engine) => ({ id: engine.name, engine }));
   let http: Http;
   try {
-    await greet(redis, 'front end', ownVersion());
+    await greet(redis, 'front end', version);
     await front.begin();
     http = await answerAt(address, { models, queue: front, limits, observer, observers, shared: front });
   } catch (error) {
@@ -125,7 +126,6 @@ export async function startWorker(options: WorkerOptions): Promise<Working> {
   const observer = all(observers);
   const { redis, listener, store, end } = await open(url, what, true, place);
   const { models, engines, queue, close: closeEngines } = openLocal(own, limits, observer);
-  const version = ownVersion();
   const consumer = new Consumer(models, {
     ...{ bull, redis, listener, queue, store, version, limits, warn },
     reproducible: reproducible ? (maxBatch as number) : null,
