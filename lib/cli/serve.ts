@@ -9,6 +9,7 @@ import {
   limitsOf,
   logOf,
   namesOf,
+  readEntries,
   readModels,
   readQueue,
   readStore,
@@ -150,10 +151,7 @@ async function serveQueue(url: string, values: Values, address: Address): Promis
 
 /** What workers call their models: the names of `--models`, or as they name that of `--model`. */
 function readNames(values: Values): string[] {
-  const models = values.models as string | undefined;
-  if (models === undefined) return [modelName(readPlace(values, 'shapes').folder)];
-  if (values.model !== undefined) throw new UsageError('Expected either --model or --models but received both');
-  const names = namesOf(models).map((entry) => entry.split('=', 1)[0]);
-  if (names.length === 0) throw new UsageError('The flag --models needs a value');
-  return names;
+  const entries = readEntries(values);
+  if (entries === undefined) return [modelName(readPlace(values, 'shapes').folder)];
+  return entries.map((entry) => entry.split('=', 1)[0]);
 }

@@ -69,20 +69,28 @@ export const namesOf = (value: string | undefined): string[] =>
     .map((name) => name.trim())
     .filter((name) => name !== '');
 
+/** The entries of `--models`; undefined where `--model` names the only one. */
+export function readEntries(values: Values): string[] | undefined {
+  const models = values.models as string | undefined;
+  if (models === undefined) return undefined;
+  if (values.model !== undefined) throw new UsageError('Expected either --model or --models but received both');
+  const entries = namesOf(models);
+  if (entries.length === 0) throw new UsageError('The flag --models needs a value');
+  return entries;
+}
+
 /** What `--model` names, or `--models`. */
 export function readModels(values: Values): string | Record<string, string> {
-  const models = values.models as string | undefined;
-  if (models === undefined) return readPlace(values, 'shapes').folder;
-  if (values.model !== undefined) throw new UsageError('Expected either --model or --models but received both');
+  const entries = readEntries(values);
+  if (entries === undefined) return readPlace(values, 'shapes').folder;
   const folders: Record<string, string> = {};
-  for (const entry of namesOf(models)) {
+  for (const entry of entries) {
     const [, name, own] = /^([\w.-]+)=(.+)$/.exec(entry) ?? [];
     if (name === undefined) throw new UsageError(`Expected NAME=DIR for --models but received '${entry}'`);
     if (Object.hasOwn(folders, name))
       throw new UsageError(`Expected one folder for the model ${name} but received two`);
     folders[name] = own;
   }
-  if (Object.keys(folders).length === 0) throw new UsageError('The flag --models needs a value');
   return folders;
 }
 
