@@ -34,7 +34,7 @@ const WRITTEN: PNGOptions & { inputColorType: ColorType } = {
  *
  * @throws TypeError or RangeError for what is no picture
  */
-export function encodePng(image: Image, text?: Record<string, string>): Uint8Array {
+export function encodePng(image: Image, text?: Readonly<Record<string, string>>): Uint8Array {
   checkImage(image, 'image', [3]);
   const { width, height, data } = image;
   const png = new PNG();

@@ -7,7 +7,7 @@ import { isJpeg, isWebp, readExif, withExif } from './exif.js';
 import { encodePng } from './file.js';
 import type { Image } from './image.js';
 import { type Alpha, decodePng, decodePngAlpha, isPng, MOST_PIXELS } from './png.js';
-import { readText, withText } from './png-text.js';
+import { readText } from './png-text.js';
 
 type Size = Pick<Image, 'width' | 'height'>;
 type SharpLibrary = (input: Uint8Array, options?: SharpOptions) => Sharp;
@@ -65,17 +65,17 @@ export const [OWN, COMMON] = ['dpm-solver', 'parameters'];
 export async function encodePicture(
   image: Image,
   { format, quality }: Coding,
-  texts: Readonly<Record<string, string>> = {},
+  texts?: Readonly<Record<string, string>>,
 ): Promise<Uint8Array> {
   checkSide(format, image);
   const sharp = await coder(format);
-  if (!sharp) return withText(encodePng(image), texts);
+  if (!sharp) return encodePng(image, texts);
   const writer = sharp(image.data, rawOf(image));
   // Neither has a quality of 0.
   const options = { quality: Math.max(1, quality) };
   const file = await (format === 'jpeg' ? writer.jpeg(options) : writer.webp(options)).toBuffer();
-  if (texts[OWN] === undefined && texts[COMMON] === undefined) return file;
-  return withExif(file, { description: texts[OWN], comment: texts[COMMON] });
+  const { [OWN]: description, [COMMON]: comment } = texts ?? {};
+  return description === undefined && comment === undefined ? file : withExif(file, { description, comment });
 }
 
 /** The texts in a picture's file by the keywords that PNG has them by; none in files that cannot be read. */
