@@ -19,7 +19,7 @@ import {
   wholeOf,
   withPipeline,
 } from './generate.js';
-import { readDestination, scaleOf, sheetArgs, writePicture } from './output.js';
+import { readDestination, sayMade, scaleOf, sheetArgs, writePicture } from './output.js';
 import type { Telling } from './progress.js';
 import { say } from './say.js';
 import { UsageError, whole } from './usage.js';
@@ -127,8 +127,7 @@ export const compare = defineCommand({
         return;
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      const name = output === '-' ? 'standard output' : output;
-      say(`${name}: ${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`, output);
+      sayMade(output, `${names.length} solvers with ${counts.join(', ')} steps; ${seconds} s in all`);
     });
   },
 });

@@ -2,7 +2,7 @@
 import { type ArgsDef, defineCommand } from 'citty';
 import { machineArgs, memoryArgs, modelArgs, readMemory, readPlace, withPipeline } from './generate.js';
 import { readLatents } from './latents.js';
-import { laidOut, outputArgs, readDestination, writePicture } from './output.js';
+import { laidOut, outputArgs, readDestination, sayMade, writePicture } from './output.js';
 import { say } from './say.js';
 import { UsageError } from './usage.js';
 
@@ -46,8 +46,7 @@ export const decode = defineCommand({
       }
       if (json) return;
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      const name = output === '-' ? 'standard output' : output;
-      say(`${name}: ${images.length} picture${images.length === 1 ? '' : 's'}; ${seconds} s in all`, output);
+      sayMade(output, `${images.length} picture${images.length === 1 ? '' : 's'}; ${seconds} s in all`);
     });
   },
 });

@@ -15,14 +15,13 @@ import {
 import { enlarge, type Image } from '../image/image.js';
 import { sheet, sheetSize } from '../image/sheet.js';
 import type { Generation, Tiles, Timings } from '../pipelines/index.js';
+import { wholeOf } from './generate.js';
 import { say } from './say.js';
 import { samplerName, settingsOf, textsOf } from './settings.js';
-import { choice, UsageError, whole } from './usage.js';
+import { choice, UsageError } from './usage.js';
 import { version } from '../base/version.js';
 
 type Values = Record<string, unknown>;
-
-const text = (values: Values, name: string) => values[name] as string | undefined;
 
 /** Of one sheet. */
 export const sheetArgs = {
@@ -72,10 +71,10 @@ export interface Destination {
  * for, before any work.
  */
 export async function readDestination(values: Values): Promise<Destination> {
-  const scale = whole('scale', text(values, 'scale'), 1);
+  const scale = wholeOf(values, 'scale', 1);
   const output = values.output as string;
   const sheet = (values.sheet as boolean | undefined) ?? false;
-  const coding = { format: readFormat(values), quality: whole('quality', text(values, 'quality'), 1) ?? QUALITY };
+  const coding = { format: readFormat(values), quality: wholeOf(values, 'quality', 1) ?? QUALITY };
   if (coding.quality > 100) {
     throw new UsageError(`Expected a whole number from 1 to 100 for --quality but received '${coding.quality}'`);
   }
@@ -89,7 +88,7 @@ export async function readDestination(values: Values): Promise<Destination> {
 
 function readFormat(values: Values): Format {
   const output = values.output as string;
-  const asked = choice('format', text(values, 'format'), FORMATS);
+  const asked = choice('format', values.format as string | undefined, FORMATS);
   if (output === '-') return asked ?? 'png';
   const named = formatOf(output);
   if (named === undefined) {
@@ -178,6 +177,11 @@ export async function writePicture(
   return name;
 }
 
+/** Says to people what is in the file now, or was written to standard output. */
+export function sayMade(output: string, what: string): void {
+  say(`${output === '-' ? 'standard output' : output}: ${what}`, output);
+}
+
 /** What was drawn with: a command and the values of its flags. */
 export interface Told {
   readonly command: string;
@@ -217,10 +221,7 @@ export async function report(
   const each = images.length === 1 ? '' : ' each';
   const by = table !== undefined ? `, by the table ${table}` : grid !== undefined ? `, on the grid ${grid}` : '';
   const evaluations = `${nfe} evaluation${nfe === 1 ? '' : 's'}${each}${by}`;
-  say(
-    `${output === '-' ? 'standard output' : output}: ${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`,
-    output,
-  );
+  sayMade(output, `${pictures}, ${evaluations}${tiles ? inTiles(tiles) : ''}; ${costs(timings)}`);
 }
 
 function inTiles({ rows, columns, width, height }: Tiles): string {
