@@ -74,11 +74,7 @@ const pairArgs = {
 } as const satisfies ArgsDef;
 
 const drawArgs = {
-  prompts: {
-    type: 'positional',
-    required: false,
-    description: 'What to draw, one row of the sheet each; - is lines of standard input',
-  },
+  prompts: drawnArgs.prompts,
   ...modelArgs,
   ...guidanceArgs,
   ...pairArgs,

@@ -121,6 +121,11 @@ export const sizeArgs = {
 
 /** What all that draw from prompts have, with the same defaults. */
 export const drawnArgs = {
+  prompts: {
+    type: 'positional',
+    required: false,
+    description: 'What to draw, one row of the sheet each; - is lines of standard input',
+  },
   steps: {
     type: 'string',
     valueHint: 'N',

@@ -39,11 +39,6 @@ const defaultPrompts = [
 ];
 
 const args = {
-  prompts: {
-    type: 'positional',
-    required: false,
-    description: 'What to draw, one row of the sheet each; - is lines of standard input',
-  },
   ...drawnArgs,
   'classifier-scale': { type: 'string', valueHint: 'S', description: 'Classifier guidance with this scale instead' },
   negative: negativeArg,
