@@ -159,11 +159,10 @@ interface Pictures {
 }
 
 /** They in the size that {@link fitArgs} say; a side that is not said is the nearest one in proportion that the model takes. */
-async function inSize({ image, mask }: Pictures, values: Record<string, unknown>, multiple: number): Promise<Pictures> {
+async function inSize(pictures: Pictures, values: Record<string, unknown>, multiple: number): Promise<Pictures> {
+  const { image, mask } = pictures;
   const [width, height] = [wholeOf(values, 'width', 1), wholeOf(values, 'height', 1)];
-  if (image === undefined || (width === undefined && height === undefined)) {
-    return { ...(image && { image }), ...(mask && { mask }) };
-  }
+  if (image === undefined || (width === undefined && height === undefined)) return pictures;
   const near = (side: number) => Math.max(1, Math.round(side / multiple)) * multiple;
   const size = {
     width: width ?? near(((height as number) * image.width) / image.height),
@@ -175,11 +174,8 @@ async function inSize({ image, mask }: Pictures, values: Record<string, unknown>
     );
   }
   // What that is wrong with is said where masks are checked.
-  if (mask && (mask.width !== image.width || mask.height !== image.height)) return { image, mask };
-  return {
-    image: await fitted(image, size, 'cubic'),
-    ...(mask && { mask: await fitted(mask, size, 'nearest') }),
-  };
+  if (mask && (mask.width !== image.width || mask.height !== image.height)) return pictures;
+  return { image: await fitted(image, size, 'cubic'), mask: mask && (await fitted(mask, size, 'nearest')) };
 }
 
 async function draw(command: string, values: Values, own: Partial<GenerateOptions>): Promise<void> {
@@ -335,9 +331,9 @@ export const edit = defineCommand({
       }
     }
     const image = await readPicture('image', args.image);
-    const mask = args.mask === undefined ? {} : { mask: await readPicture('mask', args.mask) };
+    const mask = args.mask === undefined ? undefined : await readPicture('mask', args.mask);
     await withPipeline(place, destination.json, async (pipe, telling) => {
-      const begins = await inSize({ image, ...mask }, args, pipe.defaults.multiple);
+      const begins = await inSize({ image, mask }, args, pipe.defaults.multiple);
       checkSheet(1, 1, destination, begins.image ?? image);
       const made = await keeping(args, destination, telling, wordsOf(place, [settings.target], settings.seed), (told) =>
         pipe.edit({ ...settings, image, ...begins, ...told }),
