@@ -66,6 +66,7 @@ export async function keeping<T extends Generation>(
   const { DecodeError } = await import('../pipelines/index.js');
   const { onProgress, stop } = telling;
   const preview = openPreview(values, json, telling);
+  const told: Call = { onProgress, ...preview.options };
   const abort = new AbortController();
   let last: { data: Float32Array; dims: number[]; step: number; steps: number; share?: number } | undefined;
   const kept: Call = {
@@ -73,14 +74,12 @@ export async function keeping<T extends Generation>(
     onStep: (progress) => {
       const { x, step, steps, share } = progress;
       last = { data: new Float32Array(x.data as Float32Array), dims: [...x.dims], step, steps, share };
-      return preview.onStep?.(progress);
+      return told.onStep?.(progress);
     },
   };
-  const { onStep } = preview;
   const interrupt = () => abort.abort(new Error('The run was stopped'));
   if (values.keep) process.once('SIGINT', interrupt);
   try {
-    const told: Call = { onProgress, onWarning: (message) => preview.warn(message), ...(onStep ? { onStep } : {}) };
     const made = await call({ ...told, ...(values.keep ? kept : {}) });
     stop();
     await preview.finish(made.images);
@@ -101,7 +100,7 @@ export async function keeping<T extends Generation>(
         ...(share === undefined ? {} : { denoising_start: String(share) }),
       });
       if (!json)
-        preview.warn(
+        told.onWarning?.(
           `${path} keeps the state after step ${step}${steps > 0 ? ` of ${steps}` : ''}: --latents goes on from it`,
         );
     }

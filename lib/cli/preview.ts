@@ -2,7 +2,7 @@
 import type { ArgsDef } from 'citty';
 import { stretch, type Image } from '../image/image.js';
 import { sheet } from '../image/sheet.js';
-import type { Progress } from '../pipelines/index.js';
+import type { GenerateOptions, Progress } from '../pipelines/index.js';
 import { uninterrupted } from '../image/file.js';
 import { type Cells, drawn, GRAPHICS, type Graphics } from './graphics.js';
 import type { Telling } from './progress.js';
@@ -23,10 +23,8 @@ const MOST_ROWS = 16;
 const LEAST_ROWS = 4;
 
 export interface Preview {
-  /** For the run; undefined where nobody looks. */
-  readonly onStep?: (progress: Progress) => Promise<void>;
-  /** In place of the one that the command has, as what it writes moves the picture up. */
-  warn(message: string): void;
+  /** Options of the run: `onStep` where somebody looks, and `onWarning`, as what that writes moves the picture up. */
+  readonly options: Pick<GenerateOptions, 'onStep' | 'onWarning'>;
   /** The results in place of what they were taken to be; they stay. */
   finish(images: readonly Image[]): Promise<void>;
 }
@@ -43,7 +41,7 @@ export function openPreview(
 ): Preview {
   const as = choice('preview-as', values['preview-as'] as string | undefined, GRAPHICS);
   const out = process.stderr;
-  const none: Preview = { warn, finish: async () => {} };
+  const none: Preview = { options: { onWarning: warn }, finish: async () => {} };
   if (values.preview !== true || json || !out.isTTY) return none;
   const colors = out.getColorDepth();
   const graphics = as ?? graphicsOf(process.env);
@@ -94,14 +92,13 @@ class Lines implements Preview {
     this.#colors = colors;
   }
 
-  readonly onStep = async ({ preview }: Progress): Promise<void> => {
-    await this.#show(() => preview());
+  readonly options = {
+    onStep: ({ preview }: Progress): Promise<void> => this.#show(() => preview()),
+    onWarning: (message: string): void => {
+      this.#open = false;
+      this.#warn(message);
+    },
   };
-
-  warn(message: string): void {
-    this.#open = false;
-    this.#warn(message);
-  }
 
   async finish(images: readonly Image[]): Promise<void> {
     if (this.#open) await this.#show(async () => images);

@@ -77,9 +77,7 @@ export const sample = defineCommand({
       checkSheet(prompts.length, count, destination, pipe.defaults);
       const scheduler = await readScheduler(args, pipe);
       const preview = openPreview(args, destination.json, telling);
-      const { onStep } = preview;
-      const told = { onProgress, onWarning: (message: string) => preview.warn(message), ...(onStep ? { onStep } : {}) };
-      const generation = await pipe({ ...options, ...scheduler, ...told });
+      const generation = await pipe({ ...options, ...scheduler, onProgress, ...preview.options });
       stop();
       await preview.finish(generation.images);
       const rows = prompts.map((_, p) => generation.images.slice(p * count, (p + 1) * count));
