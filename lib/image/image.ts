@@ -1,5 +1,5 @@
 // Pictures as bytes: from a network's tensor and back, enlarged.
-import { isPromise, outOfRange, wholeNumber, wrongType } from '../base/check.js';
+import { outOfRange, wholeNumber, wrongType } from '../base/check.js';
 
 /** Three bytes a pixel, red first, rows from the top. */
 export interface Image {
@@ -35,7 +35,6 @@ export function checkImage(image: unknown, name: string, channels: readonly numb
 
 /** What makes a picture of what was given for one. */
 function inPlaceOf(value: unknown): string {
-  if (isPromise(value)) return '';
   if (typeof value === 'string' || value instanceof Uint8Array) return 'readPng() gives one of a file or its bytes';
   if (Array.isArray(value)) return 'pass one of them';
   const { images, dims, data } = (value ?? {}) as Record<string, unknown>;
