@@ -87,6 +87,8 @@ const OPTIONS: Record<string, readonly string[]> = {
   parameterization: ['modelType'],
 };
 
+const BETAS = { cosine: 'squaredcos_cap_v2', squaredcos: 'squaredcos_cap_v2', quadratic: 'scaled_linear' };
+
 /** Values of an option by what others call them. */
 const VALUES: Record<string, Record<string, string>> = {
   modelType: {
@@ -116,14 +118,14 @@ const VALUES: Record<string, Record<string, string>> = {
   },
   device: { gpu: 'auto', nvidia: 'cuda', mps: 'coreml', metal: 'coreml', directml: 'dml', wasm: 'cpu' },
   dtype: { fp16: 'float16', half: 'float16', fp32: 'float32', full: 'float32' },
-  'the betas': { cosine: 'squaredcos_cap_v2', squaredcos: 'squaredcos_cap_v2', quadratic: 'scaled_linear' },
+  'the betas': BETAS,
   // The keys of configurations, by this package's own words.
   prediction_type: {
     ...{ noise: 'epsilon', eps: 'epsilon', v: 'v_prediction', velocity: 'v_prediction', flow: 'flow_prediction' },
     ...{ x0: 'sample', xstart: 'sample', data: 'sample' },
   },
   algorithm_type: { dpmpp2m: 'dpmsolver++', dpm: 'dpmsolver++', dpmpp2msde: 'sde-dpmsolver++' },
-  beta_schedule: { cosine: 'squaredcos_cap_v2', squaredcos: 'squaredcos_cap_v2', quadratic: 'scaled_linear' },
+  beta_schedule: BETAS,
 };
 
 /** The option among `known` that is meant by `key`; none where nothing is like it. @internal */
