@@ -8,6 +8,8 @@ import { readAtMost } from '../base/read.js';
 import { UsageError } from './usage.js';
 
 type Definitions = Readonly<Record<string, ArgsDef>>;
+type Flag = ArgsDef[string];
+type Values = Map<string, string | boolean>;
 
 export const configArg = {
   config: {
@@ -47,11 +49,9 @@ export function configPath(command: string, given?: string): { path: string; nam
  */
 export function configFlags(command: string, raw: readonly string[], definitions: Definitions): string[] {
   const args = definitions[command];
-  const values = new Map<string, string | boolean>();
   const place = configPath(command, typed(raw));
   const config = place && readConfig(place);
-  if (place && config)
-    for (const [name, value] of valuesFor(command, config, place.path, definitions)) values.set(name, value);
+  const values: Values = place && config ? valuesFor(command, config, place.path, definitions) : new Map();
   for (const [name, { type }] of Object.entries(args)) {
     const variable = variableOf(command, name);
     const said = process.env[variable];
@@ -95,41 +95,48 @@ function objectOf(json: unknown, where: string): Record<string, unknown> {
 }
 
 /** The whole file is checked, whatever the command: a mistake shows at once, and not when its command is used. */
-function valuesFor(
-  command: string,
-  config: Record<string, unknown>,
-  path: string,
-  definitions: Definitions,
-): [name: string, value: string | boolean][] {
-  const [common, own]: [string, string | boolean][][] = [[], []];
+function valuesFor(command: string, config: Record<string, unknown>, path: string, definitions: Definitions): Values {
+  const [common, own]: Values[] = [new Map(), new Map()];
+  const take = (values: Values, name: string, value: unknown) => {
+    const flag = flagOf(definitions[command], name);
+    const read = flag && readValue(name, value, flag);
+    if (read !== undefined) values.set(name, read);
+  };
   for (const [key, value] of Object.entries(config)) {
-    if (Object.hasOwn(definitions, key)) {
-      for (const [name, one] of Object.entries(objectOf(value, `${path} for ${key}`))) {
-        const definition = flagOf(definitions[key], name);
-        if (!definition) throw unknown(name, Object.keys(definitions[key]), `for ${key} in ${path}`);
-        const read = readValue(name, one, definition.type === 'boolean');
-        if (read === undefined) throw wrongKind(name, one, definition.type === 'boolean', `for ${key} in ${path}`);
-        if (key === command) own.push([name, read]);
-      }
+    if (!Object.hasOwn(definitions, key)) {
+      checkValue(key, value, Object.values(definitions), Object.keys(definitions), `in ${path}`);
+      take(common, key, value);
       continue;
     }
-    const all = Object.values(definitions).flatMap((args) => flagOf(args, key) ?? []);
-    if (all.length === 0) {
-      const names = Object.values(definitions).flatMap((args) => Object.keys(args));
-      throw unknown(key, [...new Set(names), ...Object.keys(definitions)], `in ${path}`);
+    for (const [name, one] of Object.entries(objectOf(value, `${path} for ${key}`))) {
+      checkValue(name, one, [definitions[key]], [], `for ${key} in ${path}`);
+      if (key === command) take(own, name, one);
     }
-    // A flag may be a switch of one command and have a value in another one: it is that one's which it fits.
-    if (all.every(({ type }) => readValue(key, value, type === 'boolean') === undefined)) {
-      throw wrongKind(key, value, all[0].type === 'boolean', `in ${path}`);
-    }
-    const definition = flagOf(definitions[command], key);
-    const read = definition && readValue(key, value, definition.type === 'boolean');
-    if (read !== undefined) common.push([key, read]);
   }
-  return [...common, ...own];
+  return new Map([...common, ...own]);
 }
 
-function flagOf(args: ArgsDef, name: string): ArgsDef[string] | undefined {
+/**
+ * Refuses what none of some commands has a flag for, and a value that no such flag takes: one may be a switch of one command and
+ * have a value in another.
+ *
+ * @param others what else may be meant
+ */
+function checkValue(
+  name: string,
+  value: unknown,
+  commands: readonly ArgsDef[],
+  others: readonly string[],
+  where: string,
+): void {
+  const flags = commands.flatMap((args) => flagOf(args, name) ?? []);
+  if (flags.length === 0) throw unknown(name, [...commands.flatMap((args) => Object.keys(args)), ...others], where);
+  if (flags.some((flag) => readValue(name, value, flag) !== undefined)) return;
+  const expected = flags[0].type === 'boolean' ? 'true or false' : 'a string or a number';
+  throw new UsageError(`Expected ${expected} for ${name} ${where} but received ${JSON.stringify(value)}`);
+}
+
+function flagOf(args: ArgsDef, name: string): Flag | undefined {
   const found = Object.hasOwn(args, name) && !NOT_THERE.includes(name) ? args[name] : undefined;
   return found?.type === 'positional' ? undefined : found;
 }
@@ -142,14 +149,9 @@ function unknown(name: string, names: readonly string[], where: string): UsageEr
   return new UsageError(`There is no option '${name}' ${where}${meant ? `; did you mean '${meant}'?` : ''}`);
 }
 
-function wrongKind(name: string, value: unknown, truth: boolean, where: string): UsageError {
-  const expected = truth ? 'true or false' : 'a string or a number';
-  return new UsageError(`Expected ${expected} for ${name} ${where} but received ${JSON.stringify(value)}`);
-}
-
 /** As a flag has it: lists are written with commas, models as `name=DIR`; undefined for what is of another kind. */
-function readValue(name: string, value: unknown, truth: boolean): string | boolean | undefined {
-  if (truth) return typeof value === 'boolean' ? value : undefined;
+function readValue(name: string, value: unknown, { type }: Flag): string | boolean | undefined {
+  if (type === 'boolean') return typeof value === 'boolean' ? value : undefined;
   if (typeof value === 'string' || typeof value === 'number') return String(value);
   if (Array.isArray(value) && value.every((one) => typeof one === 'string' || typeof one === 'number')) {
     return value.join(',');
