@@ -10,7 +10,6 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -20,6 +19,7 @@ import { build } from 'esbuild';
 import { encode } from 'fast-png';
 import { nearest } from '../../lib/base/text.js';
 import { encodePng, readPng } from '../../lib/image/file.js';
+import { median } from '../../lib/pipelines/clock.js';
 import { machine } from '../machine.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -180,8 +180,6 @@ function sizeOf(place: string): { packages: number; bytes: number } {
   return { packages: packages.length, bytes: paths.reduce((sum, path) => sum + statSync(path).size, 0) };
 }
 
-const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
-
 /** How many times as long as an empty process one takes that imports the library. */
 function importing(entry: string): number {
   const took = (code: string) => {
@@ -206,16 +204,10 @@ for (const { part, ours, library, version, names, compare } of CANDIDATES) {
   const npm = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', `${library}@${version}`];
   execFileSync('npm', npm, { cwd: place, shell: process.platform === 'win32' });
   // Resolved as a module is, not as require() does.
-  writeFileSync(join(place, 'entry.mjs'), `export * from '${library}';\nexport { default } from '${library}';\n`);
-  const only = `export * from '${library}';\n`;
-  const load: Load = async <T>() => {
-    const loaded = createRequire(join(place, 'entry.mjs'));
-    return (await import(pathToFileURL(join(place, 'load.mjs')).href).catch(() => loaded(library))) as T;
-  };
-  writeFileSync(
-    join(place, 'load.mjs'),
-    `${only}${names.startsWith('default') ? `export { default } from '${library}';` : ''}\n`,
-  );
+  const entry = join(place, 'load.mjs');
+  const byDefault = names.startsWith('default') ? `export { default } from '${library}';\n` : '';
+  writeFileSync(entry, `export * from '${library}';\n${byDefault}`);
+  const load: Load = async <T>() => (await import(pathToFileURL(entry).href)) as T;
   const row = {
     part,
     library,
@@ -225,7 +217,7 @@ for (const { part, ours, library, version, names, compare } of CANDIDATES) {
     ownBytes: await bundled(`export { ${ours.names} } from './${ours.file}';`, root),
     ...sizeOf(join(place, 'node_modules')),
     libraryBytes: await bundled(`export { ${names} } from '${library}';`, place),
-    importRatio: importing(join(place, 'load.mjs')),
+    importRatio: importing(entry),
     compared: await compare?.(load),
   };
   rows.push(row);
