@@ -146,16 +146,19 @@ export function write(root: string, scratch: string, all: readonly Block[]): Uni
         `${block.page}:${block.line}: ${name} is not the reader's, is not used or has no stand-in ${original} in test/docs/stand-ins`,
       );
     }
-    for (const name of names) {
+    /** Where a name that is not the block's own comes from. */
+    const origin = (name: string) => {
+      const original = block.with.get(name) ?? name;
+      if (readers.has(name)) return { original, place: `./stand-ins/${places.get(original)}`, kind: 'value' };
       const known = before.get(name);
-      if (own.has(name) || !(readers.has(name) || known)) continue;
-      const original = readers.has(name) ? (block.with.get(name) ?? name) : name;
-      const place = readers.has(name) ? `./stand-ins/${places.get(original)}` : `./${known?.file}.js`;
+      return known && { original: name, place: `./${known.file}.js`, kind: known.kind };
+    };
+    for (const name of names) {
+      const from = own.has(name) ? undefined : origin(name);
+      if (!from) continue;
+      const { original, place, kind } = from;
       if (assigned.has(name)) head.push(`import { ${original} as $${name} } from '${place}'; let ${name} = $${name};`);
-      else
-        head.push(
-          `import ${!readers.has(name) && known?.kind === 'type' ? 'type ' : ''}{ ${original} as ${name} } from '${place}';`,
-        );
+      else head.push(`import ${kind === 'type' ? 'type ' : ''}{ ${original} as ${name} } from '${place}';`);
     }
     const taken = new Set(
       source.statements
