@@ -22,14 +22,17 @@ test.after(() => {
   removeCopies();
 });
 
-const run = (...args: string[]) => runWith({}, ...args);
+const run = (...args: string[]) => start({}, args);
+const runWith = (env: Record<string, string>, ...args: string[]) => start({ env }, args);
+const piped = (input: Uint8Array | string, ...args: string[]) => start({ input }, args);
 
-function runWith(env: Record<string, string>, ...args: string[]) {
+function start({ env, input }: { env?: Record<string, string>; input?: Uint8Array | string }, args: readonly string[]) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--import', import.meta.resolve('tsx'), main, ...args],
     {
       cwd: folder,
+      input,
       env: { ...process.env, DEBUG: '', ...env },
     },
   );
@@ -180,14 +183,6 @@ test('JPEG and WebP files, in and out, with what made them', async () => {
 
 test('standard input gives pictures, settings, prompts and latents, each alone', async () => {
   const model = ['--model', layout('sd'), '--steps', '2', '--json'];
-  const piped = (input: Uint8Array | string, ...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(
-      process.execPath,
-      ['--import', import.meta.resolve('tsx'), main, ...args],
-      { cwd: folder, input, env: { ...process.env, DEBUG: '' } },
-    );
-    return { code: status, stdout, errors: String(stderr) };
-  };
   // Lying on its side, as a camera has it: 16 wide and 32 high.
   const photo = await sharp({ create: { width: 32, height: 16, channels: 3, background: '#c33' } })
     .withMetadata({ orientation: 6 })
