@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { ArgsDef } from 'citty';
 import { nearest } from '../base/text.js';
 import { readAtMost } from '../base/read.js';
-import { UsageError } from './usage.js';
+import { beforeDashes, UsageError } from './usage.js';
 
 type Definitions = Readonly<Record<string, ArgsDef>>;
 type Flag = ArgsDef[string];
@@ -68,8 +68,7 @@ export function configFlags(command: string, raw: readonly string[], definitions
 
 /** The value of `--config`. */
 function typed(raw: readonly string[]): string | undefined {
-  const end = raw.indexOf('--');
-  const flags = end < 0 ? raw : raw.slice(0, end);
+  const flags = beforeDashes(raw);
   const at = flags.findLastIndex((word) => word === '--config' || word.startsWith('--config='));
   if (at < 0) return undefined;
   return flags[at] === '--config' ? flags[at + 1] : flags[at].slice('--config='.length);

@@ -17,7 +17,7 @@ import { sample, examples as sampleExamples } from './sample.js';
 import { serve, examples as serveExamples } from './serve.js';
 import { tell, warn } from './say.js';
 import { withLike } from './settings.js';
-import { checkFlags, UsageError } from './usage.js';
+import { beforeDashes, checkFlags, UsageError } from './usage.js';
 import { version } from '../base/version.js';
 import { worker, examples as workerExamples } from './worker.js';
 
@@ -85,8 +85,7 @@ async function run(raw: readonly string[]): Promise<void> {
     return;
   }
   const command = commandOf(name);
-  const end = rest.indexOf('--');
-  const flags = end < 0 ? rest : rest.slice(0, end);
+  const flags = beforeDashes(rest);
   if (flags.includes('--help') || flags.includes('-h')) {
     await help(name);
     return;

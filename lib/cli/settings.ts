@@ -4,7 +4,7 @@ import { type ArgsDef, parseArgs } from 'citty';
 import { readBytes } from '../image/file.js';
 import { COMMON, OWN, textsIn } from '../image/formats.js';
 import { readStdin } from './input.js';
-import { UsageError } from './usage.js';
+import { beforeDashes, UsageError } from './usage.js';
 
 /** Flags that say where and on what, not what is drawn. */
 const NOT_KEPT = [
@@ -123,10 +123,11 @@ export async function withLike(raw: readonly string[], definition: ArgsDef): Pro
   if (typeof path !== 'string') return [...raw];
   const settings = await readSettings(path);
   const extra: string[] = [];
+  const typed = beforeDashes(raw);
   const said = (name: string) => {
     const { alias } = definition[name] as { alias?: string | string[] };
     const words = [`--${name}`, `--no-${name}`, ...[alias ?? []].flat().map((other) => `-${other}`)];
-    return raw.some((word) => words.some((flag) => word === flag || word.startsWith(`${flag}=`)));
+    return typed.some((word) => words.some((flag) => word === flag || word.startsWith(`${flag}=`)));
   };
   for (const [name, value] of Object.entries(settings.flags)) {
     // What another command knows and this one does not.

@@ -46,6 +46,12 @@ export function checkFlags(raw: readonly string[], args: ArgsDef): void {
   }
 }
 
+/** The words that may be flags and their values: behind `--` nothing is. */
+export function beforeDashes(raw: readonly string[]): readonly string[] {
+  const end = raw.indexOf('--');
+  return end < 0 ? raw : raw.slice(0, end);
+}
+
 /** The number in a flag's value. */
 export function number(flag: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;

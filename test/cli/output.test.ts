@@ -8,6 +8,7 @@ import { decode } from 'fast-png';
 import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { withLike } from '../../lib/cli/settings.js';
 import { encodePng } from '../../lib/image/file.js';
 import { textsIn } from '../../lib/image/formats.js';
 import { readText, withText } from '../../lib/image/png-text.js';
@@ -102,6 +103,18 @@ test('a picture says how it was made, and is made again by that', () => {
     [own('other.png').prompts, own('other.png').flags.seed, own('other.png').flags.order],
     [['green'], '5', '1'],
   );
+});
+
+test('a prompt that looks like a flag says nothing in place of a picture', async () => {
+  const settings = { command: 'sample', prompts: ['red'], flags: { order: '1' } };
+  const image = { width: 4, height: 4, data: new Uint8Array(48) };
+  const path = join(folder, 'flags.png');
+  writeFileSync(path, encodePng(image, { 'dpm-solver': JSON.stringify(settings) }));
+  const flag = { type: 'string' } as const;
+  const definition = { prompts: { type: 'positional', required: false }, like: flag, order: flag } as const;
+  assert.equal(await withLike(['--like', path, '--', '--order=3'], definition), [
+    ...['--order=1', '--like', path, '--', '--order=3'],
+  ]);
 });
 
 test('takes what A1111 wrote', () => {
