@@ -1,5 +1,5 @@
 // Packages that only some need: optional peers, loaded on first use, whose absence is one clear sentence.
-import { firstLine } from './text.js';
+import { whyNotLoaded } from './text.js';
 
 const loaded = new Map<string, Promise<unknown>>();
 
@@ -21,11 +21,7 @@ export function optional<T>(name: string, what: string, install = name): Promise
   // A failed load is not kept: the package may be installed meanwhile.
   found.catch(() => loaded.delete(name));
   return found.catch((cause: NodeJS.ErrnoException) => {
-    // Only the package itself: a file missing inside it is a broken installation, and the message then says which.
-    if (cause.code === 'ERR_MODULE_NOT_FOUND' && cause.message.includes(`'${name}'`)) {
-      throw new Missing(`${what} needs the package ${name}, which is not installed: npm install ${install}`, { cause });
-    }
-    throw new Missing(`${name} is installed but could not be loaded: ${firstLine(cause.message)}`, { cause });
+    throw new Missing(whyNotLoaded(name, what, cause, install), { cause });
   }) as Promise<T>;
 }
 

@@ -47,6 +47,20 @@ export function firstLine(message: unknown): string {
   return String(message).trim().split('\n', 1)[0].replace(/\.$/, '');
 }
 
+/**
+ * Why a package that only some have could not be loaded, and what to do about that.
+ *
+ * @param what is done with it, as the beginning of a sentence
+ * @param install all that is to be installed for that
+ */
+export function whyNotLoaded(name: string, what: string, cause: NodeJS.ErrnoException, install = name): string {
+  // Only the package itself: a file missing inside it is a broken installation, and the message then says which.
+  if (cause.code === 'ERR_MODULE_NOT_FOUND' && cause.message.includes(`'${name}'`)) {
+    return `${what} needs the package ${name}, which is not installed: npm install ${install}`;
+  }
+  return `${name} is installed but could not be loaded: ${firstLine(cause.message)}`;
+}
+
 /** A number of bytes as people read it: `'3.4 GB'`, in powers of ten as disks and downloads are counted. */
 export function bytes(count: number): string {
   if (count < 1000) return `${count} bytes`;

@@ -1,6 +1,6 @@
 // onnxruntime-node is an optional peer: it is loaded on first use, and its absence is one clear sentence.
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { firstLine } from '../base/text.js';
+import { whyNotLoaded } from '../base/text.js';
 
 /** What this package uses of onnxruntime-node. */
 export interface Runtime {
@@ -46,15 +46,8 @@ export async function importRuntime(load: () => Promise<unknown>): Promise<Runti
   try {
     loaded = (await load()) as typeof loaded;
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    // Only the package itself: a file missing inside it is a broken installation, and the message then says which.
-    if (code === 'ERR_MODULE_NOT_FOUND' && /onnxruntime-node'/.test(message)) {
-      throw new Error(
-        'Running a network needs the package onnxruntime-node, which is not installed: npm install onnxruntime-node',
-        { cause },
-      );
-    }
-    throw new Error(`onnxruntime-node is installed but could not be loaded: ${firstLine(message)}`, { cause });
+    const why = whyNotLoaded('onnxruntime-node', 'Running a network', cause as NodeJS.ErrnoException);
+    throw new Error(why, { cause });
   }
   // A CommonJS package: its names are seen by static analysis, and are in any case on the default export.
   return loaded.InferenceSession ? loaded : (loaded.default as Runtime);
