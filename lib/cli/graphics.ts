@@ -1,7 +1,7 @@
 // Pictures as terminals show them: by the protocols of kitty, iTerm2 and DEC's sixels, or as half blocks in colour. Each function
 // gives what is written where the cursor is; it does not matter where that leaves the cursor.
 import { encodePng } from '../image/file.js';
-import { type Image, stretch } from '../image/image.js';
+import { bufferOf, type Image, stretch } from '../image/image.js';
 
 export const GRAPHICS = ['kitty', 'iterm', 'sixel', 'blocks'] as const;
 export type Graphics = (typeof GRAPHICS)[number];
@@ -37,7 +37,7 @@ export async function drawn(as: Graphics, image: Image, cells: Cells, colors: nu
 
 /** https://sw.kovidgoyal.net/kitty/graphics-protocol/: pixels as they are, to be stretched; without an answer, cursor in place. */
 function kitty({ width, height, data }: Image, { columns, rows }: Cells): string {
-  const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
+  const text = bufferOf(data).toString('base64');
   const pieces = text.match(new RegExp(`.{1,${PIECE}}`, 'g')) ?? [];
   const head = `a=T,f=24,s=${width},v=${height},c=${columns},r=${rows},i=${OWN_IMAGE},p=1,C=1,q=2,`;
   return pieces

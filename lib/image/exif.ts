@@ -1,6 +1,7 @@
 // Words in JPEG and WebP files: what PNG files have as text lies in EXIF here, where the web UIs put it. sharp writes EXIF through
 // libexif, which takes all that is not ASCII for question marks; prompts are in any script. EXIF 3.0 (CIPA DC-008), 4.6; TIFF 6.0;
 // the WebP container specification, "Extended File Format".
+import { bufferOf } from './image.js';
 
 /** What a file says of itself. */
 export interface Exif {
@@ -23,7 +24,7 @@ const HAS_EXIF = 0x08;
 
 /** The file with words in it; of a JPEG, which holds 64 kB of them, those that there is room for, the description first. */
 export function withExif(file: Uint8Array, exif: Exif): Uint8Array {
-  const bytes = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
+  const bytes = bufferOf(file);
   if (isWebp(bytes)) return intoWebp(bytes, tiffOf(exif));
   const fitting = [exif, { description: exif.description }, {}].find((one) => segmentOf(one).length <= MOST_SEGMENT);
   const segment = segmentOf(fitting ?? {});
@@ -78,7 +79,7 @@ export function isJpeg(bytes: Uint8Array): boolean {
 }
 
 export function isWebp(bytes: Uint8Array): boolean {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(12, bytes.byteLength)).toString('latin1');
+  const text = bufferOf(bytes).toString('latin1', 0, 12);
   return text.startsWith('RIFF') && text.endsWith('WEBP');
 }
 
@@ -129,7 +130,7 @@ function sizeOf({ type, data }: { type: string; data: Buffer }): { width: number
 
 /** What a JPEG or WebP file says of itself; nothing where it has no EXIF, or damaged one. */
 export function readExif(file: Uint8Array): Exif {
-  const bytes = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
+  const bytes = bufferOf(file);
   const found = isWebp(bytes) ? exifOfWebp(bytes) : isJpeg(bytes) ? exifOfJpeg(bytes) : undefined;
   if (!found) return {};
   const marked = found.subarray(0, MARK.length).equals(MARK);

@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path';
 import { type ColorType, PNG, type PNGOptions } from 'pngjs';
 import { wrongType } from '../base/check.js';
 import { readAtMost } from '../base/read.js';
-import { checkImage, type Image } from './image.js';
+import { bufferOf, checkImage, type Image } from './image.js';
 import { decodePng, isPng } from './png.js';
 import { withText } from './png-text.js';
 
@@ -38,7 +38,7 @@ export function encodePng(image: Image, text?: Readonly<Record<string, string>>)
   checkImage(image, 'image', [3]);
   const { width, height, data } = image;
   const png = new PNG();
-  Object.assign(png, { width, height, data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) });
+  Object.assign(png, { width, height, data: bufferOf(data) });
   const packed = PNG.sync.write(png, WRITTEN);
   return text ? withText(packed, text) : packed;
 }

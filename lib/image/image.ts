@@ -11,6 +11,11 @@ export interface Image {
   data: Uint8Array;
 }
 
+/** The same bytes as a Buffer, not copied. */
+export function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
 /**
  * Refuses what is no picture.
  *

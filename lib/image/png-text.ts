@@ -1,6 +1,7 @@
 // Words in a PNG file: text (tEXt, or iTXt beyond Latin-1) beside the picture, and what others store there (tEXt, zTXt, iTXt).
 // Prompts are in any script. PNG specification (third edition), 11.3.3.
 import { crc32, inflateSync } from 'node:zlib';
+import { bufferOf } from './image.js';
 
 const SIGNATURE = 8;
 /** Length, type and check sum of a chunk. */
@@ -32,7 +33,7 @@ function chunk(type: string, data: Uint8Array): Uint8Array {
 
 /** The texts of a PNG file by keyword; of several with one keyword the first. Chunks that are damaged have none. */
 export function readText(png: Uint8Array): Map<string, string> {
-  const bytes = Buffer.from(png.buffer, png.byteOffset, png.byteLength);
+  const bytes = bufferOf(png);
   const texts = new Map<string, string>();
   for (let at = SIGNATURE; at + AROUND <= bytes.length; ) {
     const length = bytes.readUInt32BE(at);

@@ -2,7 +2,7 @@
 // damaged one is no picture; pngjs makes the pixels. PNG specification (third edition), 5 and 11.
 import { crc32, inflateSync } from 'node:zlib';
 import { PNG } from 'pngjs';
-import type { Image } from './image.js';
+import { bufferOf, type Image } from './image.js';
 
 /** What every PNG file begins with. */
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
@@ -46,7 +46,7 @@ export function isPng(bytes: Uint8Array): boolean {
  * @throws Error in one sentence for what is no such file, is damaged, or has more than 2^25 pixels
  */
 export function decodePng(bytes: Uint8Array): Image {
-  const file = fileOf(bytes);
+  const file = bufferOf(bytes);
   const { header, rgba, most } = readSamples(file, checkFile(file));
   const { width, height } = header;
   const data = new Uint8Array(3 * width * height);
@@ -71,7 +71,7 @@ export interface Alpha extends Pick<Image, 'width' | 'height'> {
  * @throws as {@link decodePng}
  */
 export function decodePngAlpha(bytes: Uint8Array): Alpha | undefined {
-  const file = fileOf(bytes);
+  const file = bufferOf(bytes);
   const checked = checkFile(file);
   const { colour, depth, width, height } = checked.header;
   if (!(checked.transparent || ALPHA.has(colour))) return undefined;
@@ -79,10 +79,6 @@ export function decodePngAlpha(bytes: Uint8Array): Alpha | undefined {
   const byte = depth === 16 ? (value: number) => value >> 8 : (value: number) => (value * 255) / most;
   const values = Uint8Array.from({ length: width * height }, (_, i) => byte(rgba[4 * i + 3]));
   return { width, height, values };
-}
-
-function fileOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** Red, green, blue and alpha of each pixel, each from 0 to `most`. */
