@@ -1,6 +1,6 @@
 // Normal noise: torch's CPU generator, so that seeds give what a Python script gives, and Philox, which is drawn by
 // element and is therefore the same on every device.
-import { knownOptions } from '../base/check.js';
+import { knownOptions, outOfRange } from '../base/check.js';
 import { addon } from './native.js';
 
 /** What the generators return: a plain object, row-major. */
@@ -194,7 +194,7 @@ export function noiseOfRun(
   { length, batch, type }: { length: number; batch: number; type: NoiseType },
 ): { seed: number | readonly number[]; source: NoiseSource } | null {
   if (typeof given === 'object' && given.length !== batch) {
-    throw new RangeError(`Expected one seed per sample (${batch}) for seed but received ${given.length}`);
+    throw outOfRange(`one seed per sample (${batch})`, 'seed', given.length);
   }
   if (!stochastic) return null;
   const seed = given ?? Math.floor(Math.random() * 2 ** 32);

@@ -3,7 +3,7 @@
 
 import { ROW, SUM, TRANSFORM } from '../../addon/coefficients.js';
 import { type NetworkArray, step } from '../../addon/native.js';
-import { PhiloxNoise, TorchNoise } from '../../addon/noise.js';
+import { noiseOfRun, type NoiseSource, PhiloxNoise } from '../../addon/noise.js';
 import { outOfRange, wrongType } from '../../base/check.js';
 import {
   allocate,
@@ -103,7 +103,7 @@ export class CudaEngine implements Engine {
   #rows: DeviceTensor | null = null;
   #tables: Tables | null = null;
   #time: DeviceTensor | null = null;
-  #noise: TorchNoise | PhiloxNoise | null = null;
+  #noise: NoiseSource | null = null;
   #z: DeviceTensor | null = null;
   #hostZ: Float32Array | Float64Array | null = null;
   #draws = 0;
@@ -146,9 +146,7 @@ export class CudaEngine implements Engine {
     this.#doubled = mayDouble(solver.guidance);
     this.#inputDims = this.#doubled ? [2 * this.batch, ...dims.slice(1)] : dims;
     this.#inputType = this.#networkInput();
-    if (typeof sampler.seed === 'object' && sampler.seed.length !== this.batch) {
-      throw outOfRange(`one seed per sample (${this.batch})`, 'seed', sampler.seed.length);
-    }
+    this.seed = this.#seedNoise(sampler);
     this.#checkStart(this.#host);
     this.#stage = new Float64Array(this.batch * ROW.length);
     this.#memory = new RunMemory(stream.device);
@@ -181,7 +179,6 @@ export class CudaEngine implements Engine {
       this.#step.set(AT.n, BigInt(length / this.batch));
       this.#step.set(AT.stride, BigInt(length / this.batch));
       this.#uploadIdentity();
-      this.seed = this.#seedNoise(sampler);
       if (!graph) {
         this.#uploadStart(xT, this.#host);
         this.begin(xT);
@@ -268,13 +265,14 @@ export class CudaEngine implements Engine {
   }
 
   #seedNoise(sampler: Sampler): number | readonly number[] | undefined {
-    if (this.#solver.tau2 === 0) return undefined;
-    const seed = sampler.seed ?? Math.floor(Math.random() * 2 ** 32);
-    this.#noise = sampler.noise === 'philox' ? new PhiloxNoise(seed) : new TorchNoise(seed);
-    // A torch script draws xT from the generator first.
-    if (this.#noise instanceof TorchNoise) this.#noise.skip(this.#length, this.batch, this.stateType);
+    const noise = noiseOfRun(this.#solver.tau2 > 0, sampler, {
+      length: this.#length,
+      batch: this.batch,
+      type: this.stateType,
+    });
+    this.#noise = noise?.source ?? null;
     this.#draws = 0;
-    return seed;
+    return noise?.seed;
   }
 
   /** Brings xT to where the run begins, unless it is there. */

@@ -337,6 +337,17 @@ test('launches of one graph may overlap, and other shapes have their own', async
   captured.dispose();
 });
 
+test('a graph that was captured takes as many seeds as there are samples', async () => {
+  const captured = make({ modelDevice: 'cuda', algorithmType: 'sde-dpmsolver++' });
+  const options = { steps: 3, graph: true, noise: 'philox' } as const;
+  await captured.sample(start(), { ...options, seed: [1, 2] });
+  for (const seed of [[1], [1, 2, 3]]) {
+    const pattern = new RegExp(`^Expected one seed per sample \\(2\\) for seed but received ${seed.length}$`);
+    await assertRejects(captured.sample(start(), { ...options, seed }), RangeError, pattern);
+  }
+  captured.dispose();
+});
+
 const free = () => freeBytes(cudaInfo());
 
 /** The card's free memory, once what earlier tests have left to the garbage collector is free, too. */
