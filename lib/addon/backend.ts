@@ -50,8 +50,8 @@ export function provide(addon: object): void {
  * @throws Error that says what to do where neither can be had
  * @internal
  */
-export function open(root: string | null = packageRoot()): Opened {
-  opened ??= choose(root);
+export function open(): Opened {
+  opened ??= choose(packageRoot());
   return opened;
 }
 
