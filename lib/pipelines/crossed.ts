@@ -8,13 +8,13 @@ export class Crossed {
   /** undefined where nothing had to cross. */
   transfers: Transfers | undefined;
 
-  /** Of a batch, and what was brought there or looked at besides. */
-  add(batch: Transfers, more: Pick<Transfers, 'uploaded' | 'downloaded'> = { uploaded: 0, downloaded: 0 }): void {
+  /** Those of a batch, or of a part of it. */
+  add({ uploaded, downloaded, milliseconds, onHost }: Transfers): void {
     this.transfers ??= { uploaded: 0, downloaded: 0, milliseconds: 0 };
-    this.transfers.uploaded += batch.uploaded + more.uploaded;
-    this.transfers.downloaded += batch.downloaded + more.downloaded;
-    this.transfers.milliseconds += batch.milliseconds;
-    if (batch.onHost !== undefined) this.transfers.onHost = batch.onHost;
+    this.transfers.uploaded += uploaded;
+    this.transfers.downloaded += downloaded;
+    this.transfers.milliseconds += milliseconds;
+    if (onHost !== undefined) this.transfers.onHost = onHost;
   }
 
   /** A network whose states come from the host and go back at every evaluation; as it is where it has no reason to be told. */

@@ -3,6 +3,7 @@ import { SmallNetworks } from '../engines/webgpu/networks.js';
 import type { OrtNetwork, OrtTensor, OrtValue } from '../onnx/network.js';
 import { fill, type Slot, slot } from '../onnx/slots.js';
 import { writeGraph, type WrittenNode } from '../onnx/write.js';
+import type { Transfers } from '../solver/engine.js';
 import type { DenoiserKind, NetworkType } from './network-facts.js';
 
 /** Graphs between the state and what the network takes and gives; none where it takes and gives the state as it is. */
@@ -26,32 +27,26 @@ interface Bound {
 /** Evaluations of one batch. */
 export class EvaluateThere {
   readonly #network: OrtNetwork;
-  readonly #networks: SmallNetworks;
+  readonly #networks = new SmallNetworks('webgpu');
   readonly #bound: Bound;
   /** On the device where they are numbers of the network's own kind, and the others on the host. */
-  readonly #feeds: Record<string, OrtTensor | OrtValue>;
-  readonly #extra: OrtValue | undefined;
-  /** Bytes that have been brought there. */
-  uploaded = 0;
+  readonly #feeds: Record<string, OrtTensor | OrtValue> = {};
+  #extra: OrtValue | undefined;
 
-  private constructor(network: OrtNetwork, networks: SmallNetworks, bound: Bound, extra: OrtValue | undefined) {
+  private constructor(network: OrtNetwork, bound: Bound) {
     this.#network = network;
-    this.#networks = networks;
     this.#bound = bound;
-    this.#extra = extra;
-    this.#feeds = {};
   }
 
   static async open(network: OrtNetwork, bound: Bound): Promise<EvaluateThere> {
-    const networks = new SmallNetworks('webgpu');
-    const upload = (from: Slot) => networks.upload(from as OrtTensor, from.type);
-    const made = new EvaluateThere(network, networks, bound, bound.extra && (await upload(bound.extra)));
+    const made = new EvaluateThere(network, bound);
+    const networks = made.#networks;
     try {
+      if (bound.extra) made.#extra = await networks.upload(bound.extra);
       for (const [name, from] of Object.entries(bound.feeds)) {
         if (name === bound.state) continue;
         const moved = name !== 'timestep' && /^float(16|32)$/.test(from.type);
-        made.#feeds[name] = moved ? await upload(from) : (from as OrtTensor);
-        if (moved) made.uploaded += from.data.byteLength;
+        made.#feeds[name] = moved ? await networks.upload(from) : (from as OrtTensor);
       }
     } catch (error) {
       made.release();
@@ -89,11 +84,14 @@ export class EvaluateThere {
     }
   }
 
-  /** Writes what is on the device into memory of the host. */
-  async read(value: OrtValue): Promise<Slot> {
-    const to = slot(value.type as Slot['type'], value.dims);
-    await this.#networks.download(value, to as OrtTensor);
-    return to;
+  /** What is on the device, in memory of the host. */
+  read(value: OrtValue): Promise<Slot> {
+    return this.#networks.read(value);
+  }
+
+  /** What has been brought there, and read. */
+  get transfers(): Transfers {
+    return this.#networks.transfers;
   }
 
   release(): void {

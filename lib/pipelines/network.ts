@@ -1,6 +1,7 @@
 // The network of one batch: conditioned, told the time as it was trained to be, and guided.
 import type { NetworkArray, Tensor } from '../base/tensor.js';
 import type { OrtValue } from '../onnx/network.js';
+import type { Transfers } from '../solver/engine.js';
 import type { Conditioning, Evaluate, Shape } from './denoiser.js';
 import type { EvaluateThere } from './device-network.js';
 import { guided } from './guidance.js';
@@ -54,8 +55,8 @@ export function networkOf(
 export interface NetworkThere {
   evaluate(x: OrtValue, t: number, signal?: AbortSignal): Promise<OrtValue>;
   read(value: OrtValue): Promise<Tensor>;
-  /** Bytes that have been brought there. */
-  readonly uploaded: number;
+  /** What has been brought there, and read. */
+  readonly transfers: readonly Transfers[];
   readonly scale?: number;
   release(): void;
 }
@@ -96,8 +97,8 @@ export async function networkThere(
       return (alone as EvaluateThere).evaluate(x, t, signal);
     },
     read: async (value) => (await first.read(value)) as Tensor,
-    get uploaded() {
-      return all.reduce((sum, { uploaded }) => sum + uploaded, 0);
+    get transfers() {
+      return all.map(({ transfers }) => transfers);
     },
     ...(pair === undefined ? {} : { scale: pair }),
     release: () => {

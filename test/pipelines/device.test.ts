@@ -10,11 +10,14 @@ import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { inChild } from '../native/children.js';
 import { swiftshader, whyNoWebGpu } from '../onnx/webgpu.js';
 import { assertRejects } from '../support.js';
-import { layout, shapes } from './models.js';
+import { changed, inpainting, layout, removeCopies, shapes } from './models.js';
 
 const test = suite('devices of pipelines');
 const cache = mkdtempSync(join(tmpdir(), 'dpm-solver-cache-'));
-test.after(() => rmSync(cache, { recursive: true }));
+test.after(() => {
+  rmSync(cache, { recursive: true });
+  removeCopies();
+});
 
 test('lists what onnxruntime has here, the CPU first', async () => {
   const devices = await networkDevices();
@@ -92,6 +95,27 @@ test('refuses what is no device, and says what one lacks', async () => {
 
 const reason = await whyNoWebGpu();
 if (reason) console.log(`skipped: ${reason}`);
+
+// Its state in float32, and the mask and the masked picture, which the network takes besides.
+const [state, extra] = [4 * 16, 4 * 20];
+const image = { width: 16, height: 16, data: Array<number>(3 * 256).fill(90) };
+const mask = { width: 16, height: 16, data: image.data.map((_, i) => (i % 16 < 8 ? 0 : 255)) };
+
+(reason ? test.skip : test)('on WebGPU counts what goes there for the network, and what is looked at', async () => {
+  const ask = { image, mask, guidance: 3, order: 2 };
+  const crossed = async (folder: string, more: object) => {
+    const { code, output, errors } = await draw(folder, 'webgpu', 4, swiftshader, { ...ask, ...more });
+    assert.is(code, 0, errors);
+    return JSON.parse(output).transfers;
+  };
+  const nine = await crossed(inpainting(), {});
+  const plain = await crossed(layout('sd'), {});
+  // Both have the prompts' encodings, coefficients and corrections of the state by the mask.
+  assert.is(nine.uploaded - plain.uploaded, 2 * extra);
+  const watched = await crossed(layout('sd'), { watched: true });
+  // Of each evaluation the state and the answer, with both halves, and of each step what onStep is shown.
+  assert.is(watched.downloaded - plain.downloaded, 4 * (2 * 2 * state + state));
+});
 
 for (const [name, folder, steps, more, onHost] of [
   ['in pixels', shapes, 2, {}, undefined],

@@ -1,6 +1,6 @@
 // From pictures to pictures: image to image, inpainting, editing, and scheduler objects, with networks whose solution is
 // known.
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -22,7 +22,7 @@ import {
 } from '../../lib/schedulers/index.js';
 import { assertClose, assertRejects } from '../support.js';
 import { colorsOf } from './colors.js';
-import { changed, constant, hasShapes, layout, removeCopies, shapes } from './models.js';
+import { changed, constant, hasShapes, inpainting, layout, removeCopies, shapes } from './models.js';
 
 const test = suite('images');
 const open: DiffusionPipeline[] = [];
@@ -172,12 +172,6 @@ test('keeps pixels to the byte in latents too, where a latent is half covered', 
   const same = await pipe({ prompt: 'red', image, mask: gray, steps: 4, seed: 4 });
   assert.equal(same.images[0].data, images[0].data);
 });
-
-const inpainting = () =>
-  changed((f) => {
-    for (const file of ['model.onnx', 'config.json']) cpSync(join(f, 'inpainting', file), join(f, 'unet', file));
-    rmSync(join(f, 'inpainting'), { recursive: true });
-  }, layout('sd'));
 
 test('feeds a network of nine channels the mask and the masked picture', async () => {
   const pipe = await load(inpainting());

@@ -24,6 +24,15 @@ export function changed(change: (folder: string) => void, model = constant): str
   return folder;
 }
 
+/** A copy of Stable Diffusion's layout with a network of nine channels, which takes the mask and the masked picture. */
+export const inpainting = (): string =>
+  changed((folder) => {
+    for (const file of ['model.onnx', 'config.json']) {
+      cpSync(join(folder, 'inpainting', file), join(folder, 'unet', file));
+    }
+    rmSync(join(folder, 'inpainting'), { recursive: true });
+  }, layout('sd'));
+
 export function removeCopies(): void {
   for (const folder of copies.splice(0)) rmSync(folder, { recursive: true });
 }

@@ -49,7 +49,7 @@ export class GraphEngine implements Engine {
   };
   readonly fetches = true;
   readonly seed: number | readonly number[] | undefined;
-  readonly transfers: Transfers = { uploaded: 0, downloaded: 0, milliseconds: 0 };
+  readonly transfers: Transfers;
   readonly #solver: Solver;
   readonly #signal: AbortSignal | undefined;
   readonly #networks: SmallNetworks;
@@ -75,6 +75,7 @@ export class GraphEngine implements Engine {
     this.#signal = sampler.signal;
     this.#xT = view;
     this.#networks = new SmallNetworks(device);
+    this.transfers = this.#networks.transfers;
     this.#inputType = (solver.modelDtype ?? view.type) as 'float32' | 'float16';
     this.#slots = Array.from({ length: states }, () => ({ state: null, next: null, twice: false }));
     this.#history = Array<OrtValue | null>(history).fill(null);
@@ -124,16 +125,8 @@ export class GraphEngine implements Engine {
     return to.state!;
   }
 
-  async #upload(data: Float32Array): Promise<OrtValue> {
-    this.transfers.uploaded += data.byteLength;
-    return this.#timed(() => this.#networks.upload({ type: 'float32', data, dims: this.#xT.dims }, 'float32'));
-  }
-
-  async #timed<T>(work: () => Promise<T>): Promise<T> {
-    const begun = performance.now();
-    const made = await work();
-    this.transfers.milliseconds += performance.now() - begun;
-    return made;
+  #upload(data: Float32Array): Promise<OrtValue> {
+    return this.#networks.upload({ type: 'float32', data, dims: this.#xT.dims });
   }
 
   #ending(): { signal?: AbortSignal } {
@@ -149,10 +142,7 @@ export class GraphEngine implements Engine {
   async #read(slot: number, to: Float32Array): Promise<void> {
     const { state } = this.#slots[slot];
     if (this.#start) return to.set(this.#start);
-    this.transfers.downloaded += to.byteLength;
-    await this.#timed(() =>
-      this.#networks.download(state!, { type: 'float32', data: to, dims: this.#xT.dims } as OrtTensor),
-    );
+    await this.#networks.download(state!, { type: 'float32', data: to, dims: this.#xT.dims });
   }
 
   async view(slot: number): Promise<Tensor> {

@@ -1,6 +1,7 @@
 // The small graphs that run on a device beside the network: made when they are first needed and shared by all runs of a process.
 import { type OrtDevice, OrtNetwork, type OrtTensor, type OrtValue } from '../../onnx/network.js';
-import type { WrittenValue } from '../../onnx/write.js';
+import { type Slot, slot } from '../../onnx/slots.js';
+import type { Transfers } from '../../solver/engine.js';
 import { copyGraph } from './graph.js';
 
 /** Graphs that nobody uses are kept up to so many: each has a thread, which sleeps. */
@@ -17,6 +18,8 @@ const all = new Map<string, Entry>();
 /** What one run uses of them, until {@link release}. */
 export class SmallNetworks {
   readonly device: OrtDevice;
+  /** Of {@link upload}, {@link download} and {@link read}. */
+  readonly transfers: Transfers = { uploaded: 0, downloaded: 0, milliseconds: 0 };
   readonly #used = new Map<string, Entry>();
 
   constructor(device: OrtDevice) {
@@ -46,20 +49,35 @@ export class SmallNetworks {
   }
 
   /** Moves a tensor to the device. */
-  async upload(tensor: OrtTensor, type: WrittenValue['type']): Promise<OrtValue> {
-    const network = await this.#copier(type, tensor.dims.length);
-    const { y } = await network.run({ x: tensor }, { outputs: { y: 'device' } });
+  async upload(tensor: Slot): Promise<OrtValue> {
+    const { y } = await this.#copy(tensor, { x: tensor as OrtTensor }, 'device');
+    this.transfers.uploaded += tensor.data.byteLength;
     return y as OrtValue;
   }
 
   /** Writes what is on the device into memory of the host. */
-  async download(value: OrtValue, to: OrtTensor): Promise<void> {
-    const network = await this.#copier(value.type as WrittenValue['type'], value.dims.length);
-    await network.run({ x: value }, { outputs: { y: to } });
+  async download(value: OrtValue, to: Slot): Promise<void> {
+    await this.#copy(to, { x: value }, to as OrtTensor);
+    this.transfers.downloaded += to.data.byteLength;
   }
 
-  #copier(type: WrittenValue['type'], rank: number): Promise<OrtNetwork> {
-    return this.get(`copy ${type} ${rank}`, () => copyGraph(type, rank));
+  /** The same into new memory. */
+  async read(value: OrtValue): Promise<Slot> {
+    const to = slot(value.type as Slot['type'], value.dims);
+    await this.download(value, to);
+    return to;
+  }
+
+  async #copy(
+    { type, dims }: Slot,
+    feeds: Record<string, OrtTensor | OrtValue>,
+    y: OrtTensor | 'device',
+  ): Promise<Record<string, unknown>> {
+    const begun = performance.now();
+    const network = await this.get(`copy ${type} ${dims.length}`, () => copyGraph(type, dims.length));
+    const made = await network.run(feeds, { outputs: { y } });
+    this.transfers.milliseconds += performance.now() - begun;
+    return made;
   }
 
   /** Says that the run has ended; networks that nobody uses are closed, the oldest first, where there are many. */

@@ -1,10 +1,11 @@
 // Runs whose network is on WebGPU: with their tensors there too, or where a step has to see numbers, with the step on the host.
 import { wrongType } from '../../base/check.js';
 import { readTensor, type Tensor } from '../../base/tensor.js';
-import { type OrtDevice, type OrtTensor, OrtValue } from '../../onnx/network.js';
+import { type OrtDevice, OrtValue } from '../../onnx/network.js';
+import type { Slot } from '../../onnx/slots.js';
 import { AdaptiveRun } from '../../solver/adaptive.js';
 import { drive, type Sampling } from '../../solver/drive.js';
-import type { EngineMaker, Transfers } from '../../solver/engine.js';
+import type { EngineMaker } from '../../solver/engine.js';
 import type { Sampler, Solver } from '../../solver/options.js';
 import { FixedRun, type InternalRun } from '../../solver/run.js';
 import { GraphEngine } from './engine.js';
@@ -75,38 +76,22 @@ async function sampleOnHost(
       ? AdaptiveRun.build(solver, sampler, xT, hostEngine)
       : FixedRun.build(solver, sampler, xT, hostEngine);
   const networks = new SmallNetworks(device);
-  const transfers: Transfers = { uploaded: 0, downloaded: 0, milliseconds: 0, onHost: reason };
-  const waited = async <T>(work: Promise<T>): Promise<T> => {
-    const begun = performance.now();
-    const done = await work;
-    transfers.milliseconds += performance.now() - begun;
-    return done;
-  };
   const gradientOf = guidance.type === 'classifier' && guidance.scale !== 0 ? guidance.gradient : undefined;
   let output: OrtValue | undefined;
   let x: OrtValue | undefined;
   try {
     const evaluate = async (): Promise<Tensor> => {
       const { data, dims, type } = readTensor(run.x, 'x');
-      x = await waited(networks.upload({ type, data, dims } as OrtTensor, type));
-      transfers.uploaded += data.byteLength;
+      x = await networks.upload({ type, data: data as Slot['data'], dims });
       output = await model(x, run.t, contextOf(run, signal));
       if (!(output instanceof OrtValue)) throw wrongType('an OrtValue', 'the network output', output);
-      const half = output.type === 'float16';
-      const length = output.dims.reduce((product, size) => product * size, 1);
-      const result = half
-        ? new Uint16Array(length)
-        : type === 'float64'
-          ? new Float64Array(length)
-          : new Float32Array(length);
-      await waited(networks.download(output, { type: output.type, data: result, dims: output.dims }));
-      transfers.downloaded += result.byteLength;
+      const result = await networks.read(output);
       output.dispose();
       x.dispose();
-      return { type: output.type, data: result, dims: [...output.dims] } as Tensor;
+      return result as Tensor;
     };
     const sampling = await drive(run, signal, evaluate, gradientOf && (() => gradientOf(run.x, run.t)));
-    return { ...sampling, transfers };
+    return { ...sampling, transfers: { ...networks.transfers, onHost: reason } };
   } finally {
     output?.dispose?.();
     x?.dispose();

@@ -62,6 +62,32 @@ test('a network in float16 gets and gives halves', async () => {
   assert.ok(worst > 0 && worst < 0.05, `${worst}`);
 });
 
+test('a state in float64 wants answers in float64, as on the host', async () => {
+  const xT = randn([2, 3, 8, 8], { seed: 5, type: 'float64' }) as Tensor;
+  for (const type of ['float64', 'float32'] as const) {
+    const dims = ['batch', 3, 8, 8];
+    const graph = writeGraph({
+      inputs: [{ name: 'sample', type: 'float64', dims }],
+      outputs: [{ name: 'out', type, dims }],
+      nodes: [{ type: 'Cast', inputs: ['sample'], outputs: ['out'], attributes: { to: type === 'float64' ? 11 : 1 } }],
+    });
+    const same = await OrtNetwork.open(graph, { threads: 1 });
+    const model = async (x: OrtValue) =>
+      (await same.run({ sample: x }, { outputs: { out: 'device' } })).out as OrtValue;
+    const running = sampleBy(model, xT, {}, { steps: 4 });
+    if (type === 'float64') {
+      const { sample, transfers } = await running;
+      assert.equal([sample.type, transfers?.onHost], ['float64', 'a state in float64']);
+      const here = await new DPMSolver((x) => x, schedule).sample(xT, { steps: 4 });
+      assert.equal(sample.data, here.sample.data);
+    } else {
+      const pattern = /^Expected type 'float64' for the network output but received 'float32'$/;
+      await assertRejects(running, TypeError, pattern);
+    }
+    await same.dispose();
+  }
+});
+
 test('what is not finite is told by sample and step, and everything is freed', async () => {
   const dims = ['batch', 3, 8, 8];
   const root = await OrtNetwork.open(

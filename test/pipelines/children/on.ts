@@ -10,7 +10,9 @@ async function main(): Promise<void> {
     string?,
   ];
   const pipe = await DiffusionPipeline.fromPretrained(folder, { device });
-  const made = await pipe({ prompt, steps: Number(steps), guidance: 1, seed: 1, order: 1, ...JSON.parse(more) });
+  const { watched, ...options } = JSON.parse(more, (key, value) => (key === 'data' ? Uint8Array.from(value) : value));
+  const onStep = watched ? { onStep: () => {} } : {};
+  const made = await pipe({ prompt, steps: Number(steps), guidance: 1, seed: 1, order: 1, ...onStep, ...options });
   const { device: where, transfers, timings } = made;
   console.log(JSON.stringify({ device: where, transfers, calls: timings.networkCalls, data: [...made.sample.data] }));
   await pipe.dispose();
