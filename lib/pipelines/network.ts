@@ -51,6 +51,8 @@ export function networkOf(
   return { evaluate, scale: pair };
 }
 
+const OTHER_BATCH = 'a network for another number of samples';
+
 /** A network of one batch whose states stay on WebGPU. */
 export interface NetworkThere {
   evaluate(x: OrtValue, t: number, signal?: AbortSignal): Promise<OrtValue>;
@@ -75,6 +77,9 @@ export async function networkThere(
   if (shared) return 'calls of a session share the network';
   const { pair, scale } = guidance;
   if (split && pair !== undefined) return 'splitGuidance';
+  // Outside of an interval the network is asked once, with the condition: for two numbers of samples in one run.
+  const interval = pair !== undefined && guidance.how?.interval !== undefined;
+  if (interval && denoiser.fixedBatch !== undefined) return OTHER_BATCH;
   const own = { guidance: scale, timeScale: timeScaleOf(parts) };
   const all: EvaluateThere[] = [];
   const prepare = async (conditionings: readonly Conditioning[], twice: boolean) => {
@@ -87,12 +92,11 @@ export async function networkThere(
     pair === undefined
       ? await prepare(guidance.unconditional ? unconditional : conditional, false)
       : await prepare([...unconditional, ...conditional], true);
-  if (!first) return 'a network for another number of samples';
-  // Outside of an interval the network is asked once, with the condition.
+  if (!first) return OTHER_BATCH;
   let alone: EvaluateThere | undefined;
   return {
     evaluate: async (x, t, signal) => {
-      if (pair === undefined || x.dims[0] !== conditional.length) return first.evaluate(x, t, signal);
+      if (!interval || x.dims[0] !== conditional.length) return first.evaluate(x, t, signal);
       alone ??= await prepare(conditional, false);
       return (alone as EvaluateThere).evaluate(x, t, signal);
     },

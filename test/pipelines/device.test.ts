@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { networkDevices } from '../../lib/onnx/index.js';
+import { writeGraph } from '../../lib/onnx/write.js';
 import { objection } from '../../lib/pipelines/device.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { inChild } from '../native/children.js';
@@ -93,6 +94,22 @@ test('refuses what is no device, and says what one lacks', async () => {
   );
 });
 
+/** Stable Diffusion's layout with a network that was exported for two samples. */
+const ofTwo = () =>
+  changed((folder) => {
+    const dims = [2, 4, 'height', 'width'];
+    const graph = writeGraph({
+      inputs: [
+        { name: 'sample', type: 'float32', dims },
+        { name: 'timestep', type: 'int64', dims: [1] },
+        { name: 'encoder_hidden_states', type: 'float32', dims: [2, 'tokens', 4] },
+      ],
+      outputs: [{ name: 'out_sample', type: 'float32', dims }],
+      nodes: [{ type: 'Tanh', inputs: ['sample'], outputs: ['out_sample'] }],
+    });
+    writeFileSync(join(folder, 'unet/model.onnx'), graph);
+  }, layout('sd'));
+
 const reason = await whyNoWebGpu();
 if (reason) console.log(`skipped: ${reason}`);
 
@@ -122,6 +139,13 @@ for (const [name, folder, steps, more, onHost] of [
   ['in latents, guided, encoder and decoder too', layout('sd'), 4, { guidance: 3, order: 2 }, undefined],
   ['in tokens', layout('flux'), 3, { guidance: 3, order: 2 }, undefined],
   ['with the step on the host', layout('sd'), 2, { thresholding: true }, 'thresholding'],
+  [
+    'in an interval, by a network for two samples',
+    ofTwo(),
+    4,
+    { guidance: 3, order: 2, guidanceInterval: [0.3, 3] },
+    'a network for another number of samples',
+  ],
 ] as const) {
   (reason ? test.skip : test)(`draws on WebGPU what it draws on the CPU: ${name}`, async () => {
     const there = await draw(folder, 'webgpu', steps, swiftshader, more);
