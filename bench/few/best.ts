@@ -1,17 +1,14 @@
 // What bench:quality found best, as tables of the embedded network's folder, where calibration has none: a call that names
 // nothing then runs by the classic solver and grid that makes more pictures right than the folder's own.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { type ClassicOptions, classicTable, type SolverTable } from '../../lib/index.js';
-import { TABLES } from '../../lib/hub/needed.js';
 import { readTableFile } from '../../lib/pipelines/tables.js';
-import { readScheduler } from '../../lib/schedulers/network.js';
 import { evaluationsOf } from '../../lib/solver/table.js';
 import { Cells, percent } from '../quality/claims.js';
 import type { Cell, Results } from '../quality/quality.js';
 import { rowOf } from '../quality/rows.js';
+import { TABLES_FILE, training } from './shapes.js';
 
-const FOLDER = fileURLToPath(new URL('../../models/shapes', import.meta.url));
 /** What stands for the folder's own solver in bench:quality. */
 const OWN = '2m';
 /** Rows that a table can be made of. */
@@ -63,8 +60,7 @@ export function bestRows(results: Results): Best[] {
 
 /** The folder's tables: those that were calibrated, and of the rest what {@link bestRows} says. */
 export function bestTables(results: Results, before: readonly SolverTable[]): SolverTable[] {
-  const config = JSON.parse(readFileSync(`${FOLDER}/scheduler/scheduler_config.json`, 'utf8'));
-  const { schedule, modelType } = readScheduler(config, 'scheduler_config.json').training;
+  const { schedule, modelType } = training();
   const scaleOf = ({ guidance }: SolverTable) => guidance?.scale ?? 1;
   const kept = before.filter(({ source }) => !source?.startsWith('bench:quality'));
   const found = bestRows(results)
@@ -86,8 +82,6 @@ export function bestTables(results: Results, before: readonly SolverTable[]): So
     });
   return [...kept, ...found].sort((a, b) => scaleOf(a) - scaleOf(b) || a.sigmas.length - b.sigmas.length);
 }
-
-export const TABLES_FILE = `${FOLDER}/${TABLES}`;
 
 /** Writes them, and says which. */
 export function writeBestTables(tell: (line: string) => void): void {

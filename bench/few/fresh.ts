@@ -2,8 +2,6 @@
 //
 // Prompts and seeds are others than those of the calibration. Every classic solver of its candidates runs on the same pictures,
 // and the best of them is the one that these very pictures choose: what a table is held against had the better chances.
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Axis } from '../../lib/calibrate/axis.js';
 import { picker, winShare } from '../../lib/calibrate/bootstrap.js';
 import { classicCandidates } from '../../lib/calibrate/candidates.js';
@@ -14,11 +12,10 @@ import { tableOf } from '../../lib/calibrate/to-table.js';
 import type { SolverTable } from '../../lib/index.js';
 import { DiffusionPipeline, type GenerateOptions } from '../../lib/pipelines/index.js';
 import { readTableFile } from '../../lib/pipelines/tables.js';
-import { readScheduler } from '../../lib/schedulers/network.js';
 import { evaluationsOf } from '../../lib/solver/table.js';
 import { isRight, judge, randomPrompts } from '../quality/judge.js';
+import { FOLDER, TABLES_FILE, training } from './shapes.js';
 
-const FOLDER = fileURLToPath(new URL('../../models/shapes', import.meta.url));
 const OTHERS = { prompts: 90_210, seeds: 900_000 } as const;
 const VALUES = 3 * 32 * 32;
 const WINDOW = 4;
@@ -77,14 +74,13 @@ export async function measureFresh(
     guidance,
     pictures,
     steps,
-    tables: file,
+    tables: file = TABLES_FILE,
   }: { guidance: number; pictures: number; steps?: number[]; tables?: string },
   tell: (line: string) => void,
 ): Promise<FreshResults> {
   const pipe = await DiffusionPipeline.fromPretrained(FOLDER, { networkThreads: 1 });
   const prompts = randomPrompts(pictures, OTHERS.prompts);
-  const config = JSON.parse(readFileSync(`${FOLDER}/scheduler/scheduler_config.json`, 'utf8'));
-  const { schedule, modelType } = readScheduler(config, 'scheduler_config.json').training;
+  const { schedule, modelType } = training();
   const axis = new Axis(schedule);
   const about = { source: 'bench:few', modelType, ...(guidance === 1 ? {} : { guidance: { scale: guidance } }) };
   const draw = async (count: number, options: Partial<GenerateOptions>) => {
@@ -121,8 +117,7 @@ export async function measureFresh(
     };
   };
   const rows: FreshRow[] = [];
-  const all = file === undefined ? readTableFile(`${FOLDER}/scheduler/solver_tables.json`) : readTableFile(file);
-  const fitting = all.filter(
+  const fitting = readTableFile(file).filter(
     (table) => (table.guidance?.scale ?? 1) === guidance && (steps?.includes(evaluationsOf(table)) ?? true),
   );
   for (const table of fitting) {

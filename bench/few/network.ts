@@ -1,10 +1,9 @@
 // Tables for the network that comes with the package, and what they cost.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { randomPrompts } from '../quality/judge.js';
+import { FOLDER } from './shapes.js';
 
-const FOLDER = fileURLToPath(new URL('../../models/shapes', import.meta.url));
 /** Of the prompts, which are other ones than bench:quality's. */
 const SEED = 4711;
 
