@@ -1,7 +1,7 @@
 // Where pipelines guide, and how.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { DiffusionPipeline, type GenerateOptions } from '../../lib/pipelines/index.js';
+import { DiffusionPipeline, type GenerateOptions, type Generation } from '../../lib/pipelines/index.js';
 import { DPMSolverMultistepScheduler } from '../../lib/schedulers/index.js';
 import { assertBitsEqual, assertRejects } from '../support.js';
 import { layout, removeCopies } from './models.js';
@@ -46,31 +46,38 @@ test('outside of an interval half of the batch, half the price', async () => {
 });
 let seen = 0;
 
+/** With which pictures are others than those of plain guidance with a scale of 3. */
+const KINDS = [
+  { guidanceVariant: 'cfg++', guidance: 0.6 },
+  { guidanceVariant: 'cfg-zero' },
+  { guidanceVariant: 'apg', guidanceMomentum: -0.5 },
+  { guidanceRescale: 0.7 },
+] as const;
+/** With which they are the same. */
+const SAME = { guidance: 2, guidanceVariant: 'apg', guidanceEta: 1, guidanceNorm: 0 } as const;
+type Kind = (typeof KINDS)[number] | typeof SAME;
+
+/** Holds what calls or edits give with these to `plain`, what they give without. */
+async function checkKinds(plain: Float32Array, make: (options: Kind) => Promise<Generation>): Promise<void> {
+  const same = await make(SAME);
+  assert.ok(
+    same.sample.data.every((value, i) => Math.abs(value - plain[i]) < 1e-3),
+    'c + 2 (c - u) is u + 3 (c - u)',
+  );
+  for (const options of KINDS) {
+    const { sample } = await make(options);
+    assert.ok(sample.data.every(Number.isFinite), JSON.stringify(options));
+    assert.ok(
+      sample.data.some((value, i) => value !== plain[i]),
+      JSON.stringify(options),
+    );
+  }
+}
+
 test('variants, and what they do not go with', async () => {
   const pipe = await DiffusionPipeline.fromPretrained(layout('sd'));
   try {
-    const plain = await pipe(call);
-    const same = await pipe({
-      ...{ ...call, guidance: 2, guidanceVariant: 'apg', guidanceEta: 1, guidanceNorm: 0 },
-    });
-    const [a, b] = [same.sample.data as Float32Array, plain.sample.data as Float32Array];
-    assert.ok(
-      a.every((value, i) => Math.abs(value - b[i]) < 1e-3),
-      'c + 2 (c - u) is u + 3 (c - u)',
-    );
-    for (const options of [
-      { guidanceVariant: 'cfg++', guidance: 0.6 },
-      { guidanceVariant: 'cfg-zero' },
-      { guidanceVariant: 'apg', guidanceMomentum: -0.5 },
-      { guidanceRescale: 0.7 },
-    ] satisfies Partial<GenerateOptions>[]) {
-      const made = await pipe({ ...call, ...options });
-      assert.ok((made.sample.data as Float32Array).every(Number.isFinite));
-      assert.ok(
-        (made.sample.data as Float32Array).some((value, i) => value !== b[i]),
-        JSON.stringify(options),
-      );
-    }
+    await checkKinds((await pipe(call)).sample.data, (options) => pipe({ ...call, ...options }));
     const scheduler = DPMSolverMultistepScheduler.fromConfig({});
     await assertRejects(
       () => pipe({ ...call, scheduler, guidanceVariant: 'apg' }),
@@ -107,25 +114,7 @@ test('edits are guided as calls are, on the way from the noise', async () => {
     assertBitsEqual(nowhere.sample.data, (await pipe.edit({ ...ask, guidance: 1 })).sample.data);
     // Of the way there every evaluation is a whole one, as nobody guides it.
     assert.is(nowhere.nfe, 4 + 2);
-    const same = await pipe.edit({ ...ask, guidance: 2, guidanceVariant: 'apg', guidanceEta: 1, guidanceNorm: 0 });
-    const [a, b] = [same.sample.data, plain.sample.data];
-    assert.ok(
-      a.every((value, i) => Math.abs(value - b[i]) < 1e-3),
-      'c + 2 (c - u) is u + 3 (c - u)',
-    );
-    for (const options of [
-      { guidanceVariant: 'cfg++', guidance: 0.6 },
-      { guidanceVariant: 'cfg-zero' },
-      { guidanceVariant: 'apg', guidanceMomentum: -0.5 },
-      { guidanceRescale: 0.7 },
-    ] as const) {
-      const { sample } = await pipe.edit({ ...ask, ...options });
-      assert.ok(sample.data.every(Number.isFinite), JSON.stringify(options));
-      assert.ok(
-        sample.data.some((value, i) => value !== b[i]),
-        JSON.stringify(options),
-      );
-    }
+    await checkKinds(plain.sample.data, (options) => pipe.edit({ ...ask, ...options }));
     // Before any network is asked.
     const never = { ...ask, onProgress: () => assert.unreachable('work was begun') };
     await assertRejects(() => pipe.edit({ ...never, guidanceEta: 1 }), RangeError, /no guidanceEta without variant/);
