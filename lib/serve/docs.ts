@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { type App, notAllowed, refuse } from './answers.js';
-import { types } from './page.js';
+import { typeOf } from './page.js';
 
 const folder = (path: string): URL => new URL(`../../${path}/`, import.meta.url);
 
@@ -32,8 +32,7 @@ export function docsRoutes(app: App): void {
   app.get('/docs/*', async (c) => {
     const file = files.get(c.req.path);
     if (!file) return refuse(c, 404, 'There is no page of the documentation at this address; /docs/ has all of them');
-    const type = types[file.pathname.slice(file.pathname.lastIndexOf('.') + 1) as keyof typeof types];
-    return c.body(new Uint8Array(await readFile(file)), 200, { 'Content-Type': type });
+    return c.body(new Uint8Array(await readFile(file)), 200, { 'Content-Type': typeOf(file.pathname) });
   });
   app.all('/docs/*', (c) => notAllowed(c, 'GET'));
 }

@@ -1,7 +1,7 @@
 // The page's files, read once: what is asked for is looked up by its whole name, and no name reaches the file system.
 import { readFileSync } from 'node:fs';
 
-export const types = {
+const types = {
   html: 'text/html; charset=utf-8',
   css: 'text/css; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
@@ -36,6 +36,11 @@ const names = [
   'strip.js',
 ] as const;
 
+/** What a file is sent as, by the end of its name. */
+export function typeOf(name: string): string {
+  return types[name.slice(name.lastIndexOf('.') + 1) as keyof typeof types];
+}
+
 export interface PageFile {
   path: string;
   type: string;
@@ -45,7 +50,7 @@ export interface PageFile {
 export function readPage(): PageFile[] {
   const own = names.map((name) => ({
     path: name === 'index.html' ? '/' : `/${name}`,
-    type: types[name.slice(name.lastIndexOf('.') + 1) as keyof typeof types],
+    type: typeOf(name),
     body: readFileSync(new URL(`./page/${name}`, import.meta.url), 'utf8'),
   }));
   // What several pictures are saved with.
