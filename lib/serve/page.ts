@@ -25,6 +25,7 @@ const names = [
   'stream.js',
   'pane.js',
   'noise.js',
+  'parts.js',
   'files.js',
   'viewer.js',
   'history.js',

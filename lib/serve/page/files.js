@@ -5,6 +5,9 @@ export function blobOf(base64) {
   return new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], { type: 'image/png' });
 }
 
+/** The address of a PNG file that is there in base64. */
+export const uri = (base64) => `data:image/png;base64,${base64}`;
+
 /** Hands a file to the browser's downloads. */
 export function save(blob, name) {
   const url = URL.createObjectURL(blob);

@@ -1,14 +1,13 @@
 // Solvers by numbers of steps, one seed: a table of pictures that fills while they are made.
-import { blobOf, saveAll } from './files.js';
+import { blobOf, saveAll, uri } from './files.js';
 import { noise } from './noise.js';
+import { button, enlargeable, pause, plural, roomy } from './parts.js';
 import { cancel, Refusal, run } from './stream.js';
 import { enlarge } from './viewer.js';
 
 /** Runs at once: the server batches them, and others may want places, too. */
 const TOGETHER = 4;
-const roomy = window.matchMedia('(min-width: 60rem) and (min-height: 38rem)');
 const seconds = (ms) => `${Number((ms / 1000).toPrecision(2))} s`;
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Grid {
   #element = document.getElementById('grid').content.firstElementChild.cloneNode(true);
@@ -55,12 +54,10 @@ export class Grid {
     const head = document.createElement('tr');
     head.append(
       Object.assign(document.createElement('td'), { className: 'corner' }),
-      ...numbers.map((steps) => header(steps === 1 ? '1 step' : `${steps} steps`, 'col')),
+      ...numbers.map((steps) => header(plural(steps, 'step'), 'col')),
     );
     this.#find('thead').replaceChildren(head);
     this.#cells = [];
-    const scale = Math.min(1, 32 / Math.max(size.width, size.height));
-    const [width, height] = [size.width, size.height].map((side) => Math.max(1, Math.round(side * scale)));
     this.#find('tbody').replaceChildren(
       ...rows.map(({ value, name }) => {
         const row = document.createElement('tr');
@@ -70,7 +67,7 @@ export class Grid {
             const element = document.createElement('td');
             const note = document.createElement('span');
             // One seed: all of them begin with the same noise.
-            element.append(noise(width, height, 1), note);
+            element.append(noise(size, 32, 1), note);
             this.#cells.push({ element, note, solver: value, name, steps, state: 'empty' });
             return element;
           }),
@@ -209,17 +206,10 @@ export class Grid {
 
   #put(cell, png) {
     if (!cell.image) {
-      const image = document.createElement('img');
-      image.decoding = 'sync';
-      image.addEventListener('load', () => image.classList.toggle('coarse', image.naturalWidth <= 128));
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.append(image);
-      button.addEventListener('click', () => this.#enlarge(cell));
-      cell.element.querySelector('canvas').replaceWith(button);
-      cell.image = image;
+      cell.image = enlargeable(() => this.#enlarge(cell));
+      cell.element.querySelector('canvas').replaceWith(cell.image.parentElement);
     }
-    cell.image.src = `data:image/png;base64,${png}`;
+    cell.image.src = uri(png);
     this.#describe(cell);
   }
 
@@ -248,19 +238,13 @@ export class Grid {
   }
 
   #offerFiles(cells) {
-    const button = document.createElement('button');
-    Object.assign(button, {
-      type: 'button',
-      className: 'small',
-      textContent: cells.length === 1 ? 'Save' : 'Save all',
-    });
-    button.addEventListener('click', () =>
+    const name = `dpm-solver-grid-${cells[0].settings.seed}`;
+    const save = () =>
       saveAll(
         cells.map((cell) => this.#file(cell)),
-        `dpm-solver-grid-${cells[0].settings.seed}`,
-      ),
-    );
-    this.#find('.tools').replaceChildren(button);
+        name,
+      );
+    this.#find('.tools').replaceChildren(button(cells.length === 1 ? 'Save' : 'Save all', save, 'small'));
   }
 
   cancel() {

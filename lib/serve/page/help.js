@@ -1,4 +1,5 @@
 // What each control is for, in a sentence or two, and where the documentation says more.
+import { button } from './parts.js';
 
 const texts = {
   prompt: ['What the pictures are to show.', 'pipelines#calls'],
@@ -71,21 +72,21 @@ export function explain(root) {
     const { field: name } = field.dataset;
     const [text, more] = texts[name];
     const label = field.querySelector('legend, label');
-    const button = document.createElement('button');
+    const opens = button(
+      '?',
+      () => {
+        opener = opens;
+        card.querySelector('p').textContent = text;
+        card.querySelector('a').href = `/docs/${more}`;
+      },
+      'help',
+    );
     const what = label ? label.textContent.trim() : name;
-    Object.assign(button, { type: 'button', className: 'help', textContent: '?' });
-    button.setAttribute('aria-label', `What is this? ${what}`);
+    opens.setAttribute('aria-label', `What is this? ${what}`);
     // Opens and closes it, and takes the keyboard from the button into it and back.
-    button.popoverTargetElement = card;
-    button.addEventListener('click', () => {
-      opener = button;
-      card.querySelector('p').textContent = text;
-      card.querySelector('a').href = `/docs/${more}`;
-    });
-    const head = label?.closest('.head');
-    if (head) label.after(button);
-    else if (label?.matches('legend')) label.after(button);
-    else field.append(button);
+    opens.popoverTargetElement = card;
+    if (label?.matches('legend, .head label')) label.after(opens);
+    else field.append(opens);
   }
 }
 

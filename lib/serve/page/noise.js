@@ -1,7 +1,9 @@
 // Gaussian noise, as it stands at the start of a run: what a picture is before it is one.
 
-/** A canvas full of it, always the same for one number. */
-export function noise(width, height, number) {
+/** A canvas full of it in the shape of `size`, of at most so many pixels a side, always the same for one number. */
+export function noise(size, most, number) {
+  const scale = Math.min(1, most / Math.max(size.width, size.height));
+  const [width, height] = [size.width, size.height].map((side) => Math.max(1, Math.round(side * scale)));
   const canvas = document.createElement('canvas');
   canvas.width = width;
   canvas.height = height;

@@ -2,6 +2,7 @@
 import { Grid } from './grid.js';
 import { explain } from './help.js';
 import { Pane } from './pane.js';
+import { pause } from './parts.js';
 import { Settings } from './settings.js';
 import { Start } from './start.js';
 import { Strip, when } from './strip.js';
@@ -28,8 +29,6 @@ const from = new Start(form, size, say);
 let active = [];
 let server = null;
 let watching = false;
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Told to those who do not see the page. */
 function say(text) {

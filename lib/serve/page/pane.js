@@ -1,13 +1,10 @@
 // One run as it is seen: its pictures, how far it is, and its figures.
-import { blobOf, saveAll } from './files.js';
+import { blobOf, saveAll, uri } from './files.js';
 import { noise } from './noise.js';
+import { button, enlargeable, plural, roomy } from './parts.js';
 import { enlarge } from './viewer.js';
 
 const format = (value) => (value < 100 ? Number(value.toPrecision(3)) : Math.round(value)).toString();
-export const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
-const uri = (png) => `data:image/png;base64,${png}`;
-/** Where the pictures get the room that is left of the window; elsewhere the page grows: as in base.css. */
-const roomy = window.matchMedia('(min-width: 60rem) and (min-height: 38rem)');
 const GAP = 12;
 
 export class Pane {
@@ -105,12 +102,10 @@ export class Pane {
     this.#ratio = width / height;
     this.#find('.timeline').hidden = true;
     this.#find('.tools').replaceChildren();
-    const scale = Math.min(1, 64 / Math.max(width, height));
     this.#pictures.replaceChildren(
       ...Array.from({ length: count }, (_, i) => {
         const figure = document.createElement('figure');
-        const size = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-        figure.append(noise(...size, i + 1), document.createElement('figcaption'));
+        figure.append(noise({ width, height }, 64, i + 1), document.createElement('figcaption'));
         return figure;
       }),
     );
@@ -169,14 +164,8 @@ export class Pane {
     if (!figure) return;
     let image = figure.querySelector('img');
     if (!image) {
-      image = document.createElement('img');
-      image.decoding = 'sync';
-      image.addEventListener('load', () => image.classList.toggle('coarse', image.naturalWidth <= 128));
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.append(image);
-      button.addEventListener('click', () => this.#enlarge(place));
-      figure.querySelector('canvas')?.replaceWith(button);
+      image = enlargeable(() => this.#enlarge(place));
+      figure.querySelector('canvas')?.replaceWith(image.parentElement);
     }
     image.src = src;
     image.alt = caption ?? `A picture that is being made: ${this.settings.prompt}`;
@@ -276,10 +265,7 @@ export class Pane {
 
   /** A button beside the title. */
   #tool(label, run) {
-    const button = document.createElement('button');
-    Object.assign(button, { type: 'button', className: 'small', textContent: label });
-    button.addEventListener('click', run);
-    this.#find('.tools').append(button);
+    this.#find('.tools').append(button(label, run, 'small'));
   }
 
   /** The figures: what is told stays until another value comes; nothing at all begins anew. */

@@ -1,4 +1,5 @@
 // The form: from its controls to settings, and to a link and back.
+import { plural } from './parts.js';
 
 /** Solvers with an order and a grid of their own. */
 const fixed = ['ddim', 'pndm', 'deis', 'unipc'];
@@ -225,7 +226,7 @@ export class Settings {
     return [
       option?.textContent ?? solver,
       order && `order ${order}`,
-      method === 'adaptive' ? 'adaptive' : `${steps} ${steps === 1 ? 'step' : 'steps'}`,
+      method === 'adaptive' ? 'adaptive' : plural(steps, 'step'),
       method !== 'multistep' && method !== 'adaptive' && method,
       skipType !== 'time_uniform' && skipType,
       `guidance ${guidance}`,

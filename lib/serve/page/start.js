@@ -1,5 +1,6 @@
 // What a run starts from: noise, or a picture, of which a part may be made anew.
 import { Brush } from './brush.js';
+import { isCoarse } from './parts.js';
 
 const $ = (id) => document.getElementById(id);
 /** What there is to be said for each kind, once there is a picture. */
@@ -125,8 +126,7 @@ export class Start {
     const canvas = $('start-picture');
     const same = canvas.width === width && canvas.height === height && this.#file !== undefined;
     Object.assign(canvas, { width, height });
-    canvas.classList.toggle('coarse', width <= 128);
-    $('mask').classList.toggle('coarse', width <= 128);
+    for (const one of [canvas, $('mask')]) one.classList.toggle('coarse', isCoarse(width));
     const scale = Math.max(width / this.#original.width, height / this.#original.height);
     const [w, h] = [this.#original.width * scale, this.#original.height * scale];
     const context = canvas.getContext('2d');

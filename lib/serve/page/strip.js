@@ -1,5 +1,6 @@
 // The history as it is seen: a strip of runs, one of which can be looked at again, and any two side by side.
 import { History } from './history.js';
+import { button, isCoarse, plural } from './parts.js';
 
 const element = document.getElementById('history');
 const find = (selector) => element.querySelector(selector);
@@ -91,7 +92,7 @@ export class Strip {
     element.hidden = runs.length === 0;
     const bytes = runs.reduce((sum, run) => sum + run.bytes, 0);
     const where = lasts ? 'kept in this browser' : 'kept while this page is open, as this browser keeps nothing';
-    find('.kept').textContent = `${runs.length} ${runs.length === 1 ? 'run' : 'runs'}, ${size(bytes)}, ${where}`;
+    find('.kept').textContent = `${plural(runs.length, 'run')}, ${size(bytes)}, ${where}`;
     const known = new Map([...find('.runs').children].map((item) => [Number(item.dataset.id), item]));
     find('.runs').replaceChildren(...runs.map((run) => known.get(run.id) ?? this.#item(run)));
     for (const [id, url] of this.#urls) {
@@ -116,29 +117,28 @@ export class Strip {
     const url = URL.createObjectURL(run.files[0]);
     this.#urls.set(run.id, url);
     const about = `${run.settings.prompt || 'no prompt'}, ${run.summary}, ${when(run)}`;
-    const button = document.createElement('button');
-    Object.assign(button, { type: 'button', title: about });
-    button.setAttribute('aria-label', `Show ${run.files.length}: ${about}`);
+    const show = () => {
+      this.#marked = [];
+      this.#onShow([this.#of(run.id)]);
+    };
+    const opens = Object.assign(button('', show, 'bare'), { title: about });
+    opens.setAttribute('aria-label', `Show ${run.files.length}: ${about}`);
     const image = document.createElement('img');
-    Object.assign(image, { src: url, alt: '', className: run.width <= 128 ? 'coarse' : '' });
-    button.append(image);
+    Object.assign(image, { src: url, alt: '', className: isCoarse(run.width) ? 'coarse' : '' });
+    opens.append(image);
     if (run.files.length > 1) {
       const count = document.createElement('span');
       count.textContent = String(run.files.length);
       count.setAttribute('aria-hidden', 'true');
-      button.append(count);
+      opens.append(count);
     }
-    button.addEventListener('click', () => {
-      this.#marked = [];
-      this.#onShow([this.#of(run.id)]);
-    });
     const label = document.createElement('label');
     const mark = document.createElement('input');
     mark.type = 'checkbox';
     mark.setAttribute('aria-label', `Compare ${about}`);
     mark.addEventListener('change', () => this.#mark(run.id, mark.checked));
     label.append(mark);
-    item.append(button, label);
+    item.append(opens, label);
     return item;
   }
 

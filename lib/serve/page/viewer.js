@@ -1,5 +1,6 @@
 // One picture with all the room there is, and its neighbours.
 import { copy } from './files.js';
+import { button, isCoarse } from './parts.js';
 
 const dialog = document.getElementById('viewer');
 const find = (selector) => dialog.querySelector(selector);
@@ -36,16 +37,12 @@ function show(place) {
   find('.copy').textContent = 'Copy';
   if (blob) Object.assign(find('.save'), { href: element.src, download: name });
   find('.more').replaceChildren(
-    ...actions.map(({ label, run }) => {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.textContent = label;
-      button.addEventListener('click', () => {
+    ...actions.map(({ label, run }) =>
+      button(label, () => {
         dialog.close();
         run();
-      });
-      return button;
-    }),
+      }),
+    ),
   );
   follow();
 }
@@ -57,12 +54,13 @@ function follow() {
   image.alt = element.alt;
   const { naturalWidth: width, naturalHeight: height } = element;
   if (!width || !height) return;
-  image.classList.toggle('coarse', width <= 128);
+  const coarse = isCoarse(width);
+  image.classList.toggle('coarse', coarse);
   const room =
     dialog.clientHeight > 0 ? window.innerHeight - 24 - find('header').offsetHeight - find('footer').offsetHeight : 0;
   const scale = Math.min((dialog.clientWidth - 29) / width, Math.max(80, room) / height);
   // Pixels that are seen are all of one size.
-  const even = width <= 128 && scale > 1 ? Math.floor(scale) : scale;
+  const even = coarse && scale > 1 ? Math.floor(scale) : scale;
   image.style.width = `${width * even}px`;
   image.style.height = `${height * even}px`;
 }
