@@ -6,6 +6,11 @@ const fixed = ['ddim', 'pndm', 'deis', 'unipc'];
 const shared = ['prompt', 'negativePrompt', 'seed', 'count', 'width', 'height'];
 const each = ['solver', 'order', 'steps', 'guidance', 'thresholding', 'method', 'skipType', 'denoiseToZero'];
 
+/** Those that are on or off: what says nothing of them has them off. */
+const flags = ['thresholding', 'denoiseToZero'];
+/** What a link calls a setting of a side. */
+const keyOf = (side, name) => (side === 'a' ? name : `b.${name}`);
+
 /** Of the grid. */
 const MOST_COLUMNS = 12;
 
@@ -242,7 +247,7 @@ export class Settings {
     for (const name of shared) this.#set('', name, values[name] === undefined ? '' : String(values[name]));
     for (const name of each) {
       // What the solver has no use for stays as it is, and what is off is off.
-      const flag = name === 'thresholding' || name === 'denoiseToZero';
+      const flag = flags.includes(name);
       if (values[name] !== undefined || flag)
         this.#set(side, name, flag ? values[name] === true : String(values[name]));
     }
@@ -257,7 +262,7 @@ export class Settings {
     for (const side of this.compares ? ['a', 'b'] : ['a']) {
       for (const name of each) {
         const value = this.#value(side, name);
-        if (value !== '') pairs.set(side === 'a' ? name : `b.${name}`, value);
+        if (value !== '') pairs.set(keyOf(side, name), value);
       }
     }
     if (this.view === 'grid') {
@@ -277,9 +282,8 @@ export class Settings {
     if (compare) this.#chosen = true;
     for (const side of compare ? ['a', 'b'] : ['a']) {
       for (const name of each) {
-        const key = side === 'a' ? name : `b.${name}`;
-        const flag = name === 'thresholding' || name === 'denoiseToZero';
-        if (pairs.has(key) || flag) this.#set(side, name, pairs.get(key) ?? '');
+        const key = keyOf(side, name);
+        if (pairs.has(key) || flags.includes(name)) this.#set(side, name, pairs.get(key) ?? '');
       }
     }
     const view = compare ? 'compare' : pairs.get('view') === 'grid' ? 'grid' : 'draw';
