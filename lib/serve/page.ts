@@ -14,6 +14,7 @@ const names = [
   'tokens.css',
   'base.css',
   'docs.css',
+  'choices.css',
   'panel.css',
   'stage.css',
   'grid.css',
