@@ -89,9 +89,10 @@ function describeNetworks({ noThread, devices }: Onnxruntime): string {
     noThread === null
       ? 'on threads of their own'
       : `by session.run, which stops JavaScript while they run: ${noThread}`;
-  const where = devices.map(({ device, missing }) =>
-    missing === undefined ? device : `${device} (not here: ${missing})`,
-  );
+  const where = devices.map(({ device, adapters, missing }) => {
+    if (missing !== undefined) return `${device} (not here: ${missing})`;
+    return adapters ? `${device} (${adapters.join(', ')})` : device;
+  });
   return `${how}; devices: ${where.join(', ')}`;
 }
 

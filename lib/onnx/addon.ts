@@ -35,6 +35,9 @@ interface OrtAddon {
     paths: readonly string[],
     level?: number,
   ): { library: Handle; path: string; version: string; providers: string[] };
+  ortHardware(
+    library: Handle,
+  ): [provider: string, kind: number, vendor: string, vendorId: number, deviceId: number, ...more: string[]][];
   ortOpen(
     library: Handle,
     settings: RawSettings,

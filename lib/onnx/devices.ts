@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { firstLine } from '../base/text.js';
-import { ortLibrary } from './library.js';
+import { type Hardware, hardware, ortLibrary } from './library.js';
 import { loadRuntime } from './runtime.js';
 import type { GraphDevice } from './session.js';
 
@@ -12,6 +12,11 @@ export interface NetworkDevice {
   readonly device: GraphDevice;
   /** How it is reached, such as `'WebGPU'`. */
   readonly name: string;
+  /**
+   * The graphics processors that onnxruntime has found for it, as the system calls them, or else by maker and number, such as
+   * `'NVIDIA 10de:2330'`; absent where it has found none, which does not say that there is none, and before onnxruntime 1.22.
+   */
+  readonly adapters?: readonly string[];
   /** Why it cannot be used and what to do about it; absent where all that onnxruntime needs is there. */
   readonly missing?: string;
 }
@@ -52,6 +57,7 @@ export async function networkDevices(): Promise<NetworkDevice[]> {
       providers: listSupportedBackends().map(({ name }) => `${name}ExecutionProvider`),
     }));
     const built = new Set(providers.map((name) => name.toLowerCase()));
+    const found = path === undefined ? [] : await hardware();
     return [
       { device: 'cpu', name: 'CPU' },
       ...kinds.map((device): NetworkDevice => {
@@ -63,9 +69,10 @@ export async function networkDevices(): Promise<NetworkDevice[]> {
             missing: `onnxruntime-node ${version} brings none for ${process.platform}-${process.arch}`,
           };
         }
-        return device === 'cuda' && path && !existsSync(cudaProvider(path))
-          ? { device, name, missing: CUDA_MISSING }
-          : { device, name };
+        if (device === 'cuda' && path && !existsSync(cudaProvider(path)))
+          return { device, name, missing: CUDA_MISSING };
+        const adapters = adaptersOf(found, PROVIDERS[device]);
+        return adapters.length > 0 ? { device, name, adapters } : { device, name };
       }),
     ];
   } catch (error) {
@@ -76,6 +83,28 @@ export async function networkDevices(): Promise<NetworkDevice[]> {
     ];
   }
 }
+
+/** What a provider can run on, of what onnxruntime has found. @internal */
+export function adaptersOf(found: readonly Hardware[], provider: string): string[] {
+  const own = found.filter((one) => one.kind !== 'cpu' && one.provider.toLowerCase() === provider);
+  return [...new Set(own.map(nameOf))];
+}
+
+function nameOf({ vendor, vendorId, deviceId, more }: Hardware): string {
+  const hex = (id: number) => id.toString(16).padStart(4, '0');
+  return more.Description || `${MAKERS.get(vendorId) ?? (vendor || 'unknown')} ${hex(vendorId)}:${hex(deviceId)}`;
+}
+
+/** By their numbers on the PCI bus: Linux tells no names. */
+const MAKERS: ReadonlyMap<number, string> = new Map([
+  [0x1002, 'AMD'],
+  [0x106b, 'Apple'],
+  [0x10de, 'NVIDIA'],
+  [0x13b5, 'Arm'],
+  [0x1414, 'Microsoft'],
+  [0x5143, 'Qualcomm'],
+  [0x8086, 'Intel'],
+]);
 
 /** The library of its own that the provider is in. */
 function cudaProvider(library: string): string {

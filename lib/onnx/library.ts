@@ -50,6 +50,31 @@ export async function ortLibrary(): Promise<OrtLibrary> {
   return { path, version, providers };
 }
 
+/** A device of this machine, and a provider that runs on it. @internal */
+export interface Hardware {
+  readonly provider: string;
+  readonly kind: 'cpu' | 'gpu' | 'npu';
+  readonly vendor: string;
+  /** As on the PCI bus. */
+  readonly vendorId: number;
+  readonly deviceId: number;
+  /** What the system says of it besides; Windows: `Description`. */
+  readonly more: Readonly<Record<string, string>>;
+}
+
+/** What onnxruntime has found in this machine: nothing before 1.22. @internal */
+export async function hardware(): Promise<Hardware[]> {
+  const { handle } = await loadLibrary();
+  return native.ortHardware(handle).map(([provider, kind, vendor, vendorId, deviceId, ...rest]) => {
+    const more: Record<string, string> = {};
+    for (let i = 0; i < rest.length; i += 2) more[rest[i]] = rest[i + 1];
+    return { provider, kind: KINDS[kind], vendor, vendorId, deviceId, more };
+  });
+}
+
+/** By onnxruntime's numbers. */
+const KINDS = ['cpu', 'gpu', 'npu'] as const;
+
 async function find(): Promise<OpenLibrary> {
   const { env } = await loadRuntime();
   if (!native.ortLibrary) {

@@ -44,6 +44,7 @@ Napi::Value AddonNoiseWord(const Napi::CallbackInfo& info);
 
 // ort/: networks on threads of their own, in the library that onnxruntime-node brings.
 napi_value AddonOrtLibrary(napi_env env, napi_callback_info info);
+napi_value AddonOrtHardware(napi_env env, napi_callback_info info);
 napi_value AddonOrtOpen(napi_env env, napi_callback_info info);
 napi_value AddonOrtRun(napi_env env, napi_callback_info info);
 napi_value AddonOrtCancel(napi_env env, napi_callback_info info);

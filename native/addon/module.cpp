@@ -33,6 +33,7 @@ constexpr Named kFunctions[] = {
 #if !defined(__wasm__)
     {"limit", AddonLimit},
     {"ortLibrary", AddonOrtLibrary},
+    {"ortHardware", AddonOrtHardware},
     {"ortOpen", AddonOrtOpen},
     {"ortRun", AddonOrtRun},
     {"ortCancel", AddonOrtCancel},

@@ -1,10 +1,12 @@
 // Where the networks of a pipeline run, and how `'auto'` chooses.
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { adaptersOf } from '../../lib/onnx/devices.js';
 import { networkDevices } from '../../lib/onnx/index.js';
+import { type Hardware, hardware } from '../../lib/onnx/library.js';
 import { writeGraph } from '../../lib/onnx/write.js';
 import { objection } from '../../lib/pipelines/device.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
@@ -26,6 +28,37 @@ test('lists what onnxruntime has here, the CPU first', async () => {
   const names = devices.map(({ device }) => device);
   if (process.platform === 'linux') assert.equal(names, ['cpu', 'cuda', 'webgpu']);
   for (const { missing } of devices) assert.ok(missing === undefined || !/[\n.]$/.test(missing));
+});
+
+test('tells graphics processors by their names, or by maker and number', () => {
+  const gpu = { provider: 'WebGpuExecutionProvider', kind: 'gpu', vendor: '', more: {} } as const;
+  const cpu = { provider: 'CPUExecutionProvider', kind: 'cpu', vendor: 'Intel', more: {} } as const;
+  const found: Hardware[] = [
+    { ...cpu, vendorId: 0x8086, deviceId: 0 },
+    { ...gpu, vendorId: 0x10de, deviceId: 0x2330 },
+    { ...gpu, vendorId: 0x10de, deviceId: 0x2330 },
+    { ...gpu, vendorId: 0x1e36, deviceId: 0x20, vendor: 'Iluvatar' },
+    { ...gpu, vendorId: 0x1ae0, deviceId: 0xc0de },
+    { ...gpu, vendorId: 0x1002, deviceId: 0x744c, more: { Description: 'AMD Radeon RX 7900 XTX' } },
+    { ...gpu, provider: 'DmlExecutionProvider', vendorId: 0x8086, deviceId: 0x56a0 },
+  ];
+  const names = ['NVIDIA 10de:2330', 'Iluvatar 1e36:0020', 'unknown 1ae0:c0de', 'AMD Radeon RX 7900 XTX'];
+  assert.equal(adaptersOf(found, 'webgpuexecutionprovider'), names);
+  assert.equal(adaptersOf(found, 'dmlexecutionprovider'), ['Intel 8086:56a0']);
+  assert.equal(adaptersOf(found, 'cpuexecutionprovider'), []);
+});
+
+test('onnxruntime tells what it has found in this machine', async () => {
+  const own = (await hardware()).filter(({ provider }) => provider === 'CPUExecutionProvider');
+  assert.equal(
+    own.map(({ kind }) => kind),
+    ['cpu'],
+  );
+  const makers = [
+    [/Intel/, 0x8086],
+    [/AMD/, 0x1022],
+  ] as const;
+  for (const [maker, id] of makers) if (maker.test(cpus()[0].model)) assert.is(own[0].vendorId, id);
 });
 
 const good = { difference: 1e-5, cpuMs: 10, deviceMs: 5, scale: 1 };

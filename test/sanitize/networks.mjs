@@ -57,6 +57,7 @@ if (isMainThread) {
       }),
     ]);
   }
+  addon.ortHardware(library);
   addon.ortShutdown(library);
   console.log('networks: fine');
 } else {
