@@ -1,4 +1,4 @@
-// A model folder at its real size: bench/results/large.json.
+// Model folders at their real size: bench/results/large.json.
 import { type Rendered, results, table } from './data.js';
 
 interface Call {
@@ -6,12 +6,14 @@ interface Call {
   side: number;
   loadS?: number;
   calls?: number[];
-  decodeS: number;
+  decodeS?: number;
   stepMs?: number;
   tiles?: number;
-  peakBytes: number;
+  peakBytes?: number;
+  ratio?: number;
 }
-interface Large {
+interface Run {
+  /** Shape, element type and sizes, as in `sdxl-float16-open`. */
   model: string;
   bytes: number;
   results: Call[];
@@ -24,24 +26,64 @@ const NAMES: Record<string, string> = {
   whole: 'decode alone, whole',
   tiles: 'decode alone, by tiles',
 };
+const SHAPES: Record<string, string> = {
+  sd15: 'Stable Diffusion 1.5',
+  sd2: 'Stable Diffusion 2.1',
+  sdxl: 'Stable Diffusion XL',
+  sd3: 'Stable Diffusion 3 medium',
+  flux: 'Flux, 3 + 6 of its blocks',
+};
 
 const seconds = (value: number | undefined) => (value === undefined ? '' : value.toFixed(0));
+const gigabytes = (value: number | undefined) => (value === undefined ? '' : `${(value / 1e9).toFixed(2)} GB`);
+
+const FIGURES = ['peak memory', 'loading', 'network calls', 'solver step', 'decoding'];
+
+function figures({ peakBytes, loadS, calls: each = [], stepMs, decodeS, tiles }: Call): string[] {
+  return [
+    gigabytes(peakBytes),
+    loadS === undefined ? '' : `${seconds(loadS)} s`,
+    each.length === 0 ? '' : `${each.map(seconds).join(', ')} s`,
+    stepMs === undefined ? '' : `${stepMs.toFixed(1)} ms`,
+    `${seconds(decodeS)} s${tiles !== undefined && tiles > 1 ? `, ${tiles} tiles` : ''}`,
+  ];
+}
 
 export function render(): Rendered {
-  const { results: calls } = results<Large>('large');
+  const { runs } = results<{ runs: Run[] }>('large');
+  const first = runs.find(({ model }) => model === 'sd15-float32-open') as Run;
+  const turns = runs.flatMap(({ model, results: calls }) =>
+    calls.filter(({ what }) => what === 'turns').map((call) => ({ model, ...call })),
+  );
   return {
     svgs: {},
     tables: {
       large: table(
-        ['', 'pixels', 'peak memory', 'loading', 'network calls', 'solver step', 'decoding'],
-        calls.map(({ what, side, peakBytes, loadS, calls: each = [], stepMs, decodeS, tiles }) => [
-          NAMES[what],
-          `${side}²`,
-          `${(peakBytes / 1e9).toFixed(1)} GB`,
-          loadS === undefined ? '' : `${seconds(loadS)} s`,
-          each.length === 0 ? '' : `${each.map(seconds).join(', ')} s`,
-          stepMs === undefined ? '' : `${stepMs.toFixed(1)} ms`,
-          `${seconds(decodeS)} s${tiles !== undefined && tiles > 1 ? `, ${tiles} tiles` : ''}`,
+        ['', 'pixels', ...FIGURES],
+        first.results
+          .filter(({ what }) => what in NAMES)
+          .map((call) => [NAMES[call.what], `${call.side}²`, ...figures(call)]),
+      ),
+      'large-shapes': table(
+        ['shape of', 'networks', 'on disk', 'memory', 'pixels', ...FIGURES],
+        runs
+          .filter((run) => run !== first)
+          .flatMap(({ model, bytes, results: calls }) => {
+            const [shape, type, sizes] = model.split('-');
+            const networks = `${type}, ${sizes === 'open' ? 'open sizes' : 'fixed size'}`;
+            return calls
+              .filter(({ what }) => what === 'low' || what === 'fast')
+              .map((call) => [
+                ...[SHAPES[shape], networks, gigabytes(bytes), NAMES[call.what].replace('memory: ', '')],
+                ...[`${call.side}²`, ...figures(call)],
+              ]);
+          }),
+      ),
+      'large-turns': table(
+        ['shape of', 'pixels', 'pairs of calls', 'median ratio', 'least', 'most'],
+        turns.map(({ model, side, ratio = 0, ratios = [] }: Call & { model: string; ratios?: number[] }) => [
+          ...[SHAPES[model.split('-')[0]], `${side}²`, ratios.length],
+          ...[ratio, Math.min(...ratios), Math.max(...ratios)].map((value) => value.toFixed(2)),
         ]),
       ),
     },

@@ -8,9 +8,14 @@ const [, , model, what, side, steps] = process.argv;
 const size = { width: Number(side), height: Number(side) };
 const delay = monitorEventLoopDelay({ resolution: 5 });
 
-/** The most memory that this process had, in bytes. */
-function peak() {
-  return 1024 * Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? Number.NaN);
+/**
+ * Memory of this process, in bytes.
+ *
+ * @param {'VmHWM' | 'VmRSS'} which the most that it had, or what it has
+ */
+function memoryOf(which) {
+  const found = new RegExp(`^${which}:\\s+(\\d+) kB`, 'm').exec(readFileSync('/proc/self/status', 'utf8'));
+  return 1024 * Number(found?.[1] ?? Number.NaN);
 }
 
 /** @param {'low' | 'fast'} memory */
@@ -21,11 +26,14 @@ async function draw(memory) {
   const calls = [];
   let last = 0;
   let loads = 0;
+  let betweenBytes;
   delay.enable();
   const { timings, tiles } = await pipe({
     ...{ prompt: 'an astronaut', steps: Number(steps), seed: 1, ...size },
     onProgress: ({ stage, done, of, seconds }) => {
       if (stage === 'load' && done === of) loads += seconds;
+      // With 'low': between the denoiser and the decoder.
+      if (stage === 'load' && done === 0 && calls.length > 0) betweenBytes = memoryOf('VmRSS');
       if (stage !== 'step') return;
       if (done > 0) calls.push(seconds - last);
       last = seconds;
@@ -38,6 +46,7 @@ async function draw(memory) {
     ...{ what: memory, loadS: loadS + loads, calls, decodeS: vaeMs / 1000, encodeS: encodeMs / 1000, stepMs, tiles },
     outsideMs: totalMs - 1000 * loads - networkTotalMs - encodeMs - vaeMs - stepTotalMs,
     ...{ totalS: totalMs / 1000, delayMs: { median: delay.percentile(50) / 1e6 - 5, most: delay.max / 1e6 - 5 } },
+    betweenBytes,
   };
 }
 
@@ -59,4 +68,4 @@ async function decode(tiled) {
 }
 
 const made = what === 'low' || what === 'fast' ? await draw(what) : await decode(what === 'tiles');
-console.log(JSON.stringify({ ...made, side: Number(side), peakBytes: peak() }));
+console.log(JSON.stringify({ ...made, side: Number(side), peakBytes: memoryOf('VmHWM') }));

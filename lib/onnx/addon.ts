@@ -25,6 +25,7 @@ export interface RawSettings {
   threads: number;
   optimization: number;
   memoryPattern: boolean;
+  sharedMemory: boolean;
   config: string[];
   provider: string[];
   dimensions: (string | number)[];

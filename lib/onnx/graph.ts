@@ -10,9 +10,10 @@ import { draws, withoutNoise } from './without-noise.js';
 
 /**
  * From this size on the plan of a call's memory that onnxruntime makes at the first call is left out: it spares a small network
- * 10 to 25% of its time, but takes a large one's memory a second time, by 1.1 GB of 2.7 for a decoder of 200 MB.
+ * 10 to 25% of its time, but takes a large one's memory a second time, by 1.1 GB of 2.7 for a decoder of 200 MB. Large ones
+ * also have the memory of their calls in common, which come one after the other in a pipeline.
  */
-const PATTERN_BYTES = 64e6;
+const LARGE = 64e6;
 
 export { GRAPH_DEVICES, type GraphDevice, type SessionOptions } from './session.js';
 export { type ElementArray, type ElementType, fill, type Slot, slot, toHalf } from './slots.js';
@@ -149,7 +150,7 @@ export class Graph {
     const bytes = this.#options.noiseless && draws(this.file) ? withoutNoise(readFileSync(path)) : undefined;
     const session = await openSession(
       { path, ...(bytes ? { bytes } : {}) },
-      { memoryPattern: this.bytes < PATTERN_BYTES, ...this.#options },
+      { memoryPattern: this.bytes < LARGE, sharedMemory: this.bytes >= LARGE, ...this.#options },
     );
     this.#outputs = session.outputs;
     this.#reason = session.reason;

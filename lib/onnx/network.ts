@@ -47,6 +47,12 @@ export interface OrtNetworkOptions {
   optimization?: keyof typeof OPTIMIZATIONS;
   /** Plans memory once for inputs of the same dims, and keeps it; true. */
   memoryPattern?: boolean;
+  /**
+   * `'cpu'`: what a run takes besides the weights comes from memory that all networks of the process with this option have in
+   * common, and is for the next run of any of them then; it is freed with the last of them. Each has its own where false,
+   * the default.
+   */
+  sharedMemory?: boolean;
   /** What symbolic dimensions are, by their names, where that is known: more can then be planned when opening. */
   freeDimensions?: Readonly<Record<string, number>>;
   /** `'webgpu'`: names of nodes that run on the CPU all the same. */
@@ -61,8 +67,8 @@ export interface OrtNetworkOptions {
   signal?: AbortSignal;
 }
 const OPTION_NAMES = [
-  ...['device', 'threads', 'spinning', 'optimization', 'memoryPattern', 'freeDimensions', 'forceCpuNodeNames', 'card'],
-  ...['stream', 'path', 'signal'],
+  ...['device', 'threads', 'spinning', 'optimization', 'memoryPattern', 'sharedMemory', 'freeDimensions'],
+  ...['forceCpuNodeNames', 'card', 'stream', 'path', 'signal'],
 ];
 
 /** An input or output as the graph declares it. */
@@ -364,12 +370,14 @@ async function cancellable<T>(network: Handle, id: number, task: Promise<T>, sig
 
 function readOptions(graph: string | Uint8Array, options: OrtNetworkOptions): RawSettings {
   knownOptions(options, OPTION_NAMES, 'OrtNetwork.open');
-  const { device = 'cpu', threads, spinning, optimization = 'all', memoryPattern = true } = options;
+  const { device = 'cpu', threads, spinning, optimization = 'all' } = options;
+  const { memoryPattern = true, sharedMemory = false } = options;
   const { freeDimensions = {}, forceCpuNodeNames = [], stream, card, path } = options;
   oneOf(device, 'device', DEVICES);
   oneOf(optimization, 'optimization', Object.keys(OPTIMIZATIONS));
   if (spinning !== undefined) oneOf(spinning, 'spinning', [true, false]);
   oneOf(memoryPattern, 'memoryPattern', [true, false]);
+  oneOf(sharedMemory, 'sharedMemory', [true, false]);
   if (threads !== undefined) wholeNumber(threads, 'threads', 1, 1024);
   if (card !== undefined) wholeNumber(card, 'card', 0, 1023);
   if (!Array.isArray(forceCpuNodeNames) || forceCpuNodeNames.some((name) => typeof name !== 'string')) {
@@ -384,6 +392,7 @@ function readOptions(graph: string | Uint8Array, options: OrtNetworkOptions): Ra
     if (given && device !== where)
       throw new TypeError(`Expected ${name} only for device '${where}' but received it for '${device}'`);
   };
+  only(sharedMemory, 'sharedMemory', 'cpu');
   only(forceCpuNodeNames.length > 0, 'forceCpuNodeNames', 'webgpu');
   only(card !== undefined, 'card', 'cuda');
   only(stream !== undefined, 'stream', 'cuda');
@@ -400,6 +409,7 @@ function readOptions(graph: string | Uint8Array, options: OrtNetworkOptions): Ra
     threads: threads ?? 0,
     optimization: OPTIMIZATIONS[optimization],
     memoryPattern,
+    sharedMemory,
     config: [
       ...(spinning === undefined ? [] : ['session.intra_op.allow_spinning', spinning ? '1' : '0']),
       ...(path === undefined ? [] : ['session.model_external_initializers_file_folder_path', dirname(resolve(path))]),

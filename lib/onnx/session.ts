@@ -39,6 +39,8 @@ export interface SessionOptions {
   noiseless?: boolean;
   /** Whether the first call plans the memory of later ones; true. */
   memoryPattern?: boolean;
+  /** Whether runs take memory that is everybody's, where the network has a thread of its own on the CPU; false. */
+  sharedMemory?: boolean;
 }
 
 /** A graph that has been loaded. */
@@ -90,7 +92,7 @@ export async function whyNoThread({ device, executionProviders }: SessionOptions
 }
 
 async function openThread(source: GraphSource, options: SessionOptions): Promise<Session> {
-  const { device = 'cpu', threads, memoryPattern } = options;
+  const { device = 'cpu', threads, memoryPattern, sharedMemory = false } = options;
   const { path } = source;
   const embedding = device === 'webgpu' && !source.bytes ? timeEmbedding(path) : undefined;
   const bytes = source.bytes ?? embedding?.bytes;
@@ -101,6 +103,7 @@ async function openThread(source: GraphSource, options: SessionOptions): Promise
     ...(threads ? { threads } : {}),
     ...(bytes ? { path } : {}),
     ...(memoryPattern === undefined ? {} : { memoryPattern }),
+    sharedMemory: sharedMemory && device === 'cpu',
   });
   return {
     outputs: new Map(

@@ -1,6 +1,7 @@
 #include "library.h"
 
 #include <cstdlib>
+#include <mutex>
 
 #if defined(_WIN32)
 #include <windows.h>
@@ -28,6 +29,10 @@ GetApiBase Loaded(const std::string& path, bool* found) {
   return *found ? reinterpret_cast<GetApiBase>(dlsym(library, "OrtGetApiBase")) : nullptr;
 }
 #endif
+
+// The environment is the process's, and so is what is registered with it.
+std::mutex arena_mutex;
+int arena_holders = 0;
 
 // "1.20.1" is at least 1.20. Asked for a table that it does not have, onnxruntime writes to the terminal.
 bool HasApi(const std::string& version) {
@@ -98,6 +103,28 @@ const OrtApi* Library::Newer(uint32_t version) const {
   std::strtol(version_.c_str(), &rest, 10);
   const unsigned long minor = *rest == '.' ? std::strtoul(rest + 1, nullptr, 10) : 0;
   return minor >= version ? base_->GetApi(version) : nullptr;
+}
+
+std::string Library::HoldArena() const {
+  const std::lock_guard<std::mutex> lock(arena_mutex);
+  if (arena_holders == 0) {
+    const std::string problem = Problem(api_->CreateAndRegisterAllocator(env_, cpu_, nullptr));
+    if (!problem.empty()) return problem;
+  }
+  ++arena_holders;
+  return std::string();
+}
+
+void Library::DropArena() const {
+  const std::lock_guard<std::mutex> lock(arena_mutex);
+  if (--arena_holders == 0) {
+    api_->ReleaseStatus(api_->UnregisterAllocator(env_, cpu_));
+    return;
+  }
+  const OrtApi* const newer = Newer(25);
+  OrtAllocator* arena = nullptr;
+  if (newer) newer->ReleaseStatus(newer->GetSharedAllocator(env_, cpu_, &arena));
+  if (arena && arena->version >= 25 && arena->Shrink) api_->ReleaseStatus(arena->Shrink(arena));
 }
 
 std::string Library::Problem(OrtStatus* status) const {

@@ -279,6 +279,7 @@ test('takes options', async () => {
     { threads: 1 },
     { threads: 2, spinning: false },
     { optimization: 'none', memoryPattern: false },
+    { sharedMemory: true },
     { freeDimensions: { batch: 2 } },
   ] as const) {
     const network = await OrtNetwork.open(unet, options);
@@ -386,6 +387,11 @@ const options: [options: object, error: RegExp][] = [
   [{ spinning: 1 }, /for spinning but received 1/],
   [{ optimization: 'most' }, /^Expected 'none', 'basic', 'extended' or 'all' for optimization/],
   [{ memoryPattern: 'no' }, /for memoryPattern/],
+  [{ sharedMemory: 1 }, /for sharedMemory/],
+  [
+    { device: 'webgpu', sharedMemory: true },
+    /^Expected sharedMemory only for device 'cpu' but received it for 'webgpu'$/,
+  ],
   [{ freeDimensions: { batch: 0 } }, /for freeDimensions\.batch but received 0$/],
   [{ forceCpuNodeNames: ['a'] }, /^Expected forceCpuNodeNames only for device 'webgpu' but received it for 'cpu'$/],
   [{ card: 1 }, /^Expected card only for device 'cuda'/],

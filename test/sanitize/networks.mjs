@@ -16,7 +16,7 @@ const graph = new URL('../fixtures/onnx/affine.onnx', import.meta.url).pathname;
 
 async function open() {
   const settings = {
-    ...{ path: graph, device: 0, deviceId: 0, threads: 2, optimization: 99, memoryPattern: true },
+    ...{ path: graph, device: 0, deviceId: 0, threads: 2, optimization: 99, memoryPattern: true, sharedMemory: false },
     ...{ config: [], provider: [], dimensions: [] },
   };
   const { network, opened } = addon.ortOpen(library, settings);

@@ -1,6 +1,7 @@
 // ortOpen(library, settings): { network, opened }, opened a promise for { inputs, outputs }. settings: { path, bytes?,
-// device, deviceId, stream?, threads, optimization, memoryPattern, config, provider, dimensions }, the last three as
-// lists of names and values in turn. inputs and outputs: { name, type, dims, symbols }, type 0 for what is no tensor.
+// device, deviceId, stream?, threads, optimization, memoryPattern, sharedMemory, config, provider, dimensions }, the
+// last three as lists of names and values in turn. inputs and outputs: { name, type, dims, symbols }, type 0 for what
+// is no tensor.
 #include "bridge.h"
 #include "values.h"
 
@@ -87,6 +88,7 @@ bool ReadSettings(napi_env env, napi_value object, ort::Settings* settings) {
   settings->threads = reader.Integer("threads", 0, 1024);
   settings->optimization = reader.Integer("optimization", 0, 99);
   reader.Boolean("memoryPattern", &settings->memory_pattern);
+  reader.Boolean("sharedMemory", &settings->shared_memory);
   const auto texts = [&](ort::Pairs* out) {
     return [env, out](const std::string& name, napi_value value) {
       std::string text;
