@@ -5,6 +5,7 @@ import { addon, type StateArray } from '../addon/native.js';
 import { readTensor, sameDims, wrongDims } from '../base/tensor.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { type SolverTable, tableSchedule } from '../solver/table.js';
+import { Ascent, iterationCost } from './ascent.js';
 import { Axis } from './axis.js';
 import { winShare } from './bootstrap.js';
 import { type Candidate, classicCandidates } from './candidates.js';
@@ -13,20 +14,16 @@ import { type Bench, runAll } from './equations.js';
 import { Journal } from './journal.js';
 import { type CalibratedModel, Network, stateArray, unlessNotFinite } from './network.js';
 import { type CalibrateOptions, readCalibrateOptions, type Settings } from './options.js';
-import { derivativeCost, type Free } from './parameters.js';
-import type { Batch, Path } from './path.js';
+import type { Batch } from './path.js';
 import { Progress } from './progress.js';
-import { type Fit, firstFit, refine } from './refine.js';
 import type { Calibration, CalibrationReport } from './report.js';
 import { searchTimes, type TaughtBatch } from './search.js';
-import type { Student } from './student.js';
 import { plain, revived } from './student-json.js';
 import { teach } from './teacher.js';
 import { tableOf } from './to-table.js';
 
 /** Earlier predictions that a row reads, and its own: a window of 8 gained 2 to 8% and got stuck as often as not. */
 const WINDOW = 4;
-const FREE: Free = { times: true, rows: true, shifts: false };
 /** Samples that the search looks at: rows have all numbers of all of them to go by. */
 const SEARCHED = 16;
 /** Of the budget, for the search. */
@@ -41,6 +38,18 @@ const FIRST_LOOK = 16;
 /** About how many of them there are. */
 const LOOKED_AT = 10;
 const ITERATIONS = 25;
+/** With little to spend: one start after the other, the best of the searches first. */
+const ONE_BY_ONE = [{ most: Infinity, iterations: ITERATIONS }];
+/**
+ * With more iterations to spend than this: all starts begin, and those that come farthest go on, as where a fit ends depends on
+ * where it began.
+ */
+const RACE_FROM = 30;
+const RACE = [
+  { most: 8, iterations: 4 },
+  { most: 4, iterations: 12 },
+  { most: 2, iterations: 60 },
+];
 /** A table has to win so many bootstraps. */
 const CONFIDENCE = 0.975;
 
@@ -315,7 +324,7 @@ class Calibrator {
     const first = this.#network.evaluations;
     const left = () => budget - (this.#network.evaluations - first);
     // Iterations that the rest would not pay for leave all of it to searches.
-    const iteration = this.#iterationCost(classics[0].student, this.#fitted);
+    const iteration = iterationCost(classics[0].student, count(this.#fitted));
     const searched = (1 - SEARCH_SHARE) * budget < LEAST_ITERATIONS * iteration ? budget : SEARCH_SHARE * budget;
     const found: { candidate: Candidate; train: number }[] = [];
     this.#progress.stage('search', steps);
@@ -332,14 +341,20 @@ class Calibrator {
       ...found.sort((a, b) => a.train - b.train).map(({ candidate }) => candidate),
       ...classics.slice(0, 3),
     ];
-    for (const start of starts) {
-      // With what the start itself takes.
-      const run = start.student.corrections.length * count(this.#fitted);
-      if (left() < run + this.#iterationCost(start.student, this.#fitted)) break;
-      const fit = await this.#refine(steps, start, left);
-      if (fit.student === start.student) continue;
-      found.push({ candidate: { name: `fit from ${start.name}`, student: fit.student }, train: mean(fit.errors) });
+    const bench = this.#bench(this.#fitted);
+    const running = starts.map((start) => new Ascent(bench, this.#journal, steps, start));
+    const keep = (done: readonly Ascent[]) => {
+      for (const { found: candidate, train } of done) if (candidate) found.push({ candidate, train });
+    };
+    for (const { most, iterations } of left() < RACE_FROM * iteration ? ONE_BY_ONE : RACE) {
+      keep(running.splice(most));
+      for (const one of running) {
+        if (!one.affordable(left())) break;
+        await one.advance(iterations, left);
+      }
+      running.sort((a, b) => a.train - b.train);
     }
+    keep(running);
     return found;
   }
 
@@ -352,50 +367,6 @@ class Calibrator {
       return { student: plain(result.student), error: result.error };
     });
     return { student: revived(found.student), error: found.error };
-  }
-
-  /** Evaluations of one iteration, all samples together. */
-  #iterationCost(student: Student, batches: readonly Batch[]): number {
-    return (derivativeCost(student, FREE) + student.corrections.length) * count(batches);
-  }
-
-  async #refine(steps: number, { name, student }: Candidate, left: () => number): Promise<Fit> {
-    const bench = this.#bench(this.#fitted);
-    const key = `${steps} fit from ${name}`;
-    let made: readonly Path[] | undefined;
-    const errors = await this.#journal.once(`${key} 0`, async () => {
-      const first = await runAll(bench, student);
-      made = first.paths;
-      return first.errors;
-    });
-    let fit = firstFit(student, errors);
-    let paths = made;
-    made = undefined;
-    for (let i = 1; i <= ITERATIONS && !fit.done; i++) {
-      if (left() < this.#iterationCost(student, this.#fitted)) break;
-      const before = fit;
-      const next = await this.#journal.once(`${key} ${i}`, async () => {
-        paths ??= await this.#again(bench, before.student);
-        const run = student.corrections.length * count(this.#fitted);
-        const result = await refine(bench, before, FREE, paths, () => left() >= run);
-        made = result.paths;
-        const { damping, stalled, errors, done } = result.fit;
-        return { student: plain(result.fit.student), damping, stalled, errors, done };
-      });
-      // A unit that was done before leaves no paths: where they are needed again, they are made again.
-      paths = made;
-      made = undefined;
-      fit = { ...next, student: revived(next.student), origin: student };
-    }
-    return fit;
-  }
-
-  /** Where a student goes, made once more after a calibration was stopped, which does not count. */
-  async #again(bench: Bench, student: Student): Promise<readonly Path[]> {
-    const before = this.#network.evaluations;
-    const { paths } = await runAll(bench, student);
-    this.#network.evaluations = before;
-    return paths;
   }
 }
 

@@ -161,6 +161,37 @@ test('stopped at whatever point and resumed: the same result, and nothing done t
   assert.ok(stages.size >= 4, [...stages].join());
 });
 
+test('with much to spend all starts are fitted, and stopped at whatever point the best ends where it would have', async () => {
+  const schedule = SCHEDULES.vp;
+  const whole = exact(clusters(2), schedule);
+  const options = small(schedule, { budget: { evaluations: 20_000 } });
+  let calls = 0;
+  const counted: CalibratedModel = (x, t, context) => {
+    calls++;
+    return whole(x, t, context);
+  };
+  const expected = await calibrate(counted, schedule, options);
+  const [{ candidates, evaluations }] = expected.report;
+  // One start after the other, the first one would have had all that there is.
+  assert.is(candidates.filter(({ name }) => name.startsWith('fit from')).length, 6);
+  assert.ok(evaluations.fit <= 20_000, `${evaluations.fit} evaluations`);
+  const all = calls;
+  for (const share of [0.4, 0.6, 0.8, 0.95]) {
+    const folder = temporary();
+    try {
+      let left = Math.floor(share * all);
+      const failing: CalibratedModel = (x, t, context) => {
+        if (left-- === 0) throw new Error('power cut');
+        return whole(x, t, context);
+      };
+      await assertRejects(calibrate(failing, schedule, { ...options, resume: folder }), Error, /power cut/);
+      assert.equal(await calibrate(whole, schedule, { ...options, resume: folder }), expected, `at ${share}`);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+});
+
 test('a folder of another calibration is refused, and other numbers of steps are added to one', async () => {
   const schedule = SCHEDULES.vp;
   const model = exact(clusters(2), schedule);
