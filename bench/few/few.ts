@@ -6,6 +6,7 @@
  *     npm run bench:few -- network [--steps 4,5,6,8,10] [--guidance 3] [--resume DIR] [--output FILE]
  *     npm run bench:few -- best
  *     npm run bench:few -- mixtures
+ *     npm run bench:few -- transfer
  *     npm run bench:few -- random [--calibrations 100]
  *
  * Results are in bench/results/few-*.json; `best` writes the tables of models/shapes that follow from bench/results/quality.json.
@@ -22,6 +23,7 @@ import { measureFresh } from './fresh.js';
 import { type Cell, measureMixtures } from './mixtures.js';
 import { calibrateShapes } from './network.js';
 import { type Draw, measureRandom, summaryOf } from './random.js';
+import { measureSamples, measureTransfer } from './transfer.js';
 
 const text = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
@@ -42,7 +44,12 @@ function write(name: string, result: object): void {
   const file = fileOf(name);
   mkdirSync(fileURLToPath(new URL('../results/', import.meta.url)), { recursive: true });
   const command = `npm run bench:few -- ${process.argv.slice(2).join(' ')}`;
-  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify({ command, machine: machine(), ...result }, null, 1)}\n`);
+  // Figures with their intervals take a line.
+  const json = JSON.stringify({ command, machine: machine(), ...result }, null, 1).replace(
+    /\[[-\d.e+,\s]+\]/g,
+    (list) => list.replace(/\s+/g, ''),
+  );
+  writeFileSync(`${file}.${process.pid}`, `${json}\n`);
   renameSync(`${file}.${process.pid}`, file);
 }
 
@@ -70,6 +77,9 @@ const parts: Record<string, () => Promise<void>> = {
   },
   async mixtures() {
     await measureMixtures(before<Cell>('mixtures', 'cells'), (cells) => write('mixtures', { cells }), tell);
+  },
+  async transfer() {
+    write('transfer', { transfers: await measureTransfer(tell), samples: await measureSamples(tell) });
   },
   async random() {
     const count = Number(values.calibrations);

@@ -3,7 +3,7 @@
 // Prompts and seeds are others than those of the calibration. Every classic solver of its candidates runs on the same pictures,
 // and the best of them is the one that these very pictures choose: what a table is held against had the better chances.
 import { Axis } from '../../lib/calibrate/axis.js';
-import { picker, winShare } from '../../lib/calibrate/bootstrap.js';
+import { winShare } from '../../lib/calibrate/bootstrap.js';
 import { classicCandidates } from '../../lib/calibrate/candidates.js';
 import { errorsOf, mean, residual } from '../../lib/calibrate/compare.js';
 import { classicStudent } from '../../lib/calibrate/student.js';
@@ -14,6 +14,7 @@ import { DiffusionPipeline, type GenerateOptions } from '../../lib/pipelines/ind
 import { readTableFile } from '../../lib/pipelines/tables.js';
 import { evaluationsOf } from '../../lib/solver/table.js';
 import { isRight, judge, randomPrompts } from '../quality/judge.js';
+import { interval, rootMeanSquare } from './intervals.js';
 import { FOLDER, TABLES_FILE, training } from './shapes.js';
 
 const OTHERS = { prompts: 90_210, seeds: 900_000 } as const;
@@ -56,17 +57,6 @@ export interface FreshResults {
   pictures: number;
   rows: FreshRow[];
 }
-
-/** 95% of the bootstraps of something of a list. */
-function interval(values: readonly number[], of: (picked: Float64Array) => number): [low: number, high: number] {
-  const pick = picker(1);
-  const drawn = Float64Array.from({ length: DRAWS }, () =>
-    of(Float64Array.from(values, () => values[pick(values.length)])),
-  ).sort();
-  return [drawn[Math.floor(0.025 * DRAWS)], drawn[Math.ceil(0.975 * DRAWS) - 1]];
-}
-
-const rootMeanSquare = (errors: ArrayLike<number>) => Math.sqrt(mean(Float64Array.from(errors, (e) => e * e)));
 
 /** @param tell one line for each number of steps */
 export async function measureFresh(

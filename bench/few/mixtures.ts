@@ -1,60 +1,167 @@
-// Calibrated tables against the classic solvers where the score is exact: the error on fresh samples at few evaluations.
+// Calibrated tables against everything else that this library has where the score is exact: the error on fresh samples at few
+// evaluations, with and without guidance.
 import { calibrate } from '../../lib/calibrate/index.js';
-import type { SampleOptions } from '../../lib/index.js';
 import type { Mixture } from '../error/mixture.js';
 import { PROBLEMS } from '../error/problems.js';
-import { Exact, type Figures, figuresOf, randomMixture, SCHEDULES, type ScheduleName } from './exact.js';
+import { Exact, type Figures, figuresOf, partOf, randomMixture, SCHEDULES, type ScheduleName } from './exact.js';
+import type { Measured } from './intervals.js';
+import { FAMILIES, type Family, methodsOf } from './methods.js';
+import { quick } from './shared-mixture.js';
 
-/** Forward passes are next to free here. */
-const BUDGET = 300_000;
-const [SAMPLES, HELD_OUT, TEACHER] = [64, 128, 120];
+/** What a calibration gets here, where forward passes are next to free, and that of a wide problem, where they are not. */
+const CALIBRATION = { samples: 64, heldOut: 512, budget: 400_000, teacher: 120 };
+const WIDE = { ...CALIBRATION, heldOut: 128, budget: 60_000 };
 const CALIBRATED = [4, 5, 6, 8, 10];
-const MANY = 20;
+/** What the target is about, and what else it is held to. */
+const [TARGET, MANY] = [6, 20];
+/** Fresh samples: of the target where there is no guidance, and of all else, which are the first of them. */
+const [FRESH, FEWER] = [4096, 1024];
+/** Those that all methods run on, and how many of a family then run on all. */
+const [LOOKED_AT, FINALISTS] = [64, 1];
+const WIDE_SIZE = 100;
+/** Components that the condition leaves. */
+export const CONDITION = 3;
+
+/** Of a family, the best by these very samples: what a table is held against had the better chances. */
+export interface Best {
+  /** By its mean. */
+  name: string;
+  figures: Figures;
+}
+
+/** The least of each figure in a family, whichever member has it. */
+export interface Least {
+  median: Measured;
+  rmse: Measured;
+  elsewhere: Measured;
+}
+
+export interface Outcome {
+  table: Figures;
+  kept: 'table' | 'classic';
+  /** The classic solver that the samples held out choose, which a table has to beat. */
+  chosen: string;
+  /** In evaluations of one sample. */
+  evaluations: { fit: number; classics: number; choice: number };
+  families: Partial<Record<Family, Best>>;
+  /** Of 2M on all its grids. */
+  least2M: Least;
+}
 
 export interface Cell {
   problem: string;
   schedule: ScheduleName;
+  guidance: number;
+  /** Fresh samples at 6 and 20 evaluations; 1,024 at all others. */
   fresh: number;
   /** By number of evaluations. */
-  steps: Record<number, { table: Figures; kept: string; classic: Figures; best2M: Best; fit: number }>;
-  /** 2M at MANY. */
-  many: Best;
+  steps: Record<number, Outcome>;
+  /** Of 2M on all its grids at MANY. */
+  many: Least;
+  teacher: number;
 }
 
-/** Of DPM-Solver++(2M) over all grids, each figure at its best. */
-interface Best {
-  median: number;
-  rmse: number;
-  elsewhere: number;
+interface Problem {
+  name: string;
+  mixture: Mixture;
+  /** Measured under guidance, too. */
+  guided?: boolean;
 }
 
-function problems(): { name: string; mixture: Mixture; fresh: number }[] {
-  const [plane, narrow, wide, pictures] = PROBLEMS.map(({ mixture }) => mixture);
+export function problems(): Problem[] {
+  const [plane, narrow, , pictures] = PROBLEMS.map(({ mixture }) => quick(mixture));
   return [
-    { name: '2-D, five clusters', mixture: plane, fresh: 8192 },
-    { name: '2-D, eight clusters', mixture: randomMixture(2, 8, 0.15, 2), fresh: 8192 },
-    { name: '8-D', mixture: randomMixture(8, 12, 0.25, 8), fresh: 8192 },
-    { name: '48-D, deviation 0.15', mixture: randomMixture(48, 20, 0.15, 48), fresh: 4096 },
-    { name: '48-D, deviation 0.5', mixture: randomMixture(48, 20, 0.5, 49), fresh: 4096 },
-    { name: narrow ? '48-D, of bench:error' : '', mixture: narrow ?? wide, fresh: 4096 },
-    ...(pictures ? [{ name: '3 x 16 x 16', mixture: pictures, fresh: 1024 }] : []),
-  ].filter(({ name }) => name !== '');
+    { name: '2-D', mixture: plane, guided: true },
+    { name: '48-D, deviation 0.5', mixture: randomMixture(48, 20, 0.5, 49), guided: true },
+    { name: '3x16x16', mixture: pictures, guided: true },
+    { name: '48-D, deviation 0.15', mixture: randomMixture(48, 20, 0.15, 48) },
+    { name: '8-D', mixture: randomMixture(8, 12, 0.25, 8) },
+    { name: '48-D, narrow', mixture: narrow },
+    { name: '2-D, eight components', mixture: randomMixture(2, 8, 0.15, 2) },
+  ];
 }
 
-/** Every grid that 2M could be on. */
-function gridsOf(name: ScheduleName): SampleOptions['skipType'][] {
-  const anywhere: SampleOptions['skipType'][] = ['time_uniform', 'time_quadratic'];
-  return name === 'flow' ? anywhere : [...anywhere, 'logSNR', 'karras', 'beta', 'dmn'];
+/** All cells, in the order of how much they say. */
+function cellsOf(): (Problem & { schedule: ScheduleName; guidance: number })[] {
+  const all = problems();
+  const schedules = Object.keys(SCHEDULES) as ScheduleName[];
+  const of = (list: readonly Problem[], guidance: number, under: readonly ScheduleName[] = schedules) =>
+    list.flatMap((one) => under.map((schedule) => ({ ...one, schedule, guidance })));
+  const guided = all.filter((one) => one.guided);
+  const small = guided.filter((one) => one.mixture.size < WIDE_SIZE);
+  return [
+    ...of(guided, 1),
+    ...[8, 3].flatMap((guidance) => of(small, guidance, ['VP', 'flow'])),
+    ...[8, 3].flatMap((guidance) =>
+      of(guided, guidance, ['VP', 'flow']).filter((one) => !small.some(({ name }) => name === one.name)),
+    ),
+    ...[8, 3].flatMap((guidance) => of(guided, guidance, ['cosine', 'EDM'])),
+    ...of(all.slice(guided.length), 1),
+  ];
 }
 
-async function best2M(exact: Exact, name: ScheduleName, steps: number, starts: Float64Array, truth: Float64Array) {
-  const best: Best = { median: Infinity, rmse: Infinity, elsewhere: Infinity };
-  const axis = Array.from({ length: steps + 1 }, (_, i) => exact.axis.timeAt(i / steps));
-  for (const skipType of [...gridsOf(name), axis]) {
-    const figures = figuresOf(exact, await exact.run(starts, { steps, skipType, order: 2 }), truth);
-    for (const key of ['median', 'rmse', 'elsewhere'] as const) best[key] = Math.min(best[key], figures[key]);
+/** The best of each family. */
+export async function familiesOf(
+  exact: Exact,
+  steps: number,
+  starts: Float64Array,
+  truth: Float64Array,
+  only: readonly Family[] = FAMILIES,
+): Promise<{ families: Partial<Record<Family, Best>>; least2M: Least }> {
+  const { size } = exact.mixture;
+  const methods = methodsOf(exact.schedule, exact.axis, steps, exact.guidance).filter(({ family }) =>
+    only.includes(family),
+  );
+  const looked = Math.min(LOOKED_AT, starts.length / size) * size;
+  const first = starts.subarray(0, looked);
+  const tried = [];
+  for (const method of methods) {
+    const figures = figuresOf(exact, await exact.run(first, method.options), truth.subarray(0, looked));
+    tried.push({ method, figures });
   }
-  return best;
+  // Members of two families run once.
+  const known = new Map<string, Figures>();
+  const families: Partial<Record<Family, Best>> = {};
+  let least2M: Least | undefined;
+  for (const family of only) {
+    const members = tried.filter(({ method }) => method.family === family);
+    if (members.length === 0) continue;
+    const finalists = new Set(
+      (['mean', 'median', 'rmse'] as const).flatMap((key) =>
+        [...members].sort((a, b) => a.figures[key][0] - b.figures[key][0]).slice(0, FINALISTS),
+      ),
+    );
+    const final: { name: string; figures: Figures }[] = [];
+    for (const { method } of finalists) {
+      let figures = known.get(method.name);
+      if (!figures) {
+        figures = figuresOf(exact, await exact.run(starts, method.options), truth);
+        known.set(method.name, figures);
+      }
+      final.push({ name: method.name, figures });
+    }
+    const least = (key: keyof Figures) => final.reduce((a, b) => (b.figures[key][0] < a.figures[key][0] ? b : a));
+    const of = (key: keyof Figures) => least(key).figures[key];
+    families[family] = least('mean');
+    if (family === '2M') least2M = { median: of('median'), rmse: of('rmse'), elsewhere: of('elsewhere') };
+  }
+  return { families, least2M: least2M! };
+}
+
+/** What is calibrated, with the bench's own samples. */
+export function optionsFor(
+  exact: Exact,
+  steps: number | readonly number[],
+  { seed = 1, samples = CALIBRATION.samples }: { seed?: number; samples?: number } = {},
+) {
+  const { size } = exact.mixture;
+  const { heldOut, budget, teacher } = size < WIDE_SIZE ? CALIBRATION : WIDE;
+  const own = exact.starts(samples + heldOut, seed);
+  return {
+    ...({ modelType: 'x_start', steps, samples, heldOut, teacher: { steps: teacher } } as const),
+    budget: { evaluations: budget },
+    sample: (i: number) => ({ data: own.slice(i * size, (i + 1) * size), dims: [1, size] }),
+  };
 }
 
 /**
@@ -67,46 +174,36 @@ export async function measureMixtures(
   tell: (line: string) => void,
 ): Promise<void> {
   const cells = [...known];
-  for (const { name: problem, mixture, fresh } of problems()) {
-    for (const schedule of Object.keys(SCHEDULES) as ScheduleName[]) {
-      if (cells.some((one) => one.problem === problem && one.schedule === schedule)) continue;
-      const exact = new Exact(mixture, schedule);
-      const { size } = mixture;
-      const own = exact.starts(SAMPLES + HELD_OUT, 1);
-      const wide = size > 100;
-      const starts = exact.starts(fresh, 77);
-      const truth = await exact.truth(starts);
-      const counts = wide ? [6] : CALIBRATED;
-      const cell: Cell = {
-        problem,
-        schedule,
-        fresh,
-        steps: {},
-        many: await best2M(exact, schedule, MANY, starts, truth),
-      };
-      const { tables, report } = await calibrate(exact.model, exact.schedule, {
-        ...{ modelType: 'x_start', steps: counts, samples: SAMPLES, heldOut: HELD_OUT },
-        ...{ budget: { evaluations: wide ? BUDGET / 4 : BUDGET }, teacher: { steps: TEACHER } },
-        sample: (i) => ({ data: own.slice(i * size, (i + 1) * size), dims: [1, size] }),
-      });
-      const classics = await calibrate(exact.model, exact.schedule, {
-        ...{ modelType: 'x_start', steps: counts, samples: 4, heldOut: SAMPLES + HELD_OUT - 4 },
-        ...{ budget: { evaluations: 1 }, teacher: { steps: TEACHER } },
-        sample: (i) => ({ data: own.slice(i * size, (i + 1) * size), dims: [1, size] }),
-      });
-      for (const [i, n] of counts.entries()) {
-        const table = figuresOf(exact, await exact.run(starts, { table: tables[i] }), truth);
-        const classic = figuresOf(exact, await exact.run(starts, { table: classics.tables[i] }), truth);
-        const best = await best2M(exact, schedule, n, starts, truth);
-        cell.steps[n] = { table, kept: report[i].kept, classic, best2M: best, fit: report[i].evaluations.fit };
-        const ratio = (a: number, b: number) => (a / b).toPrecision(2);
-        tell(
-          `${problem}, ${schedule}, ${n}: ${report[i].kept}; median ${table.median.toExponential(1)}, ${ratio(table.median, best.median)} of 2M at ${n}, ` +
-            `${ratio(table.median, cell.many.median)} of 2M at ${MANY}; RMSE ${ratio(table.rmse, best.rmse)}; elsewhere ${(100 * table.elsewhere).toFixed(1)}% (2M ${(100 * best.elsewhere).toFixed(1)}%)`,
-        );
-      }
-      cells.push(cell);
-      keep(cells);
+  for (const { name: problem, mixture, schedule, guidance } of cellsOf()) {
+    const done = (one: Cell) => one.problem === problem && one.schedule === schedule && one.guidance === guidance;
+    if (cells.some(done)) continue;
+    const exact = new Exact(mixture, schedule, guidance === 1 ? undefined : partOf(mixture, 0, CONDITION), guidance);
+    const fresh = guidance === 1 && mixture.size < WIDE_SIZE ? FRESH : FEWER;
+    const starts = exact.starts(fresh, 77);
+    const truth = await exact.truth(starts);
+    const { least2M: many } = await familiesOf(exact, MANY, starts, truth, ['2M']);
+    const { tables, report, teacherEvaluations } = await calibrate(
+      exact.model,
+      exact.schedule,
+      optionsFor(exact, CALIBRATED),
+    );
+    const steps: Cell['steps'] = {};
+    for (const [i, n] of CALIBRATED.entries()) {
+      const length = mixture.size * (n === TARGET ? fresh : FEWER);
+      const [some, ends] = [starts.subarray(0, length), truth.subarray(0, length)];
+      const table = figuresOf(exact, await exact.run(some, { table: tables[i] }), ends);
+      const { families, least2M: best } = await familiesOf(exact, n, some, ends);
+      const { kept, classicName: chosen, evaluations } = report[i];
+      steps[n] = { table, kept, chosen, evaluations, families, least2M: best };
+      const ratio = (a: Measured, b: Measured) => (a[0] / b[0]).toPrecision(2);
+      const others = Object.values(families).reduce((a, b) => (b.figures.mean[0] < a.figures.mean[0] ? b : a));
+      tell(
+        `${problem}, ${schedule}, guidance ${guidance}, ${n}: ${kept}; median ${table.median[0].toExponential(1)}, ` +
+          `${ratio(table.median, best.median)} of 2M, ${ratio(table.median, many.median)} of 2M at ${MANY}; RMSE ${ratio(table.rmse, best.rmse)}; ` +
+          `mean ${ratio(table.mean, others.figures.mean)} of ${others.name}; elsewhere ${(100 * table.elsewhere[0]).toFixed(1)}% (${(100 * best.elsewhere[0]).toFixed(1)}%)`,
+      );
     }
+    cells.push({ problem, schedule, guidance, fresh, steps, many, teacher: teacherEvaluations });
+    keep(cells);
   }
 }

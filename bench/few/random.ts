@@ -1,10 +1,11 @@
 // Many calibrations of networks drawn at random, with what anybody gets who says nothing: is what was kept ever worse than
 // the classic solver that the same samples choose?
 import { classicCandidates } from '../../lib/calibrate/candidates.js';
+import { mean } from '../../lib/calibrate/compare.js';
 import { calibrate } from '../../lib/calibrate/index.js';
 import { tableOf } from '../../lib/calibrate/to-table.js';
 import { uniform } from '../error/mixture.js';
-import { Exact, figuresOf, firstOf, randomMixture, SCHEDULES, type ScheduleName } from './exact.js';
+import { distancesOf, Exact, partOf, randomMixture, SCHEDULES, type ScheduleName } from './exact.js';
 
 export interface Draw {
   seed: number;
@@ -31,7 +32,7 @@ export function problemOf(seed: number) {
   const guidance = pick([1, 2, 3, 5, 8]);
   const steps = 4 + Math.floor(5 * random());
   const mixture = randomMixture(size, 4 + Math.floor(12 * random()), 0.1 + 0.4 * random(), 1000 + seed);
-  const exact = new Exact(mixture, schedule, guidance === 1 ? undefined : firstOf(mixture, 3), guidance);
+  const exact = new Exact(mixture, schedule, guidance === 1 ? undefined : partOf(mixture, 0, 3), guidance);
   const own = exact.starts(160, 2000 + seed);
   const sample = (i: number) => ({ data: own.slice(i * size, (i + 1) * size), dims: [1, size] });
   return { schedule, size, guidance, steps, exact, options: { modelType: 'x_start', steps, seed, sample } as const };
@@ -62,7 +63,7 @@ export async function measureRandom(
     const starts = exact.starts(FRESH, 3000 + seed);
     const truth = await exact.truth(starts);
     const errorOf = async (table: (typeof tables)[0]) =>
-      figuresOf(exact, await exact.run(starts, { table }), truth).mean;
+      mean(distancesOf(exact, await exact.run(starts, { table }), truth));
     const [ours, classic] = [await errorOf(tables[0]), await errorOf(classicTable)];
     draws.push({ seed, schedule, size, guidance, steps, kept, classicName, ours, classic });
     keep(draws);
