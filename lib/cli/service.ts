@@ -144,18 +144,25 @@ export function limitsOf(values: Values, flags: Readonly<Record<string, readonly
 
 export const logOf = (values: Values) => choice('log', values.log as string | undefined, LOG_LEVELS);
 
-/** Ends it when it is asked to: at once, or on SIGTERM when its runs are over. */
+/**
+ * Ends it when it is asked to: at once, or on SIGTERM when its runs are over. Who asks a second time does not want to wait for
+ * them, but what is left is still given back in order; a third time ends the process.
+ */
 export function untilEnded(values: Values, running: { drain(seconds: number): Promise<void>; close(): Promise<void> }) {
   const drain = wholeOf(values, 'drain', 0) ?? DRAIN;
-  let closing = false;
+  let stage: 'running' | 'draining' | 'closing' = 'running';
+  const close = (): void => {
+    if (stage === 'closing') return;
+    stage = 'closing';
+    running.close().then(() => process.exit(0));
+  };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
-      // Whoever asks twice does not want to wait.
-      if (closing) process.exit(1);
-      closing = true;
+      if (stage === 'closing') process.exit(1);
       // Who stops a service wants its runs to end well; who sits in front of it does not.
-      const done = signal === 'SIGTERM' ? running.drain(drain) : Promise.resolve();
-      done.then(() => running.close()).then(() => process.exit(0));
+      if (stage === 'draining' || signal !== 'SIGTERM') return close();
+      stage = 'draining';
+      running.drain(drain).then(close);
     });
   }
 }

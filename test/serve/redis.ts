@@ -80,7 +80,7 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
-/** A cable that can be cut: connections end, and no new ones are made; or they stay and nothing comes through. */
+/** A cable that can be cut: connections end, and no new ones are made; or it is silent: they stay and nothing comes through. */
 export class Cable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -96,10 +96,8 @@ export class Cable {
       const other = connect(to, '127.0.0.1');
       this.#keep(other);
       const pass = (from: Socket, into: Socket): void => {
-        from.on('data', (data) => {
-          if (this.#state === 'whole') into.write(data);
-        });
-        from.on('close', () => into.destroy());
+        from.on('data', (data) => into.write(data)).on('close', () => into.destroy());
+        if (this.#state === 'silent') from.pause();
       };
       pass(socket, other);
       pass(other, socket);
@@ -129,6 +127,13 @@ export class Cable {
   /** Nothing comes through, and nobody is told. */
   mute(): void {
     this.#state = 'silent';
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  /** Who has not given up hears what was sent meanwhile, as TCP sends it again. */
+  unmute(): void {
+    this.#state = 'whole';
+    for (const socket of this.#sockets) socket.resume();
   }
 
   /** Whole again; what was under way is lost, and connections over it end. */

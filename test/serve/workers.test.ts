@@ -1,70 +1,21 @@
-// Many machines on one queue: what goes wrong on the way, and that nothing is lost by it, and nothing twice.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+// Many machines on one queue: what they draw, and that nothing is lost where one of them or the queue fails, and nothing comes twice.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import OpenAI from 'openai';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Serving, startServer } from '../../lib/serve/server.js';
-import { type FrontEnd, startFront, startWorker, type Working } from '../../lib/serve/workers/start.js';
-import { LOCK, names } from '../../lib/serve/workers/wire.js';
-import { start } from '../cli/command.js';
-import { constant } from '../pipelines/models.js';
+import { names } from '../../lib/serve/workers/wire.js';
 import { all, type Event, events, eventually, json, post, status, until } from './client.js';
-import { Cable, hasRedis, TestRedis } from './redis.js';
+import { called, draw, endless, Fleet, limits, ready } from './fleet.js';
+import { Cable, hasRedis } from './redis.js';
 
 if (!hasRedis) console.log('skipped: no redis-server here');
 const run = suite('workers');
-
-const limits = { steps: 3000 };
-/** Enough evaluations for much longer than a test. */
-const endless = { prompt: 'red', steps: 3000, guidance: 1, seed: 1 };
-const draw = { prompt: 'red', steps: 5, guidance: 1 };
-
-/** What is to be ended after a test, the last first. */
-const open: (() => Promise<unknown>)[] = [];
-async function ending<T extends { close(): Promise<unknown> }>(started: Promise<T>): Promise<T> {
-  const running = await started;
-  open.push(() => running.close());
-  return running;
-}
-const front = (url: string, more = {}): Promise<FrontEnd> =>
-  ending(startFront({ url, port: 0, models: ['constant'], limits, ...more }));
-const worker = (url: string, more = {}): Promise<Working> =>
-  ending(startWorker({ url, folder: constant, limits, reproducible: true, maxBatch: 4, ...more }));
-
-async function redis(kept = false): Promise<TestRedis> {
-  const own = await TestRedis.start(kept);
-  open.push(() => own.stop());
-  return own;
-}
-const ready = (url: string) =>
-  eventually(async () => (await fetch(new URL('/readyz', url))).status === 200, 'no worker came');
-const called = (found: readonly Event[], name: string) => found.filter(({ event }) => event === name);
-
-run.after.each(async () => {
-  for (const close of open.splice(0).reverse()) await close();
-});
-
-let plain: Serving;
 const real = hasRedis ? run : run.skip;
-run.before(async () => {
-  if (hasRedis) plain = await startServer({ folder: constant, port: 0, limits, reproducible: true, maxBatch: 4 });
-});
-run.after(() => plain?.close());
-
-/** The pictures of the same run by one machine, undisturbed. */
-async function undisturbed(settings: object): Promise<string[]> {
-  const found = await all(await post(plain.url, settings));
-  return (found.at(-1) as Event).data.images;
-}
-
-async function step(stream: AsyncGenerator<Event>): Promise<Event> {
-  return until(stream, 'step');
-}
+const fleet = new Fleet();
+const { front, worker, redis, undisturbed } = fleet;
+run.after.each(() => fleet.end());
+run.after(() => fleet.close());
 
 real('draws by a worker as by itself: events, refusals, pictures, and each only once', async () => {
   const { url } = await redis();
@@ -136,7 +87,7 @@ real('cancels what waits and what is made, also for a client that has gone, and 
   await ready(own.url);
   const made = events(await post(own.url, endless));
   const { id } = (await until(made, 'started')).data;
-  await step(made);
+  await until(made, 'step');
   const waiting = events(await post(own.url, { ...endless, seed: 2 }));
   const second = (await until(waiting, 'queued')).data.id;
   const leaving = new AbortController();
@@ -187,7 +138,7 @@ real('goes on where Redis has ended and begun without what it had', async () => 
   await ready(one.url);
   const stopped = events(await post(one.url, { ...endless, seed: 11 }));
   const { id } = (await until(stopped, 'started')).data;
-  await step(stopped);
+  await until(stopped, 'step');
   const waiting = all(await post(one.url, { ...draw, seed: 12 }));
   await own.kill();
   await eventually(
@@ -209,17 +160,15 @@ real('goes on where Redis has ended and begun without what it had', async () => 
 real('goes on where a cable was cut, on either side', async () => {
   const own = await redis();
   const [left, right] = [await Cable.to(own.port), await Cable.to(own.port)];
-  open.push(
-    () => left.close(),
-    () => right.close(),
-  );
+  fleet.after(() => left.close());
+  fleet.after(() => right.close());
   const one = await front(left.url);
   await worker(right.url);
   await ready(one.url);
   for (const cable of [left, right]) {
     const seed = cable === left ? 21 : 22;
     const stream = events(await post(one.url, { ...draw, steps: 60, seed }));
-    await step(stream);
+    await until(stream, 'step');
     cable.cut();
     await sleep(500);
     cable.mend();
@@ -231,57 +180,6 @@ real('goes on where a cable was cut, on either side', async () => {
     await ready(one.url);
   }
 });
-
-/** A run whose network is busy for longer than a lock lasts without a sign of life. */
-async function busy(): Promise<void> {
-  const { url } = await redis();
-  const own = await front(url);
-  const working = await worker(url);
-  await ready(own.url);
-  const settings = { ...draw, steps: 40, seed: 41 };
-  const stream = events(await post(own.url, settings));
-  await step(stream);
-  const late = monitorEventLoopDelay();
-  late.enable();
-  // As long as a network call that never comes back: the whole process that draws stands still.
-  process.kill(working.engines[0].pid as number, 'SIGSTOP');
-  await sleep(LOCK * 1.5);
-  process.kill(working.engines[0].pid as number, 'SIGCONT');
-  const found: Event[] = [];
-  for await (const event of stream) found.push(event);
-  late.disable();
-  assert.is(called(found, 'done').length, 1);
-  assert.equal(found.at(-1)?.data.images, await undisturbed(settings));
-  // This process renews the lock, and may itself have stood still where others have all of the machine.
-  if (late.max / 1e6 < LOCK / 2) assert.is(called(found, 'started').length, 0, 'nobody else got the run');
-}
-
-real('gives the runs of a worker that is killed to another one, and none of one that is busy', async () => {
-  await Promise.all([killed(), busy()]);
-});
-
-async function killed(): Promise<void> {
-  const { url } = await redis();
-  const own = await front(url);
-  const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-workers-'));
-  const args = ['worker', '--queue', url, '--model', constant, '--reproducible', '--batch', '4'];
-  const first = start(folder, args);
-  await ready(own.url);
-  const settings = { ...draw, steps: 60, seed: 31 };
-  const stream = events(await post(own.url, settings));
-  await step(stream);
-  first.child.kill('SIGKILL');
-  await first.ended;
-  await worker(url);
-  const found: Event[] = [];
-  for await (const event of stream) found.push(event);
-  const again = found.findLastIndex(({ event }) => event === 'started');
-  assert.ok(again >= 0, 'the stream starts again');
-  assert.is(called(found.slice(again), 'step')[0].data.step, 1);
-  assert.is(called(found, 'done').length, 1);
-  assert.equal(found.at(-1)?.data.images, await undisturbed(settings));
-  rmSync(folder, { recursive: true });
-}
 
 real('says in a sentence that the other side speaks another protocol', async () => {
   const { url } = await redis();

@@ -165,8 +165,8 @@ export class Consumer {
 
   /** Takes no more runs; those that are here go on for `ms` at most. */
   async drain(ms: number): Promise<void> {
-    await this.#gone();
     const lines = Promise.all(this.#lines.map((line) => line.drain()));
+    await this.#gone();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise((resolve) => {
       timer = setTimeout(resolve, ms);
