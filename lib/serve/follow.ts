@@ -48,12 +48,18 @@ export async function follow(
   const { signal } = c.req.raw;
   // Until the run is over: what is then left to read is the reader's affair.
   const release = keep(c.env.incoming, () => outbox.size);
+  // A reader that goes away frees its place.
+  const leave = (): void => {
+    outbox.end();
+    queue.cancel(id);
+  };
   const tell = (event: RunEvent): void => {
     const data = write(event);
     if (data !== undefined) outbox.push({ event: event.event, data });
     if (event.event !== 'done' && event.event !== 'cancelled' && event.event !== 'failed') return;
     outbox.end();
     release();
+    signal.removeEventListener('abort', leave);
   };
   let id: string;
   try {
@@ -65,11 +71,6 @@ export async function follow(
     if (!(error instanceof Full)) throw error;
     return full(c, error.message, error.retryAfter);
   }
-  // A reader that goes away frees its place.
-  const leave = (): void => {
-    outbox.end();
-    queue.cancel(id);
-  };
   signal.addEventListener('abort', leave, { once: true });
   if (signal.aborted) leave();
   return { outbox, leave };

@@ -146,18 +146,18 @@ export class Queue implements Runs {
     this.#memory.touch(engine);
     let error: string | undefined;
     // Who leaves meanwhile frees the place at once, however long the check goes on.
-    const left = new AbortController();
+    let leave = (): void => undefined;
     try {
       error = await Promise.race([
         engine.check(id, job, this.#limits.checkSeconds),
         new Promise<never>((_, reject) => {
-          const leave = (): void => reject(new Unavailable('The client has gone', 0));
+          leave = () => reject(new Unavailable('The client has gone', 0));
           if (signal.aborted) leave();
-          else signal.addEventListener('abort', leave, { once: true, signal: left.signal });
+          else signal.addEventListener('abort', leave, { once: true });
         }),
       ]);
     } finally {
-      left.abort();
+      signal.removeEventListener('abort', leave);
       this.#checking.splice(this.#checking.indexOf(place), 1);
       this.#drain.look();
       // Another model may wait for this one to be at rest.

@@ -1,7 +1,8 @@
 // A Redis server of a test's own, and a proxy before it whose connections can be cut.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,13 +10,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Is it installed? */
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 
-/** A port that was free just now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+/** A port that was free just now, of so many in a row. */
+export async function freePort(many = 1): Promise<number> {
+  for (;;) {
+    const servers: Server[] = [];
+    let first = 0;
+    try {
+      for (let i = 0; i < many; i++) {
+        const server = createServer();
+        await once(server.listen(i === 0 ? 0 : first + i, '127.0.0.1'), 'listening');
+        servers.push(server);
+        if (i === 0) first = (server.address() as AddressInfo).port;
+      }
+      return first;
+    } catch {
+      // Somebody has one of them, or there is none after the last.
+    } finally {
+      for (const server of servers) await new Promise((resolve) => server.close(resolve));
+    }
+  }
 }
 
 export class TestRedis {

@@ -1,15 +1,19 @@
 // Where results lie: the first one stays, whoever else stores one, in Redis, a folder and an S3-compatible store.
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { AwsClient } from 'aws4fetch';
 import { Redis } from 'ioredis';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openStore, type Store } from '../../lib/serve/workers/store.js';
-import { hasRedis, TestRedis } from './redis.js';
+import { eventually } from './client.js';
+import { freePort, hasRedis, TestRedis } from './redis.js';
 
 const test = suite('stores');
 const withRedis = hasRedis ? test : test.skip;
@@ -91,6 +95,9 @@ test("a bucket, by signed requests that take nobody's place", async () => {
     if (busy-- > 0) return end(503, '<Error><Code>SlowDown</Code></Error>');
     const path = request.url as string;
     if (path.includes('denied')) return end(403, '<Error><Code>AccessDenied</Code></Error>');
+    if (path.includes('plain') && request.headers['if-none-match'])
+      return end(501, '<Error><Code>NotImplemented</Code></Error>');
+    if (request.method === 'HEAD') return end(objects.has(path) ? 200 : 404);
     if (request.method === 'GET') return objects.has(path) ? end(200, objects.get(path)) : end(404);
     if (request.headers['if-none-match'] === '*' && objects.has(path)) return end(412);
     objects.set(path, Buffer.concat(body).toString());
@@ -106,6 +113,9 @@ test("a bucket, by signed requests that take nobody's place", async () => {
     assert.is(store.name, 's3://bucket/some/results');
     await firstWins(store);
     assert.equal([...objects.keys()].sort(), ['/bucket/some/results/a.json', '/bucket/some/results/b.json']);
+    const plain = await openStore(none, { place: place.replace('some/results', 'plain') });
+    for (let i = 0; i < 3; i++) await plain.put('a', `"${i}"`);
+    assert.is(await plain.get('a'), '"0"', 'also of a server that knows no conditions');
     const error = await store.get('denied').catch((cause: Error) => cause);
     assert.is((error as Error).message, 'The store s3://bucket gives nothing: 403 AccessDenied');
     assert.equal(wrong, []);
@@ -121,6 +131,54 @@ test("a bucket, by signed requests that take nobody's place", async () => {
     await new Promise((resolve) => server.close(resolve));
   }
 });
+
+/** Debian's python3-swift; its own interpreter has it. */
+const PYTHON = '/usr/bin/python3';
+const hasSwift = spawnSync(PYTHON, ['-c', 'import swift.common.middleware.s3api']).status === 0;
+if (!hasSwift) console.log('skipped: no OpenStack Swift here (python3-swift)');
+
+(hasSwift ? test : test.skip)(
+  'a bucket of OpenStack Swift, which checks signatures and knows no conditions',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'dpm-solver-swift-'));
+    const port = await freePort(4);
+    const script = fileURLToPath(new URL('./s3-server.py', import.meta.url));
+    const child = spawn(PYTHON, [script, folder, String(port)], { stdio: ['pipe', 'ignore', 'ignore'] });
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    const before = { ...process.env };
+    try {
+      const endpoint = `http://127.0.0.1:${port}`;
+      await eventually(() => fetch(endpoint).then(Boolean, () => false), 'Swift does not answer');
+      const key = { accessKeyId: 'test:tester', secretAccessKey: 'testing' };
+      const client = new AwsClient({ ...key, service: 's3', region: 'eu-central-1' });
+      const made = await client.fetch(`${endpoint}/results`, { method: 'PUT' });
+      assert.is(made.status, 200, await made.text());
+      const place = `s3://results/some results/ü?endpoint=${encodeURIComponent(endpoint)}&region=eu-central-1`;
+      const open = (secret: string): Promise<Store> => {
+        Object.assign(process.env, { AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: secret });
+        return openStore(none, { place });
+      };
+      const store = await open(key.secretAccessKey);
+      assert.is(await store.get('a'), undefined);
+      for (let i = 0; i < 3; i++) await store.put('a', `"${i}"`);
+      assert.is(await store.get('a'), '"0"');
+      // Whoever opens it later finds it, in letters of any kind.
+      await store.put('b', '"Höhle 日本"');
+      const other = await open(key.secretAccessKey);
+      assert.is(await other.get('a'), '"0"');
+      assert.is(await other.get('b'), '"Höhle 日本"');
+      const wrong = await (await open('wrong')).get('a').catch((cause: Error) => cause);
+      assert.is((wrong as Error).message, 'The store s3://results gives nothing: 403 SignatureDoesNotMatch');
+      const none403 = await (await open('wrong')).put('c', '""').catch((cause: Error) => cause);
+      assert.match((none403 as Error).message, /^The store s3:\/\/results takes nothing: 403/);
+    } finally {
+      process.env = before;
+      child.stdin.end();
+      await ended;
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
 
 test('refuses other places in a sentence', async () => {
   const error = await openStore(none, { place: 'ftp://host/x' }).catch((cause: Error) => cause);

@@ -51,14 +51,27 @@ export function shown(url: string): string {
  */
 export async function connect(url: string, what: string, patient: boolean): Promise<Redis> {
   const { Redis: Client } = await optional<typeof import('ioredis')>('ioredis', what, INSTALL);
+  let ended = false;
   const redis = new Client(url, {
     lazyConnect: true,
     connectTimeout: PATIENCE,
     socketTimeout: SILENCE,
     keepAlive: 5000,
-    retryStrategy: (times) => Math.min(100 * 2 ** times, 2000),
+    retryStrategy: (times) => (ended ? null : Math.min(100 * 2 ** times, 2000)),
     maxRetriesPerRequest: patient ? null : 1,
     enableOfflineQueue: patient,
+  });
+  // BullMQ waits for runs on another one like it, and where that was just being made anew it is left behind.
+  const others: Redis[] = [];
+  const duplicate = redis.duplicate.bind(redis);
+  redis.duplicate = (override) => {
+    const other = duplicate(override).on('error', () => undefined);
+    others.push(other);
+    return other;
+  };
+  redis.once('end', () => {
+    ended = true;
+    for (const other of others) other.disconnect();
   });
   let why = '';
   redis.on('error', (error: Error) => {

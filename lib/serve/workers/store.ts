@@ -133,6 +133,8 @@ async function openS3(url: URL): Promise<Store> {
   const client = new Client({
     ...{ accessKeyId: id, secretAccessKey: secret, sessionToken, service: 's3', region, retries: TRIES - 1 },
   });
+  /** Not all servers that speak S3 know conditions; they answer 501. */
+  let conditional = true;
   const addressOf = (key: string) => `${base}/${prefix === '' ? '' : `${prefix}/`}${key}.json`;
   const fail = async (response: Response, verb: string): Promise<never> => {
     const code = /<Code>([^<]*)<\/Code>/.exec(await response.text())?.[1] ?? response.statusText;
@@ -146,11 +148,20 @@ async function openS3(url: URL): Promise<Store> {
       return response.ok ? response.text() : fail(response, 'gives');
     },
     async put(key, value) {
-      const headers = { 'Content-Type': 'application/json', 'If-None-Match': '*' };
-      const response = await client.fetch(addressOf(key), { method: 'PUT', body: value, headers });
+      const type = { 'Content-Type': 'application/json' };
+      const put = (headers: Record<string, string>): Promise<Response> =>
+        client.fetch(addressOf(key), { method: 'PUT', body: value, headers });
+      let response = conditional ? await put({ ...type, 'If-None-Match': '*' }) : undefined;
+      if (response?.status === 501) conditional = false;
+      if (!conditional) {
+        // Between the look and the write another one may come, whose result is then gone: the same run's, in other bits at most.
+        const there = await client.fetch(addressOf(key), { method: 'HEAD' });
+        if (there.ok) return;
+        response = await put(type);
+      }
       // There is one already, or another one is being stored just now.
-      if (response.ok || response.status === 412 || response.status === 409) return;
-      await fail(response, 'takes');
+      if (response?.ok || response?.status === 412 || response?.status === 409) return;
+      await fail(response as Response, 'takes');
     },
   };
 }
