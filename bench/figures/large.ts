@@ -13,7 +13,7 @@ interface Call {
   ratio?: number;
 }
 interface Run {
-  /** Shape, element type and sizes, as in `sdxl-float16-open`. */
+  /** Shape, element type and sizes, and the share of its layers where it has not all, as in `sdxl-float16-open-0.25`. */
   model: string;
   bytes: number;
   results: Call[];
@@ -31,7 +31,7 @@ const SHAPES: Record<string, string> = {
   sd2: 'Stable Diffusion 2.1',
   sdxl: 'Stable Diffusion XL',
   sd3: 'Stable Diffusion 3 medium',
-  flux: 'Flux, 3 + 6 of its blocks',
+  flux: 'Flux, 3 + 6 blocks',
 };
 
 const seconds = (value: number | undefined) => (value === undefined ? '' : value.toFixed(0));
@@ -65,12 +65,12 @@ export function render(): Rendered {
           .map((call) => [NAMES[call.what], `${call.side}²`, ...figures(call)]),
       ),
       'large-shapes': table(
-        ['shape of', 'networks', 'on disk', 'memory', 'pixels', ...FIGURES],
+        ['shape of', 'made as', 'on disk', 'memory', 'pixels', ...FIGURES],
         runs
           .filter((run) => run !== first)
           .flatMap(({ model, bytes, results: calls }) => {
-            const [shape, type, sizes] = model.split('-');
-            const networks = `${type}, ${sizes === 'open' ? 'open sizes' : 'fixed size'}`;
+            const [shape, type, sizes, layers = '1'] = model.split('-');
+            const networks = `${type}, ${sizes === 'open' ? 'open sizes' : 'fixed size'}, ${layers} of layers`;
             return calls
               .filter(({ what }) => what === 'low' || what === 'fast')
               .map((call) => [

@@ -2,6 +2,7 @@
 """Makes a model folder of the real size with random weights: its speed and memory are the real ones, its pictures are noise.
 
     python bench/large/make.py sd15 --out DIR [--size open|512] [--dtype float32|float16|int8] [--parts unet,vae_decoder]
+                                 [--layers 0.25]
 
 Needs torch, diffusers, transformers, onnx and onnxruntime; 10 GB of memory and a few minutes for sd15. The shapes:
 
@@ -12,7 +13,8 @@ tiny   sd15 with a sixteenth of the channels, to try this script
 
 --size open leaves batch, height and width open, as Optimum does; a number fixes height and width, as torch does unless told,
 and as exports for WebNN and DirectML do. int8 is onnxruntime's quantize_dynamic of the denoiser's MatMul nodes; the rest
-stays float32. Weights lie beside the graph in model.onnx.data.
+stays float32. Weights lie beside the graph in model.onnx.data. --layers makes a part of the layers of each encoder and of each
+stack of transformer blocks, at their real widths: what is left takes as much less of time and memory.
 """
 import argparse
 import gc
@@ -157,6 +159,7 @@ def main():
     parser.add_argument('--size', default='open')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'float16', 'int8'])
     parser.add_argument('--parts', default='unet,transformer,text,vae_decoder,vae_encoder,files')
+    parser.add_argument('--layers', type=float, default=1)
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
@@ -171,7 +174,8 @@ def main():
 class Maker:
     def __init__(self, args):
         self.name, self.out = args.shape, args.out
-        self.shape = SHAPES[self.name]
+        self.layers = lambda count: max(2, round(count * args.layers))
+        self.shape = self.shortened(SHAPES[self.name])
         self.open = args.size == 'open'
         self.size = self.shape['size'] if self.open else int(args.size)
         self.half = args.dtype == 'float16'
@@ -180,6 +184,16 @@ class Maker:
         # What is 1 in the example is 1 for ever to torch's exporter.
         self.batch = 2 if self.open else 1
         self.wide = self.shape['network'] == 'transformer' or self.name == 'sdxl'
+
+    def shortened(self, shape):
+        config = dict(shape['config'])
+        for key in ('num_layers', 'num_single_layers'):
+            if key in config:
+                config[key] = self.layers(config[key])
+        if 'transformer_layers_per_block' in config:
+            stacks = config['transformer_layers_per_block']
+            config['transformer_layers_per_block'] = tuple(self.layers(n) if n > 2 else n for n in stacks)
+        return {**shape, 'config': config}
 
     # What stands in JSON.
     def files(self):
@@ -310,7 +324,7 @@ class Maker:
                 config = CLIPTextConfig(
                     hidden_size=shape['hidden_size'],
                     intermediate_size=4 * shape['hidden_size'],
-                    num_hidden_layers=shape['layers'],
+                    num_hidden_layers=self.layers(shape['layers']),
                     num_attention_heads=shape['heads'],
                     hidden_act=shape['act'],
                     vocab_size=49408,

@@ -1,7 +1,8 @@
 /**
  * What a server does with models of real size, as one who waits sees it:
  *
- *     npm run bench:served -- DIR OTHER [--side 128] [--steps 4] [--max-memory 8] [--json FILE] [--note TEXT]
+ *     npm run bench:served -- DIR OTHER [--side 128] [--steps 4] [--max-memory 8] [--memory auto] [--json FILE]
+ *                                       [--note TEXT]
  *
  * Two models share the memory, of which there is enough for one (--max-memory, in GB): each is drawn with in turn, and what all
  * processes of the server take, and what the server says of its models, is looked at all the while. Then one run waits for
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     side: { type: 'string', default: '128' },
     steps: { type: 'string', default: '4' },
     'max-memory': { type: 'string', default: '8' },
+    memory: { type: 'string', default: 'auto' },
     json: { type: 'string' },
     note: { type: 'string' },
   },
@@ -39,7 +41,8 @@ const models = ['one', 'other'].map((name, i) => `${name}=${resolve(positionals[
 const server = spawn(
   process.execPath,
   [
-    ...[main, 'serve', '--models', models, '--max-memory', values['max-memory'], '--port', '0'],
+    ...[main, 'serve', '--models', models, '--max-memory', values['max-memory'], '--memory', values.memory],
+    ...['--port', '0'],
     // One run after the other, so that the second one waits; however slow the machine is.
     ...['--together', '1', '--time-limit', '86400'],
   ],
@@ -108,13 +111,13 @@ interface Told {
   data: Record<string, unknown>;
 }
 
-/** One run; `onEvent` is told at once. */
-async function run(model: string, seed: number, onEvent?: (told: Told) => void): Promise<Told[]> {
+/** One run of the first model; `onEvent` is told at once. */
+async function run(seed: number, onEvent?: (told: Told) => void): Promise<Told[]> {
   const begun = performance.now();
   const response = await fetch(new URL('/api/runs', url), {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ prompt: 'an astronaut', model, steps, width: side, height: side, seed }),
+    body: JSON.stringify({ prompt: 'an astronaut', steps, width: side, height: side, seed }),
   });
   if (!response.ok || response.body === null) throw new Error(await response.text());
   const told: Told[] = [];
@@ -152,21 +155,30 @@ for (let state = await status(); !state.ready; state = await status()) {
 }
 console.log(`${url} is ready`);
 
-const turns = [];
-for (const [i, model] of ['one', 'other', 'one'].entries()) {
-  const told = await run(model, i);
-  turns.push({ model, ...shares(told) });
-  console.log(JSON.stringify(turns.at(-1)));
+/** One of the other model, which the interface of OpenAI asks for by name. */
+async function runOther(seed: number): Promise<void> {
+  const response = await fetch(new URL('/v1/images/generations', url), {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ prompt: 'an astronaut', model: 'other', steps, size: `${side}x${side}`, seed }),
+  });
+  const answer = (await response.json()) as { data?: { b64_json: string }[] };
+  if (!answer.data?.[0]?.b64_json) throw new Error(JSON.stringify(answer));
 }
+
+const turns = [shares(await run(1))];
+await runOther(2);
+turns.push(shares(await run(3)));
+for (const turn of turns) console.log(JSON.stringify(turn));
 
 // The first run of a pair goes on when the second one comes, and is at its first step or later.
 const waits: { promised: number; waited: number }[] = [];
 for (let i = 0; i < 3; i++) {
   let begin: () => void = () => {};
   const stepped = new Promise<void>((done) => (begin = done));
-  const first = run('one', 10 + i, ({ event }) => event === 'step' && begin());
+  const first = run(10 + i, ({ event }) => event === 'step' && begin());
   await stepped;
-  const second = await run('one', 20 + i);
+  const second = await run(20 + i);
   await first;
   const queued = second.find(({ event }) => event === 'queued') as Told;
   waits.push({ promised: queued.data.seconds as number, waited: at(second, 'started') - queued.at });
@@ -178,7 +190,7 @@ let answeredMs = Number.NaN;
 let askedAt = Number.NaN;
 const began = performance.now();
 let id = '';
-const cancelled = await run('one', 30, ({ event, data }) => {
+const cancelled = await run(30, ({ event, data }) => {
   if (event === 'started') id = data.id as string;
   if (event !== 'step' || !Number.isNaN(askedAt)) return;
   askedAt = 0;
@@ -203,7 +215,7 @@ server.kill('SIGINT');
 
 statusMs.sort((a, b) => a - b);
 const result = {
-  command: `npm run bench:served -- ${positionals.map((dir) => basename(resolve(dir))).join(' ')} --side ${side} --steps ${steps} --max-memory ${values['max-memory']}`,
+  command: `npm run bench:served -- ${positionals.map((dir) => basename(resolve(dir))).join(' ')} --side ${side} --steps ${steps} --max-memory ${values['max-memory']} --memory ${values.memory}`,
   machine: machine(),
   ...(values.note === undefined ? {} : { note: values.note }),
   ...{ side, steps, maxBytes: 1e9 * Number(values['max-memory']), mostBytes, states, readings, turns, waits, cancel },

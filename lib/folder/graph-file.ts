@@ -99,7 +99,8 @@ export function checkWeights(graph: GraphFile): void {
       const there = existsSync(dirname(path)) ? readdirSync(dirname(path)) : [];
       const others = there.filter((name) => name !== basename(graph.path) && !/\.(onnx|json)$/.test(name));
       const alike = nearest(basename(path), others);
-      const hint = alike === undefined ? 'fetch it from where the graph came from' : `there is only ${alike}`;
+      const hint =
+        alike === undefined ? 'it is not there; fetch it from where the graph came from' : `there is only ${alike}`;
       throw new Error(`Expected ${basename(path)}, ${named} with ${amount(needs)}, in ${dirname(path)} but ${hint}`);
     }
     const { size } = statSync(path);

@@ -192,6 +192,15 @@ export class DiffusionPipeline extends Callable {
     return this.#parts.scheduler.config;
   }
 
+  /**
+   * Makes ready what a first preview takes: where the colours of this autoencoder are not known, one small picture is decoded.
+   *
+   * @internal
+   */
+  preparePreviews(): Promise<void> {
+    return this.#during(async () => this.#parts.previewer?.prepare(this.#parts.limits.channels));
+  }
+
   /** Frees the networks, after the calls that are under way. The pipeline cannot be used any more. */
   dispose(): Promise<void> {
     this.#disposed ??= this.#release();

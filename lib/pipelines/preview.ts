@@ -43,6 +43,13 @@ export class Previewer {
     return each(states, async (data, dims) => ({ data: paint(map, data, dims), dims: [3, dims[1], dims[2]] }));
   }
 
+  /** Finds the colours before anybody asks for a picture, who would wait for it. */
+  async prepare(channels: number): Promise<void> {
+    if (this.#small) return;
+    this.#map ??= this.#find(channels);
+    await this.#map;
+  }
+
   /** As {@link images}, by the autoencoder's own decoder. */
   decoded(states: States): Promise<Image[]> {
     return each(states, (latents, dims) => this.#vae.decode(latents, dims));

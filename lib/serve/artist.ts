@@ -58,6 +58,8 @@ async function open(place: Place, wait: boolean): Promise<void> {
     session = pipe.session({ maxBatch, reproducible, onCall: tellCall });
     tellMemory();
     send({ type: 'opened' });
+    // The first run's steps would wait for it to be told.
+    pipe.preparePreviews().catch(() => undefined);
   } catch (error) {
     // Whoever starts the server may know where its model lies.
     send({ type: 'broken', error: error instanceof Error ? error.message : String(error) });

@@ -9,16 +9,35 @@ export interface Work {
   pictures: number;
 }
 
-/** Seconds that a unit of each takes by itself. */
-type Rates = { [part in keyof Work]: number };
+/**
+ * Seconds that a unit of each takes by itself, and those of a run's beginning: its first step has the prompt before it, and a
+ * first call takes its memory, so that it lasts longer than those after it.
+ */
+type Rates = { [part in keyof Work]: number } & { start: number };
+
+/** A run that has come so far. */
+interface Told {
+  /** How much of the network's work was done. */
+  share: number;
+  /** Seconds that it would have taken until then by itself. */
+  alone: number;
+}
 
 interface Begun {
   model: object;
   work: Work;
   /** Seconds that it would have taken so far by itself: while n go on at once each has an nth of the machine. */
   alone: number;
-  /** How much of the network's work is done, where that is known. */
-  share: number;
+  /** The first and the last that it has told. */
+  first?: Told;
+  last?: Told;
+}
+
+/** Seconds of all of a run's network work, by what lies between what it told; its beginning is not in them. */
+function paceOf({ first, last }: Begun, start: number): number | undefined {
+  if (!first || !last) return undefined;
+  if (last.share > first.share) return (last.alone - first.alone) / (last.share - first.share);
+  return Math.max(first.alone - start, first.alone / 4) / first.share;
 }
 
 /** Measures runs, which share the machine while several go on. */
@@ -37,13 +56,16 @@ export class Pace {
 
   begin(id: string, model: object, work: Work): void {
     this.#pass();
-    this.#going.set(id, { model, work, alone: 0, share: 0 });
+    this.#going.set(id, { model, work, alone: 0 });
   }
 
   /** @param share how much of the network's work is done */
   tell(id: string, share: number): void {
     const begun = this.#going.get(id);
-    if (begun && share > begun.share && share <= 1) begun.share = share;
+    if (!begun || !(share > (begun.last?.share ?? 0) && share <= 1)) return;
+    this.#pass();
+    begun.last = { share, alone: begun.alone };
+    begun.first ??= begun.last;
   }
 
   /** @param done of its time, what the network took, where all of it was done: 0 to 1 */
@@ -53,10 +75,18 @@ export class Pace {
     this.#going.delete(id);
     const { model, work, alone } = begun;
     if (done === undefined || !(done >= 0 && done <= 1) || alone === 0) return;
-    const measured: Rates = { network: (alone * done) / work.network, pictures: (alone * (1 - done)) / work.pictures };
+    // One that told of its beginning alone has told of its end by being over.
+    const last = begun.first && begun.last === begun.first ? { share: 1, alone: alone * done } : begun.last;
+    const pace = begun.first && begun.first.share < 1 ? paceOf({ ...begun, last }, 0) : undefined;
+    const start = begun.first && pace !== undefined ? Math.max(0, begun.first.alone - pace * begun.first.share) : 0;
+    const measured: Rates = {
+      network: (alone * done) / work.network,
+      pictures: (alone * (1 - done)) / work.pictures,
+      start,
+    };
     const rates = this.#rates.get(model);
-    const smooth = (part: keyof Work) => (rates ? rates[part] + (measured[part] - rates[part]) / 2 : measured[part]);
-    this.#rates.set(model, { network: smooth('network'), pictures: smooth('pictures') });
+    const smooth = (part: keyof Rates) => (rates ? rates[part] + (measured[part] - rates[part]) / 2 : measured[part]);
+    this.#rates.set(model, { network: smooth('network'), pictures: smooth('pictures'), start: smooth('start') });
   }
 
   /** What the work takes by itself. */
@@ -64,8 +94,8 @@ export class Pace {
     const rates = this.#rates.get(model);
     if (rates) return network * rates.network + pictures * rates.pictures;
     // Before a run has been made, from how far one has come.
-    const begun = [...this.#going.values()].find((one) => one.model === model && one.share > 0);
-    return begun ? (begun.alone / begun.share) * (network / begun.work.network) : USUAL;
+    const begun = [...this.#going.values()].find((one) => one.model === model && one.last);
+    return begun ? (paceOf(begun, 0) as number) * (network / begun.work.network) : USUAL;
   }
 
   /** What the rest of a run takes by itself; undefined of one that has not begun. */
@@ -73,13 +103,15 @@ export class Pace {
     this.#pass();
     const begun = this.#going.get(id);
     if (!begun) return undefined;
-    const { model, work, alone, share } = begun;
+    const { model, work, alone, last } = begun;
     const all = this.secondsFor(model, work);
     // One that takes longer than was to be expected is likely to go on for a while.
-    if (share === 0) return Math.max(all - alone, alone / 10);
+    const rest = (seconds: number, since: number) => Math.max(seconds - since, since / 10);
+    if (!last) return rest(all, alone);
     const pictures = this.secondsFor(model, { network: 0, pictures: work.pictures });
     // Once it has come some way its own pace says more than that of others.
-    return (1 - share) * (share < 0.25 ? all - pictures : alone / share) + pictures;
+    const own = paceOf(begun, this.#rates.get(model)?.start ?? 0) as number;
+    return rest((1 - last.share) * (last.share < 0.25 ? all - pictures : own) + pictures, alone - last.alone);
   }
 
   /** Seconds until the first of all runs that go on is over, in whole ones, at least 1. */

@@ -115,7 +115,7 @@ const faults: [what: string, graph: string, spoil: (place: string) => void, mess
     'weights that are missing',
     'one',
     (place) => rmSync(join(place, 'one.onnx.data')),
-    /^Expected one\.onnx\.data, the file that .*one\.onnx names for its weights, with 4\.4 kB, in .* but fetch it from where the graph came from$/,
+    /^Expected one\.onnx\.data, the file that .*one\.onnx names for its weights, with 4\.4 kB, in .* but it is not there; fetch it from where the graph came from$/,
   ],
   [
     'weights by another name',

@@ -105,6 +105,39 @@ test('before one is over, and where it takes longer than others did, how far it 
   assert.is(pace.leftOf('2'), 24, 'half of it took 24 s and not 12');
 });
 
+test('a long first step is not taken for the pace of those after it', () => {
+  const { pace, pass } = clocked();
+  const near = (value: number | undefined, expected: number, what: string) =>
+    assert.ok(Math.abs((value as number) - expected) < 1e-9, `${what}: ${value}, not ${expected}`);
+  // 2 s of prompt and memory, then 8 calls of 3 s, and 4 s for the picture.
+  const run = (id: string, steps: number) => {
+    pace.begin(id, model, { network: 8, pictures: 1 });
+    pass(2);
+    for (let i = 1; i <= steps; i++) {
+      pass(3);
+      pace.tell(id, i / 8);
+    }
+  };
+  run('1', 3);
+  near(pace.leftOf('1'), 5 * 3, 'by the calls that it has made, and nothing is known of pictures');
+  pass(1);
+  near(pace.leftOf('1'), 5 * 3 - 1, 'a second later');
+  pass(14);
+  pace.tell('1', 1);
+  pass(4);
+  pace.end('1', 24 / 30);
+  for (const steps of [2, 3, 7]) {
+    run(`2 of ${steps}`, steps);
+    // What is not the network's, 6 s, is told as the picture's.
+    near(pace.leftOf(`2 of ${steps}`), (8 - steps) * 3 + 6, `after ${steps}`);
+    pace.end(`2 of ${steps}`, undefined);
+  }
+  pace.begin('3', model, { network: 2, pictures: 1 });
+  pass(5);
+  pace.tell('3', 1 / 2);
+  near(pace.leftOf('3'), 3 + 6, 'after one call, its beginning taken off');
+});
+
 /** Seconds that the stub takes: for an evaluation of a sample, and for decoding. */
 const CALL = 2;
 const DECODE = 7;
