@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads';
-import { addonPath, bundleAdvice, hasSources, load, packageRoot } from './loader.js';
+import { addonAdvice, addonPath, load, packageRoot } from './loader.js';
 import { bytes, hasBytes } from './wasm/bytes.js';
 import { instantiate } from './wasm/napi.js';
 
@@ -105,9 +105,8 @@ function warn(reason: string, root: string | null): void {
   if (getEnvironmentData(key)) return;
   if (isMainThread) setEnvironmentData(key, true);
   const [first] = reason.split('\n', 1);
-  const advice = hasSources(root) ? `cd ${JSON.stringify(root)} && npx cmake-js compile` : bundleAdvice();
   process.emitWarning(
-    `${first} WebAssembly is used instead: the same results, more slowly. For the native addon: ${advice}. ` +
+    `${first} WebAssembly is used instead: the same results, more slowly. For the native addon: ${addonAdvice(root, first)}. ` +
       'DPM_SOLVER_BACKEND=wasm accepts WebAssembly and stops this warning.',
     { type: 'DpmSolverWarning', code: 'DPM_SOLVER_WASM' },
   );

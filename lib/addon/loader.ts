@@ -135,8 +135,26 @@ export function bundleAdvice(): string {
   return `import 'dpm-solver/${name}' in the program, or leave dpm-solver out of the bundle, as an external package`;
 }
 
+/** Deno's reason for an addon that it may not load, whichever there is. */
+const DENIED = /--allow-ffi/;
+
+/**
+ * How a process that has none gets the addon, in one line.
+ *
+ * @param reason why it has none
+ * @internal
+ */
+export function addonAdvice(root: string | null, reason: string): string {
+  if (DENIED.test(reason)) return 'run it with --allow-ffi';
+  return hasSources(root) ? `cd ${JSON.stringify(root)} && npx cmake-js compile` : bundleAdvice();
+}
+
 function failure(root: string | null, what: string, cause?: unknown): Error {
   const lines = [`The native addon of dpm-solver: ${what}.`, 'What to do:'];
+  if (DENIED.test(what)) {
+    lines.push("- Run it with --allow-ffi, or import 'dpm-solver/wasm', which needs no addon.");
+    return new Error(lines.join('\n'), { cause });
+  }
   if (hasSources(root)) {
     // A checkout has the tools among its own dependencies; in an installed package npx fetches cmake-js.
     const checkout = existsSync(join(root, 'binding.gyp'));

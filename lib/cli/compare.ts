@@ -20,6 +20,7 @@ import {
   withPipeline,
 } from './generate.js';
 import { readDestination, sayMade, scaleOf, sheetArgs, writePicture } from './output.js';
+import { openPreview, previewArgs } from './preview.js';
 import type { Telling } from './progress.js';
 import { say } from './say.js';
 import { UsageError, whole } from './usage.js';
@@ -43,6 +44,7 @@ const args = {
   ...modelArgs,
   model: shapesArg,
   ...machineArgs,
+  ...previewArgs,
   ...sheetArgs,
 } as const satisfies ArgsDef;
 
@@ -99,6 +101,7 @@ export const compare = defineCommand({
         title: prompt,
       };
       checkSide(destination.coding.format, sheetSize(names.length, counts.length, { width, height }, labels));
+      const preview = openPreview(args, json, telling);
       const started = performance.now();
       const runs: { solver: string; table?: string; steps: number; nfe: number; totalMs: number }[] = [];
       const rows: Image[][] = [];
@@ -107,10 +110,10 @@ export const compare = defineCommand({
         for (const steps of counts) {
           telling.at(runs.length, names.length * counts.length);
           const { onProgress } = telling;
-          const made = await pipe({ ...shared, ...fewSteps(entry, steps), steps, onProgress });
+          const made = await pipe({ ...shared, ...fewSteps(entry, steps), steps, onProgress, ...preview.options });
           row.push(made.images[0]);
           if (name === 'table' && made.table === undefined) {
-            telling.warn(
+            preview.options.onWarning?.(
               `The model has no table for ${steps} steps and guidance ${made.guidance}: its own solver drew that picture`,
             );
           }
@@ -120,6 +123,7 @@ export const compare = defineCommand({
       }
       telling.stop();
       const picture = sheet(rows, labels);
+      await preview.finish([picture]);
       await writePicture(destination, 0, picture);
       if (json) {
         const size = { width: picture.width, height: picture.height };

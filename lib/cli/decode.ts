@@ -3,6 +3,7 @@ import { type ArgsDef, defineCommand } from 'citty';
 import { machineArgs, memoryArgs, modelArgs, readMemory, readPlace, withPipeline } from './generate.js';
 import { readLatents } from './latents.js';
 import { laidOut, outputArgs, readDestination, sayMade, writePicture } from './output.js';
+import { openPreview, previewArgs } from './preview.js';
 import { say } from './say.js';
 import { UsageError } from './usage.js';
 
@@ -17,6 +18,7 @@ const args = {
   ...modelArgs,
   ...memoryArgs,
   ...place,
+  ...previewArgs,
   ...output,
 } as const satisfies ArgsDef;
 
@@ -34,9 +36,12 @@ export const decode = defineCommand({
     const latents = await readLatents(args._[0], 'latents');
     const started = performance.now();
     // Of networks one is needed.
-    await withPipeline({ ...where, memory: 'low' }, json, async (pipe, { onProgress, warn, stop }) => {
+    await withPipeline({ ...where, memory: 'low' }, json, async (pipe, telling) => {
+      const { onProgress, warn, stop } = telling;
+      const preview = openPreview(args, json, telling);
       const images = await pipe.decode(latents, { ...options, onProgress, onWarning: warn });
       stop();
+      await preview.finish(images);
       const { output } = destination;
       const rows = images.map((image) => [image]);
       for (const [i, picture] of laidOut(rows, destination).entries()) {

@@ -2,6 +2,7 @@
 // gives what is written where the cursor is; it does not matter where that leaves the cursor.
 import { encodePng } from '../image/file.js';
 import { bufferOf, type Image, stretch } from '../image/image.js';
+import type { Cell } from './cell.js';
 
 export const GRAPHICS = ['kitty', 'iterm', 'sixel', 'blocks'] as const;
 export type Graphics = (typeof GRAPHICS)[number];
@@ -12,14 +13,17 @@ export interface Cells {
   readonly rows: number;
 }
 
-/** Pixels of a cell, of which most terminals have more: a picture must not be higher than the rows that it has. */
-const CELL = { width: 6, height: 12 };
+/** Where the terminal does not say, as most have more: a picture must not be higher than the rows that it has. */
+const LEAST_CELL: Cell = { width: 6, height: 12 };
+/** Sixels are rows of so many pixels. */
+const SIXEL = 6;
 /** What kitty takes at once of a picture. */
 const PIECE = 4096;
 /** The one picture that is replaced again and again; others' pictures have their own numbers. */
 const OWN_IMAGE = 0x64706d;
 
-const drawers: Readonly<Record<Graphics, (image: Image, cells: Cells, colors: number) => string | Promise<string>>> = {
+type Drawer = (image: Image, cells: Cells, colors: number, cell: Cell) => string | Promise<string>;
+const drawers: Readonly<Record<Graphics, Drawer>> = {
   kitty,
   iterm,
   sixel,
@@ -30,9 +34,16 @@ const drawers: Readonly<Record<Graphics, (image: Image, cells: Cells, colors: nu
  * A picture in so many cells.
  *
  * @param colors bits of a colour that the terminal has, of which blocks have to take the nearest: 24, or 8
+ * @param cell its pixels, by which sixels are as large as the cells
  */
-export async function drawn(as: Graphics, image: Image, cells: Cells, colors: number): Promise<string> {
-  return drawers[as](image, cells, colors);
+export async function drawn(
+  as: Graphics,
+  image: Image,
+  cells: Cells,
+  colors: number,
+  cell: Cell = LEAST_CELL,
+): Promise<string> {
+  return drawers[as](image, cells, colors, cell);
 }
 
 /** https://sw.kovidgoyal.net/kitty/graphics-protocol/: pixels as they are, to be stretched; without an answer, cursor in place. */
@@ -53,9 +64,10 @@ function iterm(image: Image, { columns, rows }: Cells): string {
 }
 
 /** DEC STD 070, by the package that terminals in browsers read them with; no more colours than the least registers hold. */
-async function sixel(image: Image, { columns, rows }: Cells): Promise<string> {
+async function sixel(image: Image, { columns, rows }: Cells, _colors: number, cell: Cell): Promise<string> {
   const { image2sixel } = await import('sixel');
-  const { width, height, data } = stretch(image, { width: columns * CELL.width, height: rows * CELL.height });
+  const whole = SIXEL * Math.floor((rows * cell.height) / SIXEL);
+  const { width, height, data } = stretch(image, { width: columns * cell.width, height: whole });
   const rgba = new Uint8Array(4 * width * height).fill(255);
   for (let i = 0; i < width * height; i++) rgba.set(data.subarray(3 * i, 3 * i + 3), 4 * i);
   return image2sixel(rgba, width, height, 256, 0);

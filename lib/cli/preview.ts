@@ -4,6 +4,7 @@ import { stretch, type Image } from '../image/image.js';
 import { sheet } from '../image/sheet.js';
 import type { GenerateOptions, Progress } from '../pipelines/index.js';
 import { uninterrupted } from '../image/file.js';
+import { askCell, type Cell } from './cell.js';
 import { type Cells, drawn, GRAPHICS, type Graphics } from './graphics.js';
 import type { Telling } from './progress.js';
 import { choice } from './usage.js';
@@ -25,7 +26,7 @@ const LEAST_ROWS = 4;
 export interface Preview {
   /** Options of the run: `onStep` where somebody looks, and `onWarning`, as what that writes moves the picture up. */
   readonly options: Pick<GenerateOptions, 'onStep' | 'onWarning'>;
-  /** The results in place of what they were taken to be; they stay. */
+  /** The results, in place of what they were taken to be where that was shown; they stay. */
   finish(images: readonly Image[]): Promise<void>;
 }
 
@@ -79,6 +80,8 @@ class Lines implements Preview {
   readonly #rows: number;
   readonly #colors: number;
   readonly #warn: Telling['warn'];
+  /** Asked once, before the first picture. */
+  #cell: Promise<Cell | undefined> | undefined;
   /** Are there lines to draw on? */
   #open = false;
   /** Only one picture is drawn at a time, and of those that came meanwhile the last. */
@@ -101,7 +104,7 @@ class Lines implements Preview {
   };
 
   async finish(images: readonly Image[]): Promise<void> {
-    if (this.#open) await this.#show(async () => images);
+    await this.#show(async () => images);
   }
 
   #show(images: () => Promise<readonly Image[]>): Promise<void> {
@@ -124,7 +127,9 @@ class Lines implements Preview {
 
   async #draw(images: readonly Image[]): Promise<void> {
     const { picture, cells } = beside(images, this.#rows, process.stderr.columns);
-    const text = await drawn(this.#graphics, picture, cells, this.#colors);
+    // Other protocols stretch a picture to its cells by themselves.
+    this.#cell ??= this.#graphics === 'sixel' ? askCell(process.stdin, process.stderr) : Promise.resolve(undefined);
+    const text = await drawn(this.#graphics, picture, cells, this.#colors, await this.#cell);
     // The lines may be those of a screen that has to move up first. Back to the cursor's own one, which is as it was; half an
     // order would leave the terminal waiting for the rest of it.
     const room = this.#open ? '' : `\r\x1b[2K${'\n'.repeat(this.#rows)}`;

@@ -3,14 +3,16 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { decode as decodeSixel } from 'sixel';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { askCell, type Keyboard } from '../../lib/cli/cell.js';
 import { drawn } from '../../lib/cli/graphics.js';
 import { beside, graphicsOf } from '../../lib/cli/preview.js';
 import { readPng } from '../../lib/image/file.js';
-import { type Image, stretch } from '../../lib/image/image.js';
+import { bufferOf, type Image, stretch } from '../../lib/image/image.js';
 import { constant } from '../pipelines/models.js';
 import { start } from './command.js';
 
@@ -116,6 +118,59 @@ test('sixels are no higher than the rows, and of the colours', async () => {
   }
 });
 
+/** The size of the first of the sixel pictures in a text. */
+function sixelSize(text: string): number[] {
+  const { width, height } = decodeSixel(Buffer.from(text.slice(text.indexOf('q') + 1, text.indexOf('\x1b\\'))));
+  return [width, height];
+}
+
+test('sixels are as large as the cells of which the terminal tells', async () => {
+  assert.equal(sixelSize(await drawn('sixel', image, CELLS, 24, { width: 9, height: 18 })), [16 * 9, 8 * 18]);
+  // Whole rows of six, which end within the cells: 8 of 17 are 136.
+  assert.equal(sixelSize(await drawn('sixel', image, CELLS, 24, { width: 8, height: 17 })), [16 * 8, 132]);
+});
+
+/** A keyboard that types an answer when something is written, and what was done with it. */
+function keyboard(answer: string | undefined, state: Partial<Keyboard> = {}) {
+  const typed = new PassThrough();
+  const [modes, written]: [boolean[], string[]] = [[], []];
+  const setRawMode = (raw: boolean) => void modes.push(raw);
+  const keys: Keyboard = Object.assign(typed, { isTTY: true, isRaw: false, setRawMode }, state);
+  const write = (text: string) => {
+    written.push(text);
+    // In pieces, as slow lines have it.
+    for (const letter of answer ?? '') setImmediate(() => typed.write(letter));
+    return true;
+  };
+  return { keys, screen: { write: write as typeof process.stderr.write }, modes, written, typed };
+}
+
+test('asks the terminal for the pixels of a cell', async () => {
+  for (const [answer, cell] of [
+    ['\x1b[6;20;10t\x1b[?62;4;22c', { width: 10, height: 20 }],
+    // Typed ahead; one that answers only what every terminal does; none at all; nonsense.
+    ['ls\x1b[6;20;10t\x1b[?62c', { width: 10, height: 20 }],
+    ['\x1b[?1;2c', undefined],
+    [undefined, undefined],
+    ['\x1b[6;0;0t\x1b[?1;2c', undefined],
+  ] as const) {
+    const { keys, screen, modes, written, typed } = keyboard(answer);
+    assert.equal(await askCell(keys, screen), cell, JSON.stringify(answer));
+    assert.equal(written, ['\x1b[16t\x1b[c']);
+    assert.equal(modes, [true, false], 'the terminal is as it was');
+    assert.equal([typed.listenerCount('data'), typed.isPaused()], [0, true], 'nobody reads any more');
+  }
+});
+
+test('asks nobody where somebody else may be reading', async () => {
+  const reader = keyboard('');
+  reader.typed.on('data', () => {});
+  for (const one of [reader, keyboard('', { isTTY: false }), keyboard('', { isRaw: true })]) {
+    assert.is(await askCell(one.keys, one.screen), undefined);
+    assert.equal([one.written, one.modes], [[], []]);
+  }
+});
+
 test('half blocks have the colours, or the nearest of 256', async () => {
   for (const bits of [24, 8]) {
     const picture = blockPicture(await drawn('blocks', image, CELLS, bits), CELLS);
@@ -195,6 +250,57 @@ const withoutOrders = (text: string) =>
   assert.is(text.match(/(?:\r?\n){16}/g)?.length, 1);
   assert.is(text.split('\x1b7\x1b[16A\r').length - 1, shown.length);
   assert.not.match(withoutOrders(text), '\x1b');
+});
+
+(hasTerminal ? test : test.skip)('sixels fill the cells of a terminal that answers', async () => {
+  const args = ['sample', 'red', '--model', constant, '--steps', '2', '--count', '1', '-o', 'sixel.png'];
+  let answered = false;
+  const { text, code } = await onTerminal([...args, '--preview', '--preview-as', 'sixel'], (seen, type) => {
+    if (answered || !seen.includes('\x1b[16t')) return;
+    answered = true;
+    type('\x1b[6;24;12t\x1b[?62;4c');
+  });
+  assert.is(code, 0, text);
+  // 16 rows, and twice as many columns for what is as high as it is wide.
+  assert.equal(sixelSize(text.slice(text.indexOf('\x1bP'))), [32 * 12, 16 * 24]);
+  assert.is(text.split('\x1b[16t').length, 2, 'asked once');
+});
+
+(hasTerminal ? test : test.skip)('compare shows its sheet, and decode its pictures', async () => {
+  const shown = ['--preview', '--preview-as', 'kitty'];
+  const args = ['compare', 'red', '--model', constant, '--solvers', 'ddim,dpmsolver++', '--steps', '1,2'];
+  const compared = await onTerminal([...args, '-o', 'grid.png', ...shown]);
+  assert.is(compared.code, 0, compared.text);
+  const grid = readPng(readFileSync(join(folder, 'grid.png')));
+  const last = kittyPictures(compared.text).at(-1)!;
+  assert.equal(
+    [last.width, last.height, bufferOf(last.data).equals(bufferOf(grid.data))],
+    [grid.width, grid.height, true],
+  );
+  const kept = await start(folder, [
+    'txt2img',
+    'red',
+    '--model',
+    constant,
+    '--steps',
+    '1',
+    '--save-latents',
+    '-o',
+    'kept.png',
+  ]).ended;
+  assert.is(kept.code, 0, kept.stderr);
+  const decoded = await onTerminal([
+    'decode',
+    'kept.latents.safetensors',
+    '--model',
+    constant,
+    '-o',
+    'decoded.png',
+    ...shown,
+  ]);
+  assert.is(decoded.code, 0, decoded.text);
+  const [picture, ...others] = kittyPictures(decoded.text);
+  assert.equal([others.length, [...picture.data]], [0, [...readPng(readFileSync(join(folder, 'decoded.png'))).data]]);
 });
 
 (hasTerminal ? test : test.skip)('a Ctrl-C leaves no order half written', async () => {
