@@ -79,7 +79,9 @@ const parts: Record<string, () => Promise<void>> = {
     await measureMixtures(before<Cell>('mixtures', 'cells'), (cells) => write('mixtures', { cells }), tell);
   },
   async transfer() {
-    write('transfer', { transfers: await measureTransfer(tell), samples: await measureSamples(tell) });
+    const transfers = await measureTransfer(tell);
+    write('transfer', { transfers, samples: [] });
+    write('transfer', { transfers, samples: await measureSamples(tell) });
   },
   async random() {
     const count = Number(values.calibrations);

@@ -8,13 +8,15 @@ import type { Mixture } from '../error/mixture.js';
 import { distancesOf, Exact, partOf, randomMixture, type ScheduleName } from './exact.js';
 import { CONDITION, familiesOf, optionsFor } from './mixtures.js';
 
-const NAMES = ['VP', 'flow'] as const satisfies ScheduleName[];
+const SCHEDULE = 'VP' satisfies ScheduleName;
 const [SIZE, COMPONENTS, DEVIATION] = [16, 12, 0.3];
-const [FRESH, STEPS, SCALE] = [2048, 6, 3];
+const [FRESH, STEPS, SCALE] = [1024, 6, 3];
+const HELD_OUT = 128;
+/** What each calibration of a transfer may cost. */
+const BUDGET = { evaluations: 100_000 };
 
 /** One table on one network, by the mean distance from the exact ends of fresh samples. */
 export interface Transfer {
-  schedule: ScheduleName;
   /** What the table was made for, and what it ran on. */
   made: string;
   on: string;
@@ -25,7 +27,6 @@ export interface Transfer {
 }
 
 export interface SampleCount {
-  schedule: ScheduleName;
   samples: number;
   /** Evaluations for fitting. */
   budget: number;
@@ -60,8 +61,8 @@ const OTHERS: Case[] = [
 ];
 const COUNTS: Case[] = [4, 5, 8, 10].map((steps) => ({ name: `${steps} evaluations`, steps }));
 
-function networkOf(schedule: ScheduleName, { mixture = first, from = 0, scale = SCALE }: Case): Exact {
-  return new Exact(mixture, schedule, scale === 1 ? undefined : partOf(mixture, from, CONDITION), scale);
+function networkOf({ mixture = first, from = 0, scale = SCALE }: Case): Exact {
+  return new Exact(mixture, SCHEDULE, scale === 1 ? undefined : partOf(mixture, from, CONDITION), scale);
 }
 
 /** The table's times, stretched to another number of evaluations, with the classic solver's rows. */
@@ -77,49 +78,48 @@ function stretched(table: SolverTable, { schedule, axis }: Exact, steps: number)
 
 export async function measureTransfer(tell: (line: string) => void): Promise<Transfer[]> {
   const rows: Transfer[] = [];
-  for (const schedule of NAMES) {
-    const made = new Map<string, SolverTable>();
-    const tableFor = async (one: Case) => {
-      const exact = networkOf(schedule, one);
-      const known = made.get(one.name);
-      if (known) return known;
-      const { tables } = await calibrate(exact.model, exact.schedule, optionsFor(exact, one.steps ?? STEPS));
-      made.set(one.name, tables[0]);
-      return tables[0];
-    };
-    const measure = async (from: Case, on: Case) => {
-      const exact = networkOf(schedule, on);
-      const steps = on.steps ?? STEPS;
-      const starts = exact.starts(FRESH, 77);
-      const truth = await exact.truth(starts);
-      const errorOf = async (options: SampleOptions) =>
-        mean(distancesOf(exact, await exact.run(starts, options), truth));
-      const table = await tableFor(from);
-      const error = await errorOf({ table: steps === STEPS ? table : stretched(table, exact, steps) });
-      const own = await errorOf({ table: await tableFor(on) });
-      const {
-        families: { classic },
-      } = await familiesOf(exact, steps, starts, truth, ['classic']);
-      const digits = (value: number) => Number(value.toPrecision(4));
-      const row = { schedule, made: from.name, on: on.name, error: digits(error), own: digits(own) };
-      rows.push({ ...row, classic: classic!.figures.mean[0] });
-      const share = (value: number) => (value / classic!.figures.mean[0]).toFixed(3);
-      tell(`${schedule}: ${from.name} on ${on.name}: ${share(error)} of ${classic!.name}, its own ${share(own)}`);
-    };
-    for (const on of [HOME, ...SCALES, ...OTHERS, ...COUNTS]) await measure(HOME, on);
-    for (const from of SCALES) await measure(from, HOME);
-  }
+  /** By case: its own table, fresh samples with their ends, and the best classic solver on them. */
+  const cases = new Map<string, Awaited<ReturnType<typeof prepared>>>();
+  const prepared = async (one: Case) => {
+    const exact = networkOf(one);
+    const steps = one.steps ?? STEPS;
+    const options = { ...optionsFor(exact, steps), heldOut: HELD_OUT, budget: BUDGET };
+    const { tables } = await calibrate(exact.model, exact.schedule, options);
+    const starts = exact.starts(FRESH, 77);
+    const truth = await exact.truth(starts);
+    const errorOf = async (options: SampleOptions) => mean(distancesOf(exact, await exact.run(starts, options), truth));
+    const { families } = await familiesOf(exact, steps, starts, truth, ['classic']);
+    return { exact, steps, table: tables[0], errorOf, classic: families.classic! };
+  };
+  const get = async (one: Case) => {
+    const known = cases.get(one.name) ?? (await prepared(one));
+    cases.set(one.name, known);
+    return known;
+  };
+  const measure = async (from: Case, on: Case) => {
+    const { table } = await get(from);
+    const { exact, steps, table: its, errorOf, classic } = await get(on);
+    const digits = (value: number) => Number(value.toPrecision(4));
+    const error = digits(await errorOf({ table: steps === STEPS ? table : stretched(table, exact, steps) }));
+    const own = digits(await errorOf({ table: its }));
+    const [least] = classic.figures.mean;
+    rows.push({ made: from.name, on: on.name, error, own, classic: least });
+    const share = (value: number) => (value / least).toFixed(3);
+    tell(`${from.name} on ${on.name}: ${share(error)} of ${classic.name}, its own ${share(own)}`);
+  };
+  for (const on of [HOME, ...SCALES, ...OTHERS, ...COUNTS]) await measure(HOME, on);
+  for (const from of SCALES) await measure(from, HOME);
   return rows;
 }
 
 const COUNTED = [8, 16, 32, 64, 128, 256, 512];
 const SEEDS = [1, 2];
 /** What anybody gets who says nothing; evaluations of a sample that are as good as unlimited. */
-const [DEFAULT, PLENTY] = [5000, 5000];
+const [DEFAULT, PLENTY] = [5000, 2000];
 
 export async function measureSamples(tell: (line: string) => void): Promise<SampleCount[]> {
   const rows: SampleCount[] = [];
-  const exact = networkOf(NAMES[0], HOME);
+  const exact = networkOf(HOME);
   const starts = exact.starts(FRESH, 77);
   const truth = await exact.truth(starts);
   const { families } = await familiesOf(exact, STEPS, starts, truth, ['classic']);
@@ -130,7 +130,8 @@ export async function measureSamples(tell: (line: string) => void): Promise<Samp
       const fitted: number[] = [];
       let kept = 0;
       for (const seed of SEEDS) {
-        const options = { ...optionsFor(exact, STEPS, { samples, seed }), budget: { evaluations: budget } };
+        const plain = optionsFor(exact, STEPS, { samples, seed });
+        const options = { ...plain, heldOut: HELD_OUT, budget: { evaluations: budget } };
         const { tables, report } = await calibrate(exact.model, exact.schedule, options);
         if (report[0].kept === 'table') kept++;
         fresh.push(mean(distancesOf(exact, await exact.run(starts, { table: tables[0] }), truth)) / classic);
@@ -138,7 +139,7 @@ export async function measureSamples(tell: (line: string) => void): Promise<Samp
       }
       const digits = (value: number) => Number(value.toPrecision(3));
       rows.push({
-        ...{ schedule: NAMES[0], samples, budget, calibrations: SEEDS.length, kept },
+        ...{ samples, budget, calibrations: SEEDS.length, kept },
         ...{ fitted: digits(mean(fitted)), fresh: digits(mean(fresh)), worst: digits(Math.max(...fresh)) },
       });
       const { fitted: train, fresh: test, worst } = rows[rows.length - 1];
