@@ -1,6 +1,6 @@
 // Compiles lib/ to dist/ (JavaScript and declarations), copies the page as it is, renders the documentation for it, makes the
-// command line executable, and adds what no compiler makes: the entry points that name one prebuilt addon, and dist/wasm.js,
-// the bundle that runs anywhere.
+// command line executable, and adds what no compiler makes: the entry points that name one prebuilt addon, and dist/wasm.js
+// and dist/web.js, the bundles that run anywhere and in pages.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -49,33 +49,42 @@ const module = existsSync(wasm) ? readFileSync(wasm).toString('base64') : '';
 const bytes = `${dist}/addon/wasm/bytes.js`;
 writeFileSync(bytes, `const DPM_SOLVER_WASM = '${module}'; ${readFileSync(bytes, 'utf8')}`);
 
-// What looks for the native addon, or needs it, and what stands in for that, whoever imports it.
-const standIns = new Map([
-  [resolve(dist, 'addon/backend.js'), `${dist}/addon/wasm/backend.js`],
-  [resolve(dist, 'engines/webgpu/sample.js'), `${dist}/engines/webgpu/absent.js`],
+// What looks for the native addon, or needs it, and what stands in for that, whoever imports it: in the bundle for everywhere,
+// and in the one for pages with onnxruntime-web.
+const wasmAddon = ['addon/backend.js', 'addon/wasm/backend.js'];
+await bundle('wasm', [wasmAddon, ['engines/webgpu/sample.js', 'engines/webgpu/absent.js']]);
+await bundle('web', [
+  wasmAddon,
+  ['engines/webgpu/sample.js', 'engines/webgpu/web.js'],
+  ['onnx/network.js', 'onnx/web/network.js'],
 ]);
-await build({
-  entryPoints: [`${dist}/wasm.js`],
-  outfile: `${dist}/wasm.js`,
-  allowOverwrite: true,
-  bundle: true,
-  format: 'esm',
-  platform: 'neutral',
-  target: 'es2022',
-  minifySyntax: true,
-  minifyWhitespace: true,
-  legalComments: 'none',
-  logLevel: 'warning',
-  plugins: [
-    {
-      name: 'stand-ins',
-      setup({ onResolve }) {
-        onResolve({ filter: /\/(backend|sample)\.js$/ }, ({ path, resolveDir }) => {
-          const standIn = standIns.get(resolve(resolveDir, path));
-          return standIn === undefined ? undefined : { path: standIn };
-        });
+
+/** Makes one file of a module that tsc has made. */
+async function bundle(name, pairs) {
+  const standIns = new Map(pairs.map(([from, to]) => [resolve(dist, from), resolve(dist, to)]));
+  await build({
+    entryPoints: [`${dist}/${name}.js`],
+    outfile: `${dist}/${name}.js`,
+    allowOverwrite: true,
+    bundle: true,
+    format: 'esm',
+    platform: 'neutral',
+    target: 'es2022',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+    plugins: [
+      {
+        name: 'stand-ins',
+        setup({ onResolve }) {
+          onResolve({ filter: /\/(backend|sample|network)\.js$/ }, ({ path, resolveDir }) => {
+            const standIn = standIns.get(resolve(resolveDir, path));
+            return standIn === undefined ? undefined : { path: standIn };
+          });
+        },
       },
-    },
-  ],
-});
-rmSync(`${dist}/wasm.js.map`, { force: true });
+    ],
+  });
+  rmSync(`${dist}/${name}.js.map`, { force: true });
+}

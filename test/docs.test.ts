@@ -21,6 +21,7 @@ const NOT_RUN: Record<string, string> = {
   'docs/cuda.md#2': 'needs a card: test/engines/cuda/solver.test.ts runs the same calls on an emulated one',
   'docs/cuda.md#3': 'needs a card: test/cuda/device.test.ts runs the same calls on an emulated one',
   'docs/onnx.md#2': 'needs a graphics processor: test/engines/webgpu runs the same calls on one in software',
+  'docs/web.md#1': 'needs a browser: test/web runs the same calls in one',
   'docs/serve.md#3': 'needs a server on its port: test/serve/openai.test.ts draws by the same calls',
   'docs/serve.md#4': 'needs a server on its port: test/serve/openai.test.ts draws by the same calls',
 };
@@ -50,7 +51,7 @@ const broken: Block = {
 const id = ({ page, number }: Block) => `${page}#${number}`;
 
 /** What the pages tell their readers to install beside the package, and what TypeScript needs for Node. */
-const BESIDE = ['onnxruntime-node', 'openai', 'ai', '@ai-sdk/openai-compatible', '@types/node'];
+const BESIDE = ['onnxruntime-node', 'onnxruntime-web', 'openai', 'ai', '@ai-sdk/openai-compatible', '@types/node'];
 
 const docs = suite('docs');
 const isBuilt = existsSync(join(root, 'dist'));

@@ -16,6 +16,17 @@ export function framed(number: number, parts: readonly Uint8Array[]): Uint8Array
 
 /** A field of a message: text, a whole number of at least 0, or a message, which is the fields that it has. */
 export function field(number: number, value: string | number | readonly Uint8Array[]): Uint8Array {
-  if (typeof value === 'number') return Buffer.concat([varint(8 * number), varint(value)]);
-  return Buffer.concat(framed(number, typeof value === 'string' ? [Buffer.from(value)] : value));
+  if (typeof value === 'number') return concat([varint(8 * number), varint(value)]);
+  return concat(framed(number, typeof value === 'string' ? [new TextEncoder().encode(value)] : value));
+}
+
+/** One after the other; not by `Buffer`, which pages do not have. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }

@@ -15,3 +15,4 @@ export {
   OrtValue,
 } from './network.js';
 export type { GraphDevice } from './session.js';
+export type { DeviceValue } from './value.js';

@@ -17,6 +17,7 @@ import {
 } from './elements.js';
 import { loadLibrary } from './library.js';
 import { deviceError, loadError, runError } from './messages.js';
+import type { DeviceValue } from './value.js';
 
 /** By the addon's numbers. */
 const DEVICES: readonly OrtDevice[] = ['cpu', 'webgpu', 'cuda', 'coreml'];
@@ -117,7 +118,7 @@ export interface OrtRunOptions {
  * device, and be written to by one. `dispose()` (or `using`) frees it at once. Its memory is the device's, so the garbage
  * collector does not know how much there is of it: dispose of every value.
  */
-export class OrtValue {
+export class OrtValue implements DeviceValue {
   /** Of its elements. */
   readonly type: string;
   /** Its size in each dimension. */
@@ -230,7 +231,7 @@ export class OrtNetwork {
    * with what onnxruntime says
    */
   async run(
-    feeds: Readonly<Record<string, OrtTensor | CudaMemory | OrtValue>>,
+    feeds: Readonly<Record<string, OrtTensor | CudaMemory | DeviceValue>>,
     options: OrtRunOptions = {},
   ): Promise<Record<string, OrtResult>> {
     const signal = optionalSignal(options.signal);

@@ -39,6 +39,23 @@ export function fill({ type, data }: Slot, value: number): void {
   else (data as Float32Array).fill(value);
 }
 
+/**
+ * The time's buffer in the type and shape that a graph declares: a scalar, one number, or one a sample.
+ *
+ * @param path of the graph, for messages
+ */
+export function timeSlot(
+  { type, shape }: { readonly type: string; readonly shape: readonly (number | string)[] },
+  batch: number,
+  path: string,
+): Slot {
+  const dims = shape.map((d) => (typeof d === 'number' ? d : /batch/i.test(d) ? batch : 1));
+  if (!['float32', 'float64', 'float16', 'int32', 'int64'].includes(type) || dims.length > 1) {
+    throw new Error(`Expected a number for the input timestep of ${path}, which declares ${type} [${shape}]`);
+  }
+  return slot(type as ElementType, dims);
+}
+
 const scratch = new Float32Array(1);
 const scratchBits = new Uint32Array(scratch.buffer);
 

@@ -1,5 +1,5 @@
 // Small ONNX graphs made here: what happens to tensors that stay on a device. Field numbers are those of onnx.proto.
-import { field } from '../folder/message.js';
+import { concat, field } from '../folder/message.js';
 
 /** IR version 8 and operators of version 17: what onnxruntime 1.20 and later read. */
 const IR_VERSION = 8;
@@ -17,6 +17,7 @@ export interface WrittenValue {
 /** A node: its attributes are whole numbers, or lists of them. */
 export interface WrittenNode {
   readonly type: string;
+  readonly name?: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes?: Readonly<Record<string, number | readonly number[]>>;
@@ -44,14 +45,15 @@ export function writeGraph({ inputs, outputs, nodes, sizes = {} }: WrittenGraph)
     ...inputs.map((value) => field(11, valueInfo(value))),
     ...outputs.map((value) => field(12, valueInfo(value))),
   ];
-  return Buffer.concat([field(1, IR_VERSION), field(7, graph), field(8, [field(2, OPERATORS)])]);
+  return concat([field(1, IR_VERSION), field(7, graph), field(8, [field(2, OPERATORS)])]);
 }
 
-/** NodeProto: input 1, output 2, op_type 4, attribute 5. AttributeProto: name 1, i 3, ints 8, type 20 (INT 2, INTS 7). */
-function nodeOf({ type, inputs, outputs, attributes = {} }: WrittenNode): Uint8Array[] {
+/** NodeProto: input 1, output 2, name 3, op_type 4, attribute 5. AttributeProto: name 1, i 3, ints 8, type 20 (INT 2, INTS 7). */
+function nodeOf({ type, name: own, inputs, outputs, attributes = {} }: WrittenNode): Uint8Array[] {
   return [
     ...inputs.map((name) => field(1, name)),
     ...outputs.map((name) => field(2, name)),
+    ...(own === undefined ? [] : [field(3, own)]),
     field(4, type),
     ...Object.entries(attributes).map(([name, value]) =>
       field(

@@ -5,7 +5,8 @@ import { list } from '../base/check.js';
 import type { Tensor } from '../base/tensor.js';
 import { findFile, readJson } from '../folder/files.js';
 import { type ElementType, Graph, type SessionOptions, slot } from '../onnx/graph.js';
-import { type Evaluate, runAt, timeSlot } from './denoiser.js';
+import { timeSlot } from '../onnx/slots.js';
+import { type Evaluate, runAt } from './denoiser.js';
 
 export class Classifier {
   readonly #graph: Graph;
@@ -68,7 +69,8 @@ export class Classifier {
       else classes.data[i] = label;
     });
     const gradient = slot('float32', dims);
-    const feeds = { sample: slot('float32', dims), timestep: timeSlot(this.#graph, labels.length), labels: classes };
+    const time = timeSlot(this.#graph.input('timestep'), labels.length, this.#graph.path);
+    const feeds = { sample: slot('float32', dims), timestep: time, labels: classes };
     const binding = this.#graph.bind(feeds, { gradient });
     const wide = feeds.sample.data;
     return async (x, t, signal) => {

@@ -2,6 +2,7 @@
 import { convert } from '../addon/native.js';
 import type { Tensor } from '../base/tensor.js';
 import { type Binding, type ElementType, fill, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
+import { timeSlot } from '../onnx/slots.js';
 import { EvaluateThere, wayOf } from './device-network.js';
 import {
   type DenoiserKind,
@@ -299,7 +300,7 @@ export class Denoiser {
     const [channels, height, width] = shape;
     const flux = kind === 'flux';
     const inputDims = flux ? this.#packed(batch, shape) : [batch, channels + extraChannels, height, width];
-    const declared = timeSlot(graph, batch);
+    const declared = timeSlot(graph.input('timestep'), batch, graph.path);
     const timestep = times === undefined ? declared : slot(declared.type, [times]);
     const feeds: Record<string, Slot> = { [state]: slot(type, inputDims), timestep };
     for (const name of this.conditioning.keys()) {
@@ -469,14 +470,4 @@ async function runOn(binding: Binding, x: Tensor, state: string, signal: AbortSi
   }
   sample.data = data;
   await binding.run(signal);
-}
-
-/** The time's buffer in the type and shape that the graph declares: a scalar, one number, or one a sample. */
-export function timeSlot(graph: Graph, batch: number): Slot {
-  const { type, shape } = graph.input('timestep');
-  const dims = shape.map((d) => (typeof d === 'number' ? d : /batch/i.test(d) ? batch : 1));
-  if (!['float32', 'float64', 'float16', 'int32', 'int64'].includes(type) || dims.length > 1) {
-    throw new Error(`Expected a number for the input timestep of ${graph.path}, which declares ${type} [${shape}]`);
-  }
-  return slot(type as ElementType, dims);
 }

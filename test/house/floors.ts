@@ -17,7 +17,7 @@ export const ROOMS: readonly Room[] = [
   { path: 'cli/', floor: 10, knows: 'how people call it' },
   { path: 'serve/', floor: 9, knows: 'how machines call it' },
   {
-    path: ['index.ts', 'native.ts', 'wasm.ts'],
+    path: ['index.ts', 'native.ts', 'wasm.ts', 'web.ts'],
     name: 'public entries',
     floor: 8,
     knows: "nothing: they re-export, as a room's own index.ts does",

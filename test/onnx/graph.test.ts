@@ -8,7 +8,8 @@ import * as assert from 'uvu/assert';
 import { convert } from '../../lib/native.js';
 import { fill, Graph, type SessionOptions, slot, toHalf } from '../../lib/onnx/graph.js';
 import { loadRuntime } from '../../lib/onnx/runtime.js';
-import { runAt, timeSlot } from '../../lib/pipelines/denoiser.js';
+import { timeSlot } from '../../lib/onnx/slots.js';
+import { runAt } from '../../lib/pipelines/denoiser.js';
 import { assertRejects, assertThrows } from '../support.js';
 
 const test = suite('graph');
@@ -36,7 +37,7 @@ const times: [type: string, dims: number[], fed: number][] = [
 for (const [type, dims, fed] of times) {
   test(`feeds a time of type ${type} and dims [${dims}] as it is declared`, async () => {
     const graph = await Graph.open(fixture(`time_${type}`));
-    const timestep = timeSlot(graph, 2);
+    const timestep = timeSlot(graph.input('timestep'), 2, graph.path);
     assert.equal([timestep.type, timestep.dims], [type, dims]);
     const sample = slot('float32', [2, 1, 2, 2]);
     const output = slot('float32', [2, 1, 2, 2]);

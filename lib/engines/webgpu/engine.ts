@@ -1,4 +1,4 @@
-// The tensors of a run on a device that onnxruntime reaches, and the step over them as a graph: what
+// The tensors of a run on a device that onnxruntime reaches, and the steps over them: what
 // lib/engines/host/engine.ts is on the host. Every step makes new values and frees those that it took the place of, so that the
 // last good state survives a step that fails.
 import { ROW } from '../../addon/coefficients.js';
@@ -14,12 +14,12 @@ import {
   type TensorView,
   wrongDims,
 } from '../../base/tensor.js';
-import { type OrtDevice, type OrtTensor, OrtValue } from '../../onnx/network.js';
+import { type OrtTensor, OrtValue } from '../../onnx/network.js';
 import type { Application, Engine, Found, Output, Sizes, Transfers } from '../../solver/engine.js';
 import type { Sampler, Solver } from '../../solver/options.js';
 import type { Plan } from '../../solver/plan.js';
-import { coefficientsOf, inputGraph, type StepShape, stepGraph, sumsOf, type Term } from './graph.js';
-import { SmallNetworks } from './networks.js';
+import type { Term } from './graph.js';
+import type { FloatType, Steps } from './steps.js';
 
 /** A state, and what the network is given for it where that is not the state itself. */
 interface Slot {
@@ -36,7 +36,7 @@ interface DeviceOutput extends Output {
 }
 
 /** @internal */
-export class GraphEngine implements Engine {
+export class DeviceEngine implements Engine {
   /** Copies whose numbers are on their way are waited for where a card would be asked what it found. */
   readonly late = {
     now: (): never => {
@@ -52,10 +52,10 @@ export class GraphEngine implements Engine {
   readonly transfers: Transfers;
   readonly #solver: Solver;
   readonly #signal: AbortSignal | undefined;
-  readonly #networks: SmallNetworks;
+  readonly #steps: Steps;
   readonly #xT: TensorView;
   /** What the network is given where that is not the state: its type, or it twice. */
-  readonly #inputType: 'float32' | 'float16';
+  readonly #inputType: FloatType;
   readonly #slots: Slot[];
   readonly #history: (OrtValue | null)[];
   /** What the network has given and no step has read yet. */
@@ -69,14 +69,14 @@ export class GraphEngine implements Engine {
   #plan: Plan | null = null;
   #applies = 0;
 
-  constructor(device: OrtDevice, solver: Solver, sampler: Sampler, xT: Tensor, { states, history }: Sizes) {
+  constructor(steps: Steps, solver: Solver, sampler: Sampler, xT: Tensor, { states, history }: Sizes) {
     const view = readTensor(xT, 'xT');
     this.#solver = solver;
     this.#signal = sampler.signal;
     this.#xT = view;
-    this.#networks = new SmallNetworks(device);
-    this.transfers = this.#networks.transfers;
-    this.#inputType = (solver.modelDtype ?? view.type) as 'float32' | 'float16';
+    this.#steps = steps;
+    this.transfers = steps.transfers;
+    this.#inputType = (solver.modelDtype ?? view.type) as FloatType;
     this.#slots = Array.from({ length: states }, () => ({ state: null, next: null, twice: false }));
     this.#history = Array<OrtValue | null>(history).fill(null);
     this.#start = new Float32Array(view.length);
@@ -104,10 +104,7 @@ export class GraphEngine implements Engine {
     const to = this.#slots[slot];
     const state = await this.#stateOf(slot);
     if (!this.#needsInput(doubled) || (to.next && to.twice === doubled)) return;
-    const shape = [this.#xT.dims.length, this.#inputType, doubled] as const;
-    const network = await this.#networks.get(`input ${shape}`, () => inputGraph(...shape));
-    const { next } = await network.run({ out: state }, { outputs: { next: 'device' }, ...this.#ending() });
-    put(to, 'next', next as OrtValue);
+    put(to, 'next', await this.#steps.input(state, this.#inputType, doubled, this.#signal));
     to.twice = doubled;
   }
 
@@ -126,11 +123,7 @@ export class GraphEngine implements Engine {
   }
 
   #upload(data: Float32Array): Promise<OrtValue> {
-    return this.#networks.upload({ type: 'float32', data, dims: this.#xT.dims });
-  }
-
-  #ending(): { signal?: AbortSignal } {
-    return this.#signal ? { signal: this.#signal } : {};
+    return this.#steps.upload({ type: 'float32', data, dims: this.#xT.dims });
   }
 
   input(slot: number, doubled: boolean): Tensor {
@@ -142,7 +135,7 @@ export class GraphEngine implements Engine {
   async #read(slot: number, to: Float32Array): Promise<void> {
     const { state } = this.#slots[slot];
     if (this.#start) return to.set(this.#start);
-    await this.#networks.download(state!, { type: 'float32', data: to, dims: this.#xT.dims });
+    await this.#steps.download(state!, { type: 'float32', data: to, dims: this.#xT.dims });
   }
 
   async view(slot: number): Promise<Tensor> {
@@ -198,7 +191,7 @@ export class GraphEngine implements Engine {
   }
 
   readOutput(output: unknown, _gradient: unknown, doubled: boolean): DeviceOutput {
-    if (!(output instanceof OrtValue)) throw wrongType('an OrtValue', 'the network output', output);
+    if (!(output instanceof OrtValue)) throw wrongType('a value on its device', 'the network output', output);
     const dims = this.#dims(doubled);
     if (!sameDims(output.dims, dims)) throw wrongDims(dims, 'the network output', output.dims);
     if (output.type !== 'float32' && output.type !== 'float16') {
@@ -218,8 +211,7 @@ export class GraphEngine implements Engine {
     this.#given.delete(m);
     m.dispose();
     this.#applies++;
-    const sample = this.#solver.checkFinite ? found!.findIndex((sum) => !Number.isFinite(sum)) : -1;
-    return { sample: sample < 0 ? -1 : sample % this.#xT.batch, corrected: false };
+    return { sample: this.#solver.checkFinite ? found! : -1, corrected: false };
   }
 
   async applyKept(rows: Float64Array, step: Application, kept: number): Promise<void> {
@@ -235,70 +227,41 @@ export class GraphEngine implements Engine {
     return undefined;
   }
 
-  async #run(rows: Float64Array, step: Application, m: OrtValue | null, kept: number): Promise<Float32Array | null> {
-    const row = rows.subarray(step.row * ROW.length, (step.row + 1) * ROW.length);
-    const history = [1, 2, 3].filter((i) => (step.history[i - 1] ?? -1) >= 0);
-    const sums = sumsOf(row, {
-      ...{ given: kept >= 0, network: m !== null, doubled: step.doubled ?? false, history },
-      ...{ keep: step.keep >= 0, noisy: step.noisy ?? false, second: step.out2 !== undefined },
-      sameBase: step.base === step.seen,
-    });
+  async #run(rows: Float64Array, step: Application, m: OrtValue | null, kept: number): Promise<number | null> {
     const doubled = m ? this.#seenDoubled(step.out) : undefined;
-    const asked = doubled !== undefined && this.#needsInput(doubled) ? { twice: doubled } : undefined;
-    const shape: StepShape = {
-      rank: this.#xT.dims.length,
-      output: (m?.type ?? null) as StepShape['output'],
-      doubled: m !== null && (step.doubled ?? false),
-      input: asked ? this.#inputType : null,
-      twice: asked?.twice ?? false,
-      sums: [...sums].map(([made, sum]) => ({ made, terms: [...sum.keys()] })),
-    };
-    const network = await this.#networks.get(`step ${JSON.stringify(shape)}`, () => stepGraph(shape));
-    const feeds: Record<string, OrtTensor | OrtValue> = {};
-    for (const [name, data] of Object.entries(coefficientsOf(sums))) {
-      feeds[name] = { type: 'float32', data, dims: [data.length] };
-      this.transfers.uploaded += data.byteLength;
-    }
-    for (const { terms } of shape.sums) {
-      for (const term of terms) {
-        if (term === 'm' || term === 'u' || term === 'd0' || feeds[term]) continue;
-        feeds[term] = await this.#term(term, step, kept);
-      }
-    }
-    const outputs: Record<string, 'device' | OrtTensor> = {};
-    for (const { made } of shape.sums) outputs[made] = 'device';
-    if (asked) outputs.next = 'device';
-    let found: Float32Array | null = null;
-    if (m) {
-      feeds.output = m;
-      // The one number a sample that is read bounds what is queued: the next evaluation begins when this one has ended.
-      found = new Float32Array(m.dims[0]);
-      outputs.found = { type: 'float32', data: found, dims: [found.length] };
-      this.transfers.downloaded += found.byteLength;
-    }
-    const made = (await network.run(feeds, { outputs, ...this.#ending() })) as Record<string, OrtValue>;
+    const asked = doubled !== undefined && this.#needsInput(doubled) ? { type: this.#inputType, twice: doubled } : null;
+    const made = await this.#steps.step(
+      {
+        row: rows.subarray(step.row * ROW.length, (step.row + 1) * ROW.length),
+        ...{ output: m, dims: this.#xT.dims, input: asked, given: kept >= 0, doubled: step.doubled ?? false },
+        history: [1, 2, 3].filter((i) => (step.history[i - 1] ?? -1) >= 0),
+        ...{ keep: step.keep >= 0, noisy: step.noisy ?? false, second: step.out2 !== undefined },
+        sameBase: step.base === step.seen,
+        operand: (term) => this.#operand(term, step, kept),
+      },
+      this.#signal,
+    );
     const to = this.#slots[step.out];
     put(to, 'state', made.out);
     put(to, 'next', made.next ?? null);
-    to.twice = shape.twice;
+    to.twice = asked?.twice ?? false;
     if (step.out2 !== undefined) {
       const second = this.#slots[step.out2];
-      put(second, 'state', made.out2);
+      put(second, 'state', made.out2 as OrtValue);
       put(second, 'next', null);
     }
     if (step.keep >= 0) {
       this.#history[step.keep]?.dispose();
-      this.#history[step.keep] = made.d0;
+      this.#history[step.keep] = made.d0 as OrtValue;
     }
-    return found;
+    return made.found;
   }
 
-  #term(term: Term, step: Application, kept: number): OrtTensor | OrtValue | Promise<OrtValue> {
+  #operand(term: Term, step: Application, kept: number): OrtTensor | OrtValue | Promise<OrtValue> {
     if (term === 'x') return this.#stateOf(step.seen);
     if (term === 'base') return this.#stateOf(step.base);
     if (term === 'kept') return this.#history[kept]!;
     if (term !== 'z') return this.#history[step.history[Number(term.slice(1)) - 1]]!;
-    this.transfers.uploaded += this.#z!.byteLength;
     return { type: 'float32', data: this.#z!, dims: this.#xT.dims };
   }
 
@@ -312,7 +275,7 @@ export class GraphEngine implements Engine {
       put(slot, 'next', null);
     }
     for (const value of [...this.#history, ...this.#given]) value?.dispose();
-    this.#networks.release();
+    this.#steps.release();
   }
 }
 

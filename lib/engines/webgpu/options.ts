@@ -1,5 +1,6 @@
 // What runs on WebGPU are told besides, and which of them the step's graph is for.
 import type { OrtValue } from '../../onnx/network.js';
+import type { DeviceValue } from '../../onnx/value.js';
 import { guideAt } from '../../solver/guidance.js';
 import type { Sampler, Solver } from '../../solver/options.js';
 
@@ -12,8 +13,10 @@ import type { Sampler, Solver } from '../../solver/options.js';
  *       const { out } = await unet.run({ sample, timestep }, { outputs: { out: 'device' }, signal });
  *       return out as OrtValue;
  *     }
+ *
+ * In a browser x is an `OrtWebValue` of dpm-solver/web, and so is what comes back.
  */
-export type WebGpuModel = (x: OrtValue, t: number, context: WebGpuContext) => OrtValue | Promise<OrtValue>;
+export type WebGpuModel = (x: OrtValue, t: number, context: WebGpuContext) => DeviceValue | Promise<DeviceValue>;
 
 /** What a {@link WebGpuModel} is told besides. */
 export interface WebGpuContext {
@@ -25,11 +28,16 @@ export interface WebGpuContext {
   signal?: AbortSignal;
 }
 
-/** Why the steps of a run are made on the host; undefined where they are a graph. @internal */
-export function whyOnHost(solver: Solver, { method }: Sampler, type: string): string | undefined {
+/**
+ * Why the steps of a run are made on the host; undefined where they are not.
+ *
+ * @param thresholds do the device's steps take a quantile of the prediction?
+ * @internal
+ */
+export function whyOnHost(solver: Solver, { method }: Sampler, type: string, thresholds: boolean): string | undefined {
   const { guidance, thresholding, correctX0, schedule } = solver;
   if (method === 'adaptive') return "method 'adaptive'";
-  if (thresholding) return 'thresholding';
+  if (thresholding && !thresholds) return 'thresholding';
   if (correctX0) return 'correctX0';
   if (guidance.type === 'classifier') return "guidance 'classifier'";
   if (type === 'float64') return 'a state in float64';

@@ -2,25 +2,19 @@
 import * as assert from 'uvu/assert';
 import { hostEngine } from '../../../lib/engines/host/engine.js';
 import { sampleThere } from '../../../lib/engines/webgpu/sample.js';
-import {
-  betas,
-  classicTable,
-  DPMSolver,
-  NoiseSchedule,
-  randn,
-  type SampleOptions,
-  type SolverOptions,
-  type Tensor,
-} from '../../../lib/index.js';
+import * as dpm from '../../../lib/index.js';
+import { betas, DPMSolver, NoiseSchedule, randn, type Tensor } from '../../../lib/index.js';
 import { OrtNetwork, type OrtTensor, type OrtValue } from '../../../lib/onnx/index.js';
 import { writeGraph } from '../../../lib/onnx/write.js';
 import { readSampleOptions, readSolverOptions } from '../../../lib/solver/options.js';
+import { type Case, casesOf } from './table.js';
+
+export { cfg } from './table.js';
 
 export type Where = 'cpu' | 'webgpu';
 
 const schedule = NoiseSchedule.discrete({ betas: betas('scaled_linear', 1000) });
 const flow = NoiseSchedule.flow({ shift: 3 });
-export const cfg = { type: 'classifier-free', scale: 3 } as const;
 
 /** tanh of the state, in a type: a network of two nodes or three. */
 export function openTanh(device: Where, type: 'float32' | 'float16' = 'float32'): Promise<OrtNetwork> {
@@ -36,76 +30,8 @@ export function openTanh(device: Where, type: 'float32' | 'float16' = 'float32')
   return OrtNetwork.open(graph, { device, threads: 1 });
 }
 
-interface Case {
-  readonly what: string;
-  readonly solver?: SolverOptions;
-  readonly options: SampleOptions;
-  /** 'discrete' where absent. */
-  readonly schedule?: 'flow' | 'edm';
-  readonly invert?: true;
-  /** Why its steps are on the host. */
-  readonly onHost?: string;
-}
-
-const half = (x: Tensor) => ({ ...x, data: Float32Array.from(x.data as Float32Array, (v) => v / 2) }) as Tensor;
-
-/** One for each shape of an update, and each kind of option. */
-export const CASES: readonly Case[] = [
-  { what: 'multistep, second order', options: { steps: 5 } },
-  { what: 'multistep, third order', options: { steps: 6, order: 3, lowerOrderFinal: false } },
-  { what: 'guidance', solver: { guidance: cfg }, options: { steps: 5, intermediates: true } },
-  {
-    what: 'guidance in an interval',
-    solver: { guidance: { ...cfg, interval: [0.4, 4] } },
-    options: { steps: 6, denoiseToZero: true },
-  },
-  {
-    what: 'CFG++, whose history is not what the step uses',
-    solver: { guidance: { ...cfg, scale: 0.6, variant: 'cfg++' } },
-    options: { steps: 5 },
-  },
-  { what: 'singlestep', solver: { guidance: cfg }, options: { steps: 6, order: 3, method: 'singlestep' } },
-  { what: 'noise prediction', solver: { algorithmType: 'dpmsolver', modelType: 'v' }, options: { steps: 5 } },
-  { what: 'SDE', solver: { algorithmType: 'sde-dpmsolver++', guidance: cfg }, options: { steps: 5, seed: 3 } },
-  {
-    what: 'SDE with a seed a sample',
-    solver: { algorithmType: 'sde-dpmsolver' },
-    options: { steps: 5, seed: [3, 4], noise: 'philox' },
-  },
-  { what: 'flow', schedule: 'flow', solver: { modelType: 'flow' }, options: { steps: 5 } },
-  { what: 'UniC', options: { steps: 5, corrector: 'unic' } },
-  { what: 'iPNDM', options: { steps: 7, method: 'ipndm', order: 4 } },
-  {
-    what: 'a first step without the network',
-    schedule: 'edm',
-    options: { steps: 5, afs: true, lowerOrderFinal: false },
-  },
-  { what: 'a table', options: { table: classicTable(schedule, { steps: 5 }) } },
-  { what: 'a table with rows longer than a step', options: { table: longTable() } },
-  { what: 'inversion', invert: true, options: { steps: 5 } },
-  { what: 'correctXt', solver: { correctXt: half, guidance: cfg }, options: { steps: 4 } },
-  { what: 'thresholding', solver: { thresholding: true }, options: { steps: 4 }, onHost: 'thresholding' },
-  { what: 'correctX0', solver: { correctX0: half }, options: { steps: 4 }, onHost: 'correctX0' },
-  {
-    what: 'guidance rescale',
-    solver: { guidance: { ...cfg, rescale: 0.7 } },
-    options: { steps: 4 },
-    onHost: 'guidance that looks at the answers',
-  },
-  {
-    what: 'a classifier',
-    solver: { guidance: { type: 'classifier', scale: 2, gradient: half } },
-    options: { steps: 4 },
-    onHost: "guidance 'classifier'",
-  },
-  { what: 'adaptive', options: { method: 'adaptive', maxNfe: 60 }, onHost: "method 'adaptive'" },
-];
-
-function longTable() {
-  const table = classicTable(schedule, { steps: 7, lowerOrderFinal: false });
-  const rows = table.rows!.map((row, i) => [...row, ...Array<number>(i + 2 - row.length).fill(0.01)]);
-  return { ...table, rows };
-}
+/** See table.ts. */
+export const CASES = casesOf(dpm);
 
 const rms = (values: ArrayLike<number>) => {
   let sum = 0;

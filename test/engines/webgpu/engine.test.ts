@@ -164,7 +164,7 @@ test('refuses what is no output of the network', async () => {
   await assertRejects(
     sampleBy(async () => ({}) as OrtValue, start()),
     TypeError,
-    /^Expected an OrtValue for the network output but received /,
+    /^Expected a value on its device for the network output but received /,
   );
   const single = async () => {
     const sample = { data: new Float32Array(192), dims: [1, 3, 8, 8] };

@@ -1,0 +1,11 @@
+// What stands in dist/web.js for sample.ts: in a browser the step is a kernel on the device that the networks share.
+import type { sampleThere as there } from './sample.js';
+import { gpuDevice } from './gpu.js';
+import { sampleBy } from './runs.js';
+import { WgslSteps } from './wgsl-steps.js';
+
+/** @internal */
+export const sampleThere: typeof there = async ({ hostEngine }, model, solver, sampler, xT) => {
+  const device = await gpuDevice();
+  return sampleBy({ hostEngine, steps: () => new WgslSteps(device), thresholds: true }, model, solver, sampler, xT);
+};

@@ -1,0 +1,182 @@
+// `dpm-solver/web` in headless Chromium: networks of onnxruntime-web on the CPU (WebAssembly) and on WebGPU, where the step is a
+// kernel that has the bits of the native one.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BrowserContext, Page } from 'playwright-core';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { namesOf, readNodes, timeNodes } from '../../lib/folder/graph-nodes.js';
+import { betas, DPMSolver, NoiseSchedule, randn, type Tensor } from '../../lib/index.js';
+import { OrtNetwork, type OrtTensor } from '../../lib/onnx/index.js';
+import { missing, root, Site, startChromium } from './chromium.js';
+
+const tests = suite('dpm-solver/web');
+if (missing) console.log(`skipped: ${missing}`);
+const test = missing ? tests.skip : tests;
+
+let site: Site;
+let browser: { context: BrowserContext; close(): Promise<void> };
+let page: Page;
+const errors: string[] = [];
+
+tests.before(async () => {
+  if (missing) return;
+  [site, browser] = await Promise.all([Site.start(), startChromium()]);
+  page = await browser.context.newPage();
+  page.on('pageerror', (error) => errors.push(String(error)));
+  await page.goto(site.address);
+  await page.evaluate(async () => {
+    const [dpm, ort, own] = ['/dpm-solver/web.js', '/onnxruntime-web/ort.jspi.bundle.min.mjs', '/page.js'];
+    const [solver, runtime, tests] = await Promise.all([import(dpm), import(ort), import(own)]);
+    runtime.env.wasm.wasmPaths = '/onnxruntime-web/';
+    solver.setOnnxRuntime(runtime);
+    Object.assign(globalThis, { dpm: solver, ort: runtime, tests });
+  });
+});
+
+tests.after(async () => {
+  await browser?.close();
+  site?.stop();
+});
+
+tests.after.each(() => {
+  assert.equal(errors.splice(0), []);
+});
+
+/** Calls a function of test/web/page.ts in the page. */
+async function inPage<K extends keyof typeof import('./page.js')>(
+  name: K,
+  ...args: unknown[]
+): Promise<Awaited<ReturnType<typeof import('./page.js')[K]>>> {
+  return page.evaluate(
+    ([which, rest]) => {
+      const { tests, dpm } = globalThis as unknown as {
+        tests: Record<string, (...all: unknown[]) => never>;
+        dpm: object;
+      };
+      return tests[which as string]!(dpm, ...(rest as unknown[]));
+    },
+    [name, args] as const,
+  ) as never;
+}
+
+test('WebGPU is there: everything below has run on it', async () => {
+  const { device, reason } = await inPage('automatic');
+  assert.equal([device, reason], ['webgpu', undefined]);
+});
+
+test('every kind of update on WebGPU has the bits of the host', async () => {
+  const outcomes = await inPage('runCases', 'webgpu');
+  assert.ok(outcomes.length > 20);
+  for (const { what, differ, of, worst, nfe, undisposed } of outcomes) {
+    assert.is(differ, 0, `${what}: ${differ} of ${of} differ, by ${worst} at most`);
+    assert.is(nfe[0], nfe[1], what);
+    assert.is(undisposed, 0, `${what}: states and outputs have been freed`);
+  }
+  const there = outcomes.filter(({ onHost }) => onHost === undefined).map(({ what }) => what);
+  assert.ok(there.includes('thresholding') && there.includes('UniC') && there.includes('SDE'), there.join());
+  const reasons = outcomes.flatMap(({ onHost }) => onHost ?? []);
+  assert.equal(reasons.sort(), [
+    ...['correctX0', "guidance 'classifier'", 'guidance that looks at the answers', "method 'adaptive'"],
+  ]);
+});
+
+test('a device that binds few buffers gets several kernels a step', async () => {
+  const outcomes = await inPage('withFewBuffers', 'UniC');
+  assert.equal(
+    outcomes.map(({ what, differ }) => [what, differ]),
+    [['UniC', 0]],
+  );
+});
+
+test('quantiles are exact, whatever the size, the ratio and the bounds', async () => {
+  const { of, differ, bounded } = await inPage('thresholds');
+  assert.ok(bounded > of / 2, `${bounded} of ${of} were changed by thresholding`);
+  assert.is(differ, 0, `${differ} of ${of} differ`);
+});
+
+test('networks in float16 are given halves, rounded as on the host', async () => {
+  const { types, worst, differ } = await inPage('halves');
+  assert.equal(types, ['float16']);
+  assert.is(differ, 0);
+  assert.ok(worst > 0, 'what halves leave out is seen');
+});
+
+test('runs leave no buffer behind, whether they end or are ended', async () => {
+  const { before, after } = await inPage('memory', 60);
+  assert.ok(before[0]! > 0 && before[1]! > 0);
+  assert.equal(after, before);
+});
+
+test('mistakes are told in one sentence', async () => {
+  const said = await inPage('mistakes');
+  const expected: Record<string, RegExp> = {
+    'not finite': /^Error: Expected finite numbers for the network output .* sample 1 at evaluation 1/,
+    unchecked: /^nothing$/,
+    'a plain tensor': /^TypeError: Expected a value on its device for the network output/,
+    'wrong dims': /^RangeError: Expected dims \[1, 3, 8, 8\] for the network output but received \[2, 3, 8, 8\]/,
+    start: /^RangeError: Expected 'cpu' or 'cuda' for modelDevice with start\(\)/,
+    device: /^TypeError: Expected 'auto', 'cpu', 'wasm', 'webgpu' or 'webnn' for device but received 'cuda'/,
+    graph: /^TypeError: Expected an address or a Uint8Array for graph but received 3/,
+    option: /^TypeError: .*providers/,
+    'no file': /^Error: Cannot fetch \/model\.onnx: the server answered 404/,
+    'no graph': /^Error: Cannot load three bytes for wasm: /,
+    runtime: /^TypeError: Expected the module onnxruntime-web for ort/,
+    'no input': /^TypeError: Expected a tensor for the input timestep of the graph but received none/,
+    'another input':
+      /^TypeError: Expected inputs of the graph, which has sample, timestep and gain, but received one named 'noise'/,
+    'another type': /^TypeError: Expected float32 for the input sample of the graph but received 'float64'/,
+    elements: /^RangeError: Expected 432 elements for the input sample of the graph but received 384/,
+    output: /^TypeError: Expected outputs of the graph, which has out, but received one named 'noise'/,
+    aborted: /^RangeError: over$/,
+    read: /^true$/,
+    disposed: /^Error: Expected a value to read but received one that was disposed of/,
+    'disposed feed': /^Error: Expected a value for the input sample of the graph but received one that was disposed of/,
+    'disposed network': /^Error: The network of the graph has been disposed of/,
+  };
+  for (const [name, pattern] of Object.entries(expected)) assert.match(said[name] ?? 'missing', pattern, name);
+  assert.equal(Object.keys(said).sort(), Object.keys(expected).sort());
+});
+
+test('the embedded network draws what it draws in Node', async () => {
+  const unet = join(root, 'models/shapes/unet/model.onnx');
+  const graph = readNodes(unet);
+  const { names, bytes } = namesOf(graph, timeNodes(graph));
+  site.own.set('/unet.onnx', bytes ?? readFileSync(unet));
+  const [scale, steps, dims] = [3, 3, [2, 8, 64]];
+  // No words, and 'a red circle on a blue background'.
+  const ids = [Array<number>(8).fill(0), [2, 9, 17, 5, 2, 11, 6, 0]].flat();
+  const encoder = await OrtNetwork.open(join(root, 'models/shapes/text_encoder/model.onnx'));
+  const { type } = encoder.inputs.get('input_ids')!;
+  const data = type === 'int64' ? BigInt64Array.from(ids, BigInt) : Int32Array.from(ids);
+  const { last_hidden_state } = await encoder.run({ input_ids: { data, dims: [2, 8] } });
+  await encoder.dispose();
+  const states = (last_hidden_state as OrtTensor).data as Float32Array;
+  const network = await OrtNetwork.open(unet);
+  const solver = new DPMSolver(
+    async (sample: Tensor, t) => {
+      const timestep = { data: Float32Array.of(t), dims: [...network.inputs.get('timestep')!.dims].map(() => 1) };
+      const feeds = { sample: sample as OrtTensor, timestep, encoder_hidden_states: { data: states, dims } };
+      return (await network.run(feeds)).out_sample as unknown as Tensor;
+    },
+    NoiseSchedule.discrete({ betas: betas('linear', 1000) }),
+    { modelType: 'v', guidance: { type: 'classifier-free', scale } },
+  );
+  const { sample } = await solver.sample(randn([1, 3, 32, 32], { seed: 7 }) as Tensor, { steps });
+  await network.dispose();
+  const given = { graph: '/unet.onnx', forceCpuNodeNames: names, states: [...states], dims, scale, steps };
+  const expected = sample.data as Float32Array;
+  for (const [device, most] of [
+    ['cpu', 5e-5],
+    ['webgpu', 1e-4],
+  ] as const) {
+    const made = await inPage('denoise', device, given);
+    assert.equal([made.device, made.steps], [device, [1, 2, 3]]);
+    const rms = (values: ArrayLike<number>) => Math.hypot(...Array.from(values)) / Math.sqrt(values.length);
+    const apart = rms(made.sample.map((value, i) => value - expected[i]!)) / rms(expected);
+    console.log(`  ${device}: ${apart.toExponential(1)} of the rms from Node's CPU`);
+    assert.ok(apart < most, `${device}: ${apart} of the rms`);
+  }
+});
+
+tests.run();
