@@ -70,10 +70,10 @@ export interface DeviceSolverOptions
   correctXt?: (x: DeviceTensor, t: number, step: number) => DeviceTensor;
 }
 
-/** With a network on WebGPU. */
+/** With a network on WebGPU, or in a browser on WebNN. */
 export interface WebGpuSolverOptions extends Omit<SolverOptions, 'device' | 'modelDevice' | 'modelDtype' | 'stream'> {
   /** Both are the graphics processor. */
-  device?: 'auto' | 'webgpu';
+  device?: 'auto' | 'webgpu' | 'webnn';
   /**
    * The model is a {@link WebGpuModel}: states, earlier predictions and the step stay where it is, and xT and the result are
    * on the host. Thresholding, `correctX0`, adaptive runs, classifier guidance and guidance that looks at the answers
@@ -81,7 +81,7 @@ export interface WebGpuSolverOptions extends Omit<SolverOptions, 'device' | 'mod
    * `transfers` of the result says so. `correctXt` and `onStep` are shown copies. {@link DPMSolver.sample} and
    * {@link DPMSolver.invert} only.
    */
-  modelDevice: 'webgpu';
+  modelDevice: 'webgpu' | 'webnn';
   /** As {@link SolverOptions.modelDtype}. */
   modelDtype?: 'float32' | 'float16';
 }
@@ -98,18 +98,18 @@ export interface SampleOptions<X = Tensor> extends CommonSampleOptions<X> {
 }
 
 /** Where a network is: `modelDevice` of the options. */
-export type ModelDevice = 'cpu' | 'cuda' | 'webgpu';
+export type ModelDevice = 'cpu' | 'cuda' | 'webgpu' | 'webnn';
 /** The network of a solver, where it is there. One signature and not an overload each: what is said of a mistake is one thing. */
 export type ModelOn<M extends ModelDevice, T extends Tensor = Tensor> = M extends 'cuda'
   ? DeviceModel
-  : M extends 'webgpu'
+  : M extends 'webgpu' | 'webnn'
     ? WebGpuModel
     : Model<T>;
 /** The options of a solver whose network is there. */
 export type SolverOptionsOn<M extends ModelDevice, T extends Tensor = Tensor> = {
   /** Where the network is; `'cpu'`. */
   modelDevice?: M;
-} & (M extends 'cuda' ? DeviceSolverOptions : M extends 'webgpu' ? WebGpuSolverOptions : SolverOptions<T>);
+} & (M extends 'cuda' ? DeviceSolverOptions : M extends 'webgpu' | 'webnn' ? WebGpuSolverOptions : SolverOptions<T>);
 
 /**
  * DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095) for one network and noise schedule.
@@ -126,7 +126,7 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
 
   /**
    * @param model the network, or null where only {@link start} is used; with `modelDevice: 'cuda'` a
-   *   {@link DeviceModel}, with `'webgpu'` a {@link WebGpuModel}
+   *   {@link DeviceModel}, with `'webgpu'` and `'webnn'` a {@link WebGpuModel}
    * @throws TypeError or RangeError for options that are unknown, of another type or out of range
    */
   constructor(model: ModelOn<M, T> | null, schedule: NoiseSchedule, options: SolverOptionsOn<M, T> = {} as never) {
@@ -147,7 +147,7 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
     this.#device = device;
     // Options for the host and for a card differ in what their functions are called with.
     const common = options as CommonSolverOptions;
-    const dtypes = device === 'webgpu' ? WEBGPU_DTYPES : place.onCard ? CARD_DTYPES : HOST_DTYPES;
+    const dtypes = isThere(device) ? WEBGPU_DTYPES : place.onCard ? CARD_DTYPES : HOST_DTYPES;
     this.#solver = { ...readSolverOptions(schedule, common, dtypes), ...place };
   }
 
@@ -188,8 +188,10 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
   }
 
   #start(xT: Tensor | DeviceTensor, options: SampleOptions): InternalRun {
-    if (this.#device === 'webgpu') {
-      throw new RangeError("Expected 'cpu' or 'cuda' for modelDevice with start() but received 'webgpu': use sample()");
+    if (isThere(this.#device)) {
+      throw new RangeError(
+        `Expected 'cpu' or 'cuda' for modelDevice with start() but received '${this.#device}': use sample()`,
+      );
     }
     const { sampler, graph } = this.#read(options, false);
     if (!this.#takesCard(xT)) return this.#build(xT as Tensor, sampler);
@@ -273,11 +275,13 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
     const options = given as SampleOptions;
     const { sampler, graph } = this.#read(options, inverse);
     const { guidance } = this.#solver;
-    if (this.#device === 'webgpu') {
+    if (isThere(this.#device)) {
       if (!this.#model) throw noModel();
-      if (xT instanceof DeviceTensor) throw wrongType("a tensor on the host with modelDevice 'webgpu'", 'xT', xT);
+      if (xT instanceof DeviceTensor) {
+        throw wrongType(`a tensor on the host with modelDevice '${this.#device}'`, 'xT', xT);
+      }
       const { sampleThere } = await import('./engines/webgpu/sample.js');
-      const place = { device: 'webgpu', hostEngine } as const;
+      const place = { device: this.#device, hostEngine };
       const there = sampleThere(place, this.#model as WebGpuModel, this.#solver, sampler, xT);
       return there as Promise<Sampling<X>>;
     }
@@ -307,7 +311,10 @@ export class DPMSolver<T extends Tensor = Tensor, M extends ModelDevice = 'cpu'>
 /** What `advance` of a run takes, by what it began with. */
 export type OutputFor<X> = X extends DeviceTensor ? DeviceTensor : Tensor;
 
-type Device = 'auto' | 'cpu' | 'cuda' | 'webgpu';
+type Device = 'auto' | 'cpu' | 'cuda' | There;
+/** Where steps follow their network. */
+type There = 'webgpu' | 'webnn';
+const isThere = (device: string): device is There => device === 'webgpu' || device === 'webnn';
 
 const noModel = () => new TypeError('Expected a model for sample and invert but received null: use start()');
 
@@ -331,13 +338,20 @@ function readPlace(options: {
   stream?: unknown;
 }): Pick<CardSolver, 'onCard' | 'stream'> & { device: Device } {
   const { stream } = options;
-  const device = oneOf<Device>((options.device ?? 'auto') as Device, 'device', ['auto', 'cpu', 'cuda', 'webgpu']);
+  const device = oneOf<Device>((options.device ?? 'auto') as Device, 'device', [
+    ...(['auto', 'cpu', 'cuda', 'webgpu', 'webnn'] as const),
+  ]);
   const modelDevice = oneOf<ModelDevice>((options.modelDevice ?? 'cpu') as ModelDevice, 'modelDevice', [
-    ...(['cpu', 'cuda', 'webgpu'] as const),
+    ...(['cpu', 'cuda', 'webgpu', 'webnn'] as const),
   ]);
   const onCard = modelDevice === 'cuda';
   if (stream !== undefined && !(stream instanceof Stream)) throw wrongType('a Stream', 'stream', stream);
-  if (device === 'webgpu' || modelDevice === 'webgpu') return onWebGpu(device, modelDevice, stream);
+  if (isThere(modelDevice)) return withNetwork(modelDevice, device, stream);
+  if (isThere(device)) {
+    throw new RangeError(
+      `Expected '${device}' for modelDevice with device '${device}' but received '${modelDevice}': steps follow their network`,
+    );
+  }
   if (onCard && device === 'cpu') {
     throw new RangeError("Expected 'auto' or 'cuda' for device with a network on a card but received 'cpu'");
   }
@@ -351,15 +365,11 @@ function readPlace(options: {
 }
 
 /** Network and step are there, or neither. */
-function onWebGpu(device: Device, modelDevice: ModelDevice, stream: Stream | undefined): ReturnType<typeof readPlace> {
-  if (modelDevice !== 'webgpu') {
-    throw new RangeError(
-      `Expected 'webgpu' for modelDevice with device 'webgpu' but received '${modelDevice}': steps follow their network`,
-    );
+function withNetwork(there: There, device: Device, stream: Stream | undefined): ReturnType<typeof readPlace> {
+  if (device !== 'auto' && device !== there) {
+    const name = there === 'webgpu' ? 'WebGPU' : 'WebNN';
+    throw new RangeError(`Expected 'auto' or '${there}' for device with a network on ${name} but received '${device}'`);
   }
-  if (device !== 'auto' && device !== 'webgpu') {
-    throw new RangeError(`Expected 'auto' or 'webgpu' for device with a network on WebGPU but received '${device}'`);
-  }
-  if (stream) throw wrongType("undefined with modelDevice 'webgpu', which has no streams", 'stream', stream);
-  return { device: 'webgpu', onCard: false, stream };
+  if (stream) throw wrongType(`undefined with modelDevice '${there}', which has no streams`, 'stream', stream);
+  return { device: there, onCard: false, stream };
 }

@@ -52,12 +52,13 @@ writeFileSync(bytes, `const DPM_SOLVER_WASM = '${module}'; ${readFileSync(bytes,
 // What looks for the native addon, or needs it, and what stands in for that, whoever imports it: in the bundle for everywhere,
 // and in the one for pages with onnxruntime-web.
 const wasmAddon = ['addon/backend.js', 'addon/wasm/backend.js'];
-await bundle('wasm', [wasmAddon, ['engines/webgpu/sample.js', 'engines/webgpu/absent.js']]);
+// Of dist/wasm.js as tsc has made it, and so before that.
 await bundle('web', [
   wasmAddon,
   ['engines/webgpu/sample.js', 'engines/webgpu/web.js'],
   ['onnx/network.js', 'onnx/web/network.js'],
 ]);
+await bundle('wasm', [wasmAddon, ['engines/webgpu/sample.js', 'engines/webgpu/absent.js']]);
 
 /** Makes one file of a module that tsc has made. */
 async function bundle(name, pairs) {

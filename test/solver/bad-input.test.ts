@@ -237,7 +237,7 @@ test('solver options of another type, unknown or out of range', () => {
     [{ threads: 1.5 }, RangeError, /for threads/],
     [{ threads: 1e6 }, RangeError, /for threads/],
     [{ threads: '2' }, TypeError, /for threads/],
-    [{ device: 'gpu' }, TypeError, /'auto', 'cpu', 'cuda' or 'webgpu' for device/],
+    [{ device: 'gpu' }, TypeError, /'auto', 'cpu', 'cuda', 'webgpu' or 'webnn' for device/],
   ];
   for (const [options, errorClass, pattern] of wrong) {
     const error = assertThrows(() => new DPMSolver(scaled, linear, options), errorClass, pattern);

@@ -12,7 +12,7 @@ import { sampleBy } from './runs.js';
 /** Where a network is, and what makes steps on the host. @internal */
 export interface Place {
   /** Of the network, and of the step's graphs. */
-  readonly device: OrtDevice;
+  readonly device: OrtDevice | 'webnn';
   readonly hostEngine: EngineMaker;
 }
 
@@ -25,5 +25,10 @@ export async function sampleThere(
   xT: Tensor,
 ): Promise<Sampling> {
   const { device, hostEngine } = place;
+  if (device === 'webnn') {
+    throw new RangeError(
+      "Expected 'cpu', 'cuda' or 'webgpu' for modelDevice but received 'webnn', which is for dpm-solver/web in a browser",
+    );
+  }
   return sampleBy({ hostEngine, steps: () => new GraphSteps(device), thresholds: false }, model, solver, sampler, xT);
 }
