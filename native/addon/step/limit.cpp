@@ -8,13 +8,16 @@
 namespace dpm::addon {
 
 // (nontemporal: 0 or 1, threads, d0, out, in, in, in, in or null), all float32 of one length. Without arguments an
-// empty call; with a Uint8Array only, how many bytes after the start of a cache line that begins. With a number of
-// samples as a ninth argument, on one thread, each of them is read once more before: all inputs but the last.
+// empty call; with a Uint8Array only, how many bytes after the start of a cache line that begins; with two arrays only,
+// both are read once, on one thread. With a number of samples as a ninth argument, on one thread, each of them is read
+// once more before: all inputs but the last.
 napi_value AddonLimit(napi_env env, napi_callback_info info) {
   napi_value argv[9];
   size_t argc = 9;
   napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
   if (argc == 0) return nullptr;
+  static const char* const names[] = {
+      "d0", "out", "the first input", "the second input", "the third input", "the fourth input"};
   if (argc == 1) {
     View bytes;
     if (!ReadView(env, argv[0], "bytes", kAllowBytes, &bytes)) return nullptr;
@@ -22,13 +25,21 @@ napi_value AddonLimit(napi_env env, napi_callback_info info) {
     napi_create_uint32(env, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(bytes.data) % 64), &result);
     return result;
   }
+  if (argc == 2) {
+    View view[2];
+    for (int k = 0; k < 2; ++k) {
+      if (!ReadView(env, argv[k], names[k], kAllowF32, &view[k])) return nullptr;
+    }
+    const float* const in[2] = {static_cast<float*>(view[0].data), static_cast<float*>(view[1].data)};
+    volatile float seen = ActiveKernels().limit_read(in, 2, std::min(view[0].length, view[1].length));
+    static_cast<void>(seen);
+    return nullptr;
+  }
   int64_t nontemporal, threads;
   if (!ReadInteger(env, argv[0], "nontemporal", 0, 1, &nontemporal) ||
       !ReadInteger(env, argv[1], "threads", 1, 1024, &threads)) {
     return nullptr;
   }
-  static const char* const names[] = {
-      "d0", "out", "the first input", "the second input", "the third input", "the fourth input"};
   View view[6];
   for (int k = 0; k < 6; ++k) {
     if (!ReadView(env, argv[k + 2], names[k], kAllowF32 | (k == 5 ? kAllowAbsent : 0), &view[k])) return nullptr;
