@@ -107,19 +107,28 @@ export function stretch(image: Image, { width, height }: Pick<Image, 'width' | '
   if (image.width === width && image.height === height) return image;
   const across = between(image.width, width);
   const down = between(image.height, height);
+  // Each row in the new width is made once, and two of them are needed at a time: one after the other.
+  const held = [0, 1].map(() => ({ row: -1, values: new Float64Array(3 * width) }));
+  const widened = (row: number) => {
+    const place = held[row % 2];
+    if (place.row === row) return place.values;
+    const { values } = place;
+    for (let x = 0; x < width; x++) {
+      const share = across.share[x];
+      const left = 3 * (row * image.width + across.first[x]);
+      const right = 3 * (row * image.width + across.second[x]);
+      for (let c = 0; c < 3; c++)
+        values[3 * x + c] = image.data[left + c] * (1 - share) + image.data[right + c] * share;
+    }
+    place.row = row;
+    return values;
+  };
   // A byte each, which rounds.
   const data = new Uint8ClampedArray(3 * width * height);
   for (let y = 0; y < height; y++) {
-    const [above, below] = [down.first[y] * image.width, down.second[y] * image.width];
-    for (let x = 0; x < width; x++) {
-      const [left, right, share] = [across.first[x], across.second[x], across.share[x]];
-      for (let c = 0; c < 3; c++) {
-        const at = (row: number, column: number) => image.data[3 * (row + column) + c];
-        const top = at(above, left) * (1 - share) + at(above, right) * share;
-        const bottom = at(below, left) * (1 - share) + at(below, right) * share;
-        data[3 * (y * width + x) + c] = top * (1 - down.share[y]) + bottom * down.share[y];
-      }
-    }
+    const [top, bottom, share] = [widened(down.first[y]), widened(down.second[y]), down.share[y]];
+    const to = 3 * width * y;
+    for (let i = 0; i < 3 * width; i++) data[to + i] = top[i] * (1 - share) + bottom[i] * share;
   }
   return { width, height, data: new Uint8Array(data.buffer) };
 }
