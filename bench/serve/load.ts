@@ -188,7 +188,9 @@ async function serve(way: Way, all: readonly Arrival[]) {
 }
 
 await own();
-const perRun = 17.6; // Samples of the mean run above: 11.6 steps, 1.2 pictures, 1 2/3 samples each, and some.
+/** Samples of the mean run, of as many of them as say it well. */
+const drawn = arrivals(100, 1, 100);
+const perRun = drawn.reduce((sum, { options }) => sum + samplesOf(options), 0) / drawn.length;
 const results = [];
 for (const count of clients) {
   for (const [load, share] of [

@@ -1,16 +1,18 @@
-// npm run bench:memory [-- --quick]: does the memory of a server stay what it is? 100,000 runs of a network that costs nothing
+// npm run bench:memory [-- --quick | --only stub | --only shapes]: does the memory of a server stay what it is? 100,000 runs of a network that costs nothing
 // (test/fixtures/models/constant, one step each) and 2,000 of the one that comes with the package (4 steps of the model's own
 // size, with previews), over HTTP, eight at a time; every ninth client leaves in the middle of its run. The
 // server's resident set and heap are taken after a garbage collection, and that of the process that draws as the server tells it, before
 // and after each twentieth part. How much is grown is told from the first quarter on: what is allocated once is there by then.
 // Writes bench/results/memory.json.
 import { type ChildProcess, fork } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { machine } from '../machine.js';
 import type { Memory } from './attacks.js';
 
 const quick = process.argv.includes('--quick');
+const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
+const out = fileURLToPath(new URL('../results/memory.json', import.meta.url));
 const PARTS = 20;
 const kinds = [
   { kind: 'stub', folder: '../../test/fixtures/models/constant', runs: quick ? 400 : 100_000, settings: { steps: 1 } },
@@ -77,8 +79,9 @@ function growth(values: readonly number[]): number {
   return Math.round((above / below) * (values.length - 1) * 10) / 10;
 }
 
-const results = [];
+const results: ({ kind: string } & Record<string, unknown>)[] = [];
 for (const { kind, folder, runs, settings } of kinds) {
+  if (only !== undefined && kind !== only) continue;
   const target = await start(folder);
   const outcomes: Record<string, number> = {};
   const found: { runs: number; serverMiB: number; serverHeapMiB: number; drawingMiB: number }[] = [];
@@ -114,6 +117,8 @@ for (const { kind, folder, runs, settings } of kinds) {
   results.push({ kind, runs, settings, outcomes, grown, found });
 }
 if (!quick) {
-  const out = fileURLToPath(new URL('../results/memory.json', import.meta.url));
-  writeFileSync(out, `${JSON.stringify({ machine: machine(), results }, null, 2)}\n`);
+  // What is not made anew stays.
+  const before = existsSync(out) ? (JSON.parse(readFileSync(out, 'utf8')) as { results: typeof results }).results : [];
+  const kept = before.filter(({ kind }) => !results.some((one) => one.kind === kind));
+  writeFileSync(out, `${JSON.stringify({ machine: machine(), results: [...kept, ...results] }, null, 2)}\n`);
 }

@@ -6,13 +6,13 @@
 // after it), and pictures whose bytes differ from those of the same run made twice. Runs a second are told as a share of one worker's, which
 // on one machine says how much the queue itself costs and no more. Needs redis-server, and dist. Writes bench/results/workers.json.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startFront } from '../../lib/serve/workers/start.js';
 import { hasRedis, TestRedis } from '../../test/serve/redis.js';
 import { machine } from '../machine.js';
+import { ask, type Counts, none, pictures } from './asking.js';
 
 if (!hasRedis) throw new Error('Expected redis-server on this machine');
 const quick = process.argv.includes('--quick');
@@ -54,62 +54,11 @@ async function untilThere(wanted: number): Promise<void> {
   }
 }
 
-interface Counts {
-  asked: number;
-  done: number;
-  failed: number;
-  /** Streams that ended without an end. */
-  lost: number;
-  /** Second ends of a stream, and whatever came after the first. */
-  twice: number;
-  /** Streams that were begun again. */
-  again: number;
-  /** Runs by seed that had other bytes than the first of them. */
-  differing: number;
-}
-
-const pictures = new Map<number, string>();
 let seeds = 0;
-
-async function ask(url: string, seed: number, counts: Counts): Promise<void> {
-  counts.asked++;
-  let ends = 0;
-  let begun = 0;
-  try {
-    const response = await fetch(new URL('/api/runs', url), {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ prompt: 'a red circle', steps: 10, seed, guidance: 3 }),
-    });
-    const text = await response.text();
-    if (response.status !== 200) throw new Error(text);
-    for (const [, event, data] of text.matchAll(/^event: (\w+)\ndata: (.*)$/gm)) {
-      if (ends > 0) counts.twice++;
-      if (event === 'started') begun++;
-      if (event !== 'done' && event !== 'failed' && event !== 'cancelled') continue;
-      ends++;
-      if (event !== 'done') {
-        counts.failed++;
-        console.log(`seed ${seed}: ${data}`);
-        continue;
-      }
-      counts.done++;
-      const [image] = (JSON.parse(data) as { images: string[] }).images;
-      const hash = createHash('sha256').update(image).digest('hex');
-      const before = pictures.get(seed);
-      if (before === undefined) pictures.set(seed, hash);
-      else if (before !== hash) counts.differing++;
-    }
-  } catch (error) {
-    console.log(`seed ${seed}: ${(error as Error).message}`);
-  }
-  if (ends === 0) counts.lost++;
-  if (begun > 1) counts.again++;
-}
 
 /** Clients who ask again as soon as they have an answer, for so many seconds. */
 async function load(seconds: number, clients: number): Promise<Counts & { seconds: number }> {
-  const counts: Counts = { asked: 0, done: 0, failed: 0, lost: 0, twice: 0, again: 0, differing: 0 };
+  const counts = none();
   const begun = performance.now();
   const until = begun + seconds * 1000;
   await Promise.all(
@@ -148,7 +97,7 @@ console.log(`killed ${kills} times: ${JSON.stringify(soak)}`);
 await redis.kill();
 await redis.begin();
 await untilReady();
-const repeated: Counts = { asked: 0, done: 0, failed: 0, lost: 0, twice: 0, again: 0, differing: 0 };
+const repeated = none();
 const some = [...pictures.keys()].slice(-32);
 await Promise.all(some.map((seed, i) => ask(fronts[i % 2].url, seed, repeated)));
 console.log(`again: ${JSON.stringify(repeated)}`);
