@@ -47,11 +47,18 @@ export class Pace {
   /** By model, smoothed. */
   readonly #rates = new WeakMap<object, Rates>();
   #seen: number;
+  #others = 0;
 
   /** @param now milliseconds; for tests a clock of their own */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
     this.#seen = now();
+  }
+
+  /** How many runs go on that are measured elsewhere, and have their shares of the machine. */
+  set others(others: number) {
+    this.#pass();
+    this.#others = others;
   }
 
   begin(id: string, model: object, work: Work): void {
@@ -122,7 +129,7 @@ export class Pace {
 
   #pass(): void {
     const now = this.#now();
-    const each = (now - this.#seen) / 1000 / this.#going.size;
+    const each = (now - this.#seen) / 1000 / (this.#going.size + this.#others);
     for (const begun of this.#going.values()) begun.alone += each;
     this.#seen = now;
   }
@@ -165,4 +172,29 @@ export function timetable<T>(
   }
   for (const { of } of queue) found.set(of, { begins: now, ends: now });
   return found;
+}
+
+/**
+ * Seconds until each place of a queue begins which others fill, too: their runs are taken for ones like ours. As many go on at
+ * once as do now.
+ *
+ * @param running seconds of those of ours that go on
+ * @param waiting the same of those that wait, by their places
+ * @param active how many go on in all
+ * @param typical seconds of a run that nothing is known of
+ */
+export function begins(
+  running: readonly number[],
+  waiting: ReadonlyMap<number, number>,
+  active: number,
+  typical: number,
+): number[] {
+  // Of one that began at any time half is left.
+  const theirs = Array.from({ length: Math.max(0, active - running.length) }, () => typical / 2);
+  const going = [...running, ...theirs].map((seconds) => ({ of: {}, seconds }));
+  const places = Array.from({ length: 1 + Math.max(-1, ...waiting.keys()) }, (_, place) => ({
+    ...{ of: {}, seconds: waiting.get(place) ?? typical },
+  }));
+  const times = timetable<object>(going, places, (_, beside) => beside.length < Math.max(1, going.length));
+  return places.map(({ of }) => times.get(of)?.begins ?? 0);
 }

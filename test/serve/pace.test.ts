@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { Engine } from '../../lib/serve/engine.js';
 import { defaultLimits } from '../../lib/serve/limits.js';
 import type { Job, Order, Report } from '../../lib/serve/messages.js';
-import { Pace, timetable } from '../../lib/serve/pace.js';
+import { begins, Pace, timetable } from '../../lib/serve/pace.js';
 import { Queue } from '../../lib/serve/queue.js';
 import type { RunEvent } from '../../lib/serve/runs.js';
 import type { Settings } from '../../lib/serve/settings.js';
@@ -255,5 +255,70 @@ for (const room of [1, 2, 3]) {
     await engine.close();
   });
 }
+
+test('in a queue of many front ends, those that are not ours are taken for ones like ours', () => {
+  // Two of ours go on and two that are not, which have half left; all four are over at 4 x 2, when four come in.
+  assert.equal(begins([2, 2], new Map([[0, 6]]), 4, 4), [8]);
+  assert.equal(
+    begins([2, 2], new Map([[5, 4]]), 4, 4).map((at) => at),
+    [8, 8, 8, 8, 24, 24],
+    'whoever has the other places',
+  );
+  assert.equal(begins([], new Map([[1, 4]]), 1, 4), [2, 6]);
+  assert.equal(begins([], new Map(), 0, 4), []);
+});
+
+test('says within a third when a run begins that waits with those of another front end', () => {
+  // Four go on at once, at equal shares; ours and theirs are of 2 to 6 units and take turns.
+  const { pace, pass } = clocked();
+  let state = 7;
+  const random = (): number => {
+    state = (state * 48271) % 0x7fffffff;
+    return state / 0x7fffffff;
+  };
+  type One = { id: string; ours: boolean; work: number; left: number; said?: number; at?: number };
+  const queue = Array.from({ length: 60 }, (_, i): One => {
+    const work = 2 + 4 * random();
+    return { id: String(i), ours: random() < 0.5, work, left: work };
+  });
+  const going: One[] = [];
+  const workOf = ({ work }: One) => ({ network: work, pictures: 1 });
+  let now = 0;
+  const errors: number[] = [];
+  while (queue.length + going.length > 0) {
+    while (going.length < 4 && queue.length > 0) {
+      const one = queue.shift() as One;
+      going.push(one);
+      if (!one.ours) continue;
+      pace.begin(one.id, model, workOf(one));
+      if (one.said !== undefined && one.at !== undefined && now - one.at > 5) {
+        errors.push(Math.abs(one.said - (now - one.at)) / (now - one.at));
+      }
+    }
+    pace.others = going.filter(({ ours }) => !ours).length;
+    const ours = going.filter((one) => one.ours);
+    const places = new Map([...queue.entries()].filter(([, one]) => one.ours));
+    const seconds = new Map([...places].map(([place, one]) => [place, pace.secondsFor(model, workOf(one))]));
+    const typical = [...seconds.values()].reduce((a, b) => a + b, 0) / Math.max(1, seconds.size);
+    const times = begins(
+      ours.map(({ id }) => pace.leftOf(id) as number),
+      ...([seconds, going.length, typical] as const),
+    );
+    // Once the first of ours has been made.
+    if (now > 20)
+      for (const [place, one] of places) if (one.said === undefined) [one.said, one.at] = [times[place], now];
+    const least = Math.min(...going.map(({ left }) => left));
+    pass(least * going.length);
+    now += least * going.length;
+    for (const one of going) {
+      one.left -= least;
+      if (one.ours && one.left > 1e-9) pace.tell(one.id, 1 - one.left / one.work);
+      if (one.ours && one.left <= 1e-9) pace.end(one.id, 1);
+    }
+    going.splice(0, going.length, ...going.filter(({ left }) => left > 1e-9));
+  }
+  assert.ok(errors.length > 10, `${errors.length} were told`);
+  assert.ok(Math.max(...errors) < 1 / 3, errors.map((error) => error.toFixed(2)).join(' '));
+});
 
 test.run();

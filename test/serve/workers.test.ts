@@ -89,7 +89,8 @@ real('cancels what waits and what is made, also for a client that has gone, and 
   const { id } = (await until(made, 'started')).data;
   await until(made, 'step');
   const waiting = events(await post(own.url, { ...endless, seed: 2 }));
-  const second = (await until(waiting, 'queued')).data.id;
+  const { id: second, seconds } = (await until(waiting, 'queued')).data;
+  assert.ok(Number.isSafeInteger(seconds) && seconds >= 0, 'it is told when it begins');
   const leaving = new AbortController();
   await post(own.url, { ...endless, seed: 3 }, { signal: leaving.signal });
   const remove = (run: string) => fetch(new URL(`/api/runs/${run}`, own.url), { method: 'DELETE' });

@@ -130,7 +130,7 @@ async function follow(pane, values, start, entry) {
     for await (const [event, data] of run(values, start, entry.controller.signal)) {
       if (event === 'queued') {
         entry.id = data.id;
-        pane.queued(data.ahead);
+        pane.queued(data);
         if (data.ahead > 0) say(`${name}waiting, ${data.ahead} ahead`);
         // Cancelled before the server had said what it is called.
         if (entry.cancelled) cancel(data.id).catch(() => undefined);

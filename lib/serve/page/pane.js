@@ -115,8 +115,9 @@ export class Pane {
     this.#set('empty', text);
   }
 
-  queued(ahead) {
-    this.#set('queued', ahead === 0 ? 'Starting…' : `Waiting: ${plural(ahead, 'run')} before this one`);
+  queued({ ahead, seconds }) {
+    const begins = seconds > 0 ? `, begins in about ${plural(seconds, 'second')}` : '';
+    this.#set('queued', ahead === 0 ? 'Starting…' : `Waiting: ${plural(ahead, 'run')} before this one${begins}`);
     this.#progress(0);
   }
 

@@ -8,7 +8,7 @@ import { Unavailable } from '../engine.js';
 import type { Limits } from '../limits.js';
 import type { Done, Job, Model } from '../messages.js';
 import type { Observer, RunNote } from '../observe.js';
-import { Pace } from '../pace.js';
+import { begins, Pace, type Work } from '../pace.js';
 import {
   checkShare,
   type Drawer,
@@ -56,6 +56,7 @@ class Remote implements Drawer {
   readonly readyIn = 5;
   about: Model | undefined;
   absent: string;
+  readonly pace = new Pace();
   workers: Worker[] = [];
   waiting = 0;
   active = 0;
@@ -88,6 +89,8 @@ interface Entry {
   /** The attempt that is told of; 0 while it waits. */
   attempt: number;
   startedAt: number;
+  /** How much of it is known to be done; 0 of one whose result was there already, which says nothing of how long others take. */
+  share: number;
   waited: number;
   settling: boolean;
   priority: number;
@@ -115,7 +118,6 @@ export class Front implements Runs {
   readonly #checks = new Map<string, (note: Note & { type: 'checked' }) => void>();
   /** Runs that nobody wants any more, but the queue could not be told. */
   readonly #unsaid = new Map<string, Pick<Entry, 'id' | 'remote'>>();
-  readonly #pace = new Pace();
   #beat: NodeJS.Timeout | undefined;
   #beating = false;
   #closed = false;
@@ -202,6 +204,8 @@ export class Front implements Runs {
       } = await remote.queue.getJobCounts(...(['waiting', 'prioritized', 'delayed', 'active'] as const));
       remote.waiting = waiting + prioritized + delayed;
       remote.active = active;
+      const ours = [...this.#runs.values()].filter((entry) => entry.remote === remote && entry.attempt > 0).length;
+      remote.pace.others = Math.max(0, active - ours);
       if (!remote.about) {
         remote.absent = (await misunderstood(redis, 'front end')) ?? remote.absent;
       }
@@ -236,13 +240,13 @@ export class Front implements Runs {
       const entry: Entry = {
         ...{ id, request, since: performance.now(), remote, job: seeded, client, tell },
         ...{ work, seeds },
-        ...{ cancelled: undefined, ahead: -1, attempt: 0, startedAt: 0, waited: 0, settling: false },
+        ...{ cancelled: undefined, ahead: -1, attempt: 0, startedAt: 0, share: 0, waited: 0, settling: false },
         // Clients take turns: the second run of one waits for the first of all others, and so on.
         priority: 1 + [...this.#runs.values()].filter((other) => keyOf(other.client) === keyOf(client)).length,
       };
       await this.#add(entry);
       this.#runs.set(id, entry);
-      this.#tellPlace(entry, remote.waiting++ + remote.active);
+      this.#tell(remote, new Map([[remote.waiting++, entry]]));
       return id;
     } catch (error) {
       // It may be in the queue even where nobody has said so.
@@ -318,21 +322,29 @@ export class Front implements Runs {
   #findPlace(client: Client, remote: Remote): void {
     const { waiting } = this.#limits;
     if (remote.waiting + this.#entering.length >= waiting) {
-      throw new Full(`all ${waiting} are taken`, this.#freeIn(remote.waiting));
+      throw new Full(`all ${waiting} are taken`, this.#freeIn(remote));
     }
     const holders = [...this.#entering, ...[...this.#runs.values()].map((entry) => entry.client)];
-    checkShare(holders, client, this.#limits, () => this.#freeIn(0));
+    checkShare(holders, client, this.#limits, () => this.#freeIn(remote));
   }
 
-  /** Seconds until a place becomes free. */
-  #freeIn(waiting: number): number {
-    return Math.ceil(this.#pace.first() / Math.max(1, Math.min(waiting, 8)));
+  /** Seconds until a place becomes free, of one of ours. */
+  #freeIn({ pace, waiting }: Remote): number {
+    return Math.ceil(pace.first() / Math.max(1, Math.min(waiting, 8)));
   }
 
-  #tellPlace(entry: Entry, ahead: number): void {
-    if (entry.ahead === ahead || entry.attempt > 0) return;
-    entry.ahead = ahead;
-    entry.tell({ event: 'queued', data: { id: entry.id, ahead } });
+  /** Seconds until runs of ours begin that wait, by their places in the queue. */
+  #begins(remote: Remote, places: ReadonlyMap<number, Entry>): number[] {
+    const { pace, active } = remote;
+    const running = [...this.#runs.values()].filter((entry) => entry.remote === remote && entry.attempt > 0);
+    const seconds = new Map(
+      Array.from(places, ([place, entry]) => [place, pace.secondsFor(remote, workOf(entry))] as const),
+    );
+    const typical = [...seconds.values()].reduce((sum, one) => sum + one, 0) / Math.max(1, seconds.size);
+    return begins(
+      running.map(({ id }) => pace.leftOf(id) as number),
+      ...([seconds, active, typical] as const),
+    );
   }
 
   async #tellPlaces(): Promise<void> {
@@ -343,9 +355,26 @@ export class Front implements Runs {
     const pipeline = this.#options.redis.pipeline();
     for (const { id, remote } of waiting) pipeline.zrank(remote.queue.toKey('prioritized'), id);
     const ranks = (await pipeline.exec()) ?? [];
-    for (const [i, entry] of waiting.entries()) {
-      const rank = ranks[i][1];
-      if (typeof rank === 'number') this.#tellPlace(entry, rank + entry.remote.active);
+    for (const remote of this.models) {
+      const places = new Map<number, Entry>();
+      for (const [i, entry] of waiting.entries()) {
+        const rank = ranks[i][1];
+        if (entry.remote === remote && typeof rank === 'number') places.set(rank, entry);
+      }
+      this.#tell(remote, places);
+    }
+  }
+
+  /** Tells those whose places have changed. */
+  #tell(remote: Remote, places: ReadonlyMap<number, Entry>): void {
+    const aheadOf = (place: number): number => place + remote.active;
+    const moved = [...places].filter(([place, entry]) => entry.attempt === 0 && entry.ahead !== aheadOf(place));
+    if (moved.length === 0) return;
+    const times = this.#begins(remote, places);
+    for (const [place, entry] of moved) {
+      entry.ahead = aheadOf(place);
+      const seconds = Math.round(times[place]);
+      entry.tell({ event: 'queued', data: { id: entry.id, ahead: entry.ahead, seconds } });
     }
   }
 
@@ -368,20 +397,25 @@ export class Front implements Runs {
     if (attempt < entry.attempt) return;
     if (attempt > entry.attempt) this.#started(entry, attempt);
     if (event.event === 'started') return;
+    const { step, steps, batch, batches } = event.data;
+    if (steps > 0) {
+      entry.share = (batch + step / steps) / batches;
+      entry.remote.pace.tell(note.run, entry.share);
+    }
     entry.tell(event);
   }
 
   #started(entry: Entry, attempt: number): void {
-    const { id, work, seeds, job, since } = entry;
+    const { id, remote, seeds, job, since } = entry;
     if (entry.attempt > 0) {
       this.again++;
-      this.#pace.end(id, undefined);
+      remote.pace.end(id, undefined);
     }
     entry.attempt = attempt;
+    entry.share = 0;
     entry.startedAt = performance.now();
     entry.waited = (entry.startedAt - since) / 1000;
-    // What decoding takes of it is not known here.
-    this.#pace.begin(id, this, { network: work, pictures: 1 });
+    remote.pace.begin(id, remote, workOf(entry));
     entry.tell({ event: 'started', data: { id, seeds, settings: job.settings } });
     this.#options.observer.started?.({ ...this.#note(entry), seconds: 0 });
   }
@@ -439,7 +473,7 @@ export class Front implements Runs {
     if (!this.#runs.delete(id)) return;
     if (ending.event === 'done' && attempt === 0) this.#started(entry, 1);
     const ms = entry.attempt > 0 ? performance.now() - entry.startedAt : 0;
-    if (entry.attempt > 0) this.#pace.end(id, ending.event === 'done' ? 1 : undefined);
+    if (entry.attempt > 0) remote.pace.end(id, ending.event === 'done' && entry.share > 0 ? 1 : undefined);
     this.#options.observer.ended?.({ ...this.#note(entry), seconds: ms / 1000, ...outcomeOf(ending) });
     if (!this.#closed) tell(ending);
     this.#drain.look();
@@ -497,6 +531,9 @@ export class Front implements Runs {
     await Promise.all(this.models.map(({ queue }) => queue.close().catch(() => undefined)));
   }
 }
+
+/** What decoding takes of it is not known here. */
+const workOf = ({ work }: Entry): Work => ({ network: work, pictures: 1 });
 
 function cancelledOf({ attempt, startedAt }: Entry): RunEvent & { event: 'cancelled' } {
   return { event: 'cancelled', data: { ms: attempt === 0 ? 0 : performance.now() - startedAt } };
