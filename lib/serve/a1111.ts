@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { answer, type App, atMost, notAllowed, readJson, refuse, Wrong } from './answers.js';
 import { failed, follow, type FollowOptions, lastOf } from './follow.js';
+import { fromBase64 } from './form.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
@@ -169,13 +170,4 @@ function readPictures(body: Body, { side, area, pixels }: Limits): Uploads {
     strength,
     most: { side, area, pixels },
   };
-}
-
-function fromBase64(value: unknown, name: string): Uint8Array {
-  if (typeof value !== 'string')
-    throw new Wrong(`Expected a picture in base64 for ${name} but received something else`);
-  const text = value.replace(/^data:image\/[\w+.-]+;base64,/, '');
-  const bytes = Buffer.from(text, 'base64');
-  if (bytes.length === 0) throw new Wrong(`Expected a picture in base64 for ${name} but received none`);
-  return new Uint8Array(bytes);
 }

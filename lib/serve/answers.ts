@@ -62,10 +62,12 @@ export function atMost(size: number): MiddlewareHandler<Env> {
   });
 }
 
+export const isJson = (c: Asked): boolean => /^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '');
+
 /** The JSON in a request's body, or what is answered where there is none. */
 export async function readJson(c: Asked): Promise<{ value: unknown } | Response> {
   // Other types can be posted by pages elsewhere without being asked first.
-  if (!/^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')) {
+  if (!isJson(c)) {
     return refuse(c, 415, 'Expected application/json for the Content-Type header');
   }
   try {

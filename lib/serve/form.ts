@@ -38,6 +38,52 @@ export async function readFiles(
 }
 
 /**
+ * A picture that is sent in text.
+ *
+ * @throws Wrong, in one sentence
+ */
+export function fromBase64(value: unknown, name: string): Uint8Array {
+  if (typeof value !== 'string')
+    throw new Wrong(`Expected a picture in base64 for ${name} but received something else`);
+  const text = value.replace(/^data:image\/[\w+.-]+;base64,/, '');
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.length === 0) throw new Wrong(`Expected a picture in base64 for ${name} but received none`);
+  return new Uint8Array(bytes);
+}
+
+/**
+ * The pictures of an edit that is asked for in JSON: `images`, one of them, and `mask`, each with its `image_url`.
+ *
+ * @throws Wrong, in one sentence
+ */
+export function readReferences(
+  images: unknown,
+  mask: unknown,
+  strength: number | undefined,
+  { side, area, pixels }: Limits,
+): Uploads {
+  if (!Array.isArray(images) || images.length !== 1) {
+    const count = Array.isArray(images) ? images.length || 'none' : 'none';
+    throw new Wrong(`Expected one picture for images but received ${count}`);
+  }
+  return {
+    image: fromReference(images[0], 'images'),
+    ...(mask == null ? {} : { mask: fromReference(mask, 'mask') }),
+    ...(strength !== undefined ? { strength } : {}),
+    most: { side, area, pixels },
+  };
+}
+
+function fromReference(value: unknown, name: string): Uint8Array {
+  const { image_url: url } = (value ?? {}) as { image_url?: unknown };
+  // Nothing that others name is fetched from here, and no files are kept that could be named.
+  if (typeof url !== 'string' || !/^data:image\//.test(url)) {
+    throw new Wrong(`Expected an image_url that begins with data:image/ for ${name} but received another reference`);
+  }
+  return fromBase64(url, name);
+}
+
+/**
  * A run from a picture, as the page sends it: the field `settings` has JSON, `image` and `mask` are files; `strength` says how
  * much is made anew, and `source` what the picture shows, which makes it an edit.
  *

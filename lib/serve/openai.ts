@@ -7,6 +7,7 @@ import {
   atMost,
   type Detail,
   encode,
+  isJson,
   notAllowed,
   readForm,
   readJson,
@@ -14,7 +15,7 @@ import {
   Wrong,
 } from './answers.js';
 import { failed, follow, type FollowOptions, type Followed, lastOf, paramOf, streamOf } from './follow.js';
-import { isForm, readFiles } from './form.js';
+import { isForm, readFiles, readReferences } from './form.js';
 import type { Limits } from './limits.js';
 import type { Done, Uploads } from './messages.js';
 import { modelOf, noModel, type Served } from './models.js';
@@ -62,21 +63,50 @@ export function openaiRoutes(options: OpenAIOptions): App {
 
   const edition = requestSchema(limits, true);
   app.post('/images/edits', budget.guard(), async (c) => {
-    if (!isForm(c.req.header('content-type'))) {
-      return refuse(c, 415, 'Expected multipart/form-data for the Content-Type header');
+    const inJson = isJson(c);
+    if (!inJson && !isForm(c.req.header('content-type'))) {
+      return refuse(c, 415, 'Expected multipart/form-data or application/json for the Content-Type header');
     }
-    const form = await readForm(c);
-    if (form instanceof Response) return form;
+    const body = inJson ? await readJson(c) : await readForm(c);
+    if (body instanceof Response) return body;
     try {
-      const asked = readAsked(edition, options.settings, readFields(form));
-      return await draw(options, c, 'image_edit', asked, await readFiles(form, asked.strength, limits));
+      if (body instanceof FormData) {
+        const asked = readAsked(edition, options.settings, readFields(body));
+        return await draw(options, c, 'image_edit', asked, await readFiles(body, asked.strength, limits));
+      }
+      const { images, mask, ...fields } = fieldsOf(body.value);
+      const asked = readAsked(edition, options.settings, fields);
+      return await draw(options, c, 'image_edit', asked, readReferences(images, mask, asked.strength, limits));
     } catch (error) {
       if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
       throw error;
     }
   });
   app.all('/images/edits', (c) => notAllowed(c, 'POST'));
+
+  app.post('/images/variations', budget.guard(), async (c) => {
+    if (!isForm(c.req.header('content-type'))) {
+      return refuse(c, 415, 'Expected multipart/form-data for the Content-Type header');
+    }
+    const form = await readForm(c);
+    if (form instanceof Response) return form;
+    try {
+      // Without a prompt there is nothing to guide to.
+      const asked = readAsked(edition, options.settings, { prompt: '', guidance: 1, ...readFields(form) });
+      if (asked.stream) throw new Wrong('Expected no stream for variations, which have no events');
+      return await draw(options, c, 'image_edit', asked, await readFiles(form, asked.strength, limits));
+    } catch (error) {
+      if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
+      throw error;
+    }
+  });
+  app.all('/images/variations', (c) => notAllowed(c, 'POST'));
   return app;
+}
+
+function fieldsOf(body: unknown): Record<string, unknown> {
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>;
+  throw new Wrong('Expected an object of settings in the body');
 }
 
 const missing: Detail = { param: 'model', code: 'model_not_found' };

@@ -131,11 +131,14 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
   const get = (summary: string, value: object) => ({
     get: { summary, responses: { ...ok(value), ...refusals('Error', 401) } },
   });
-  const images = (summary: string, type: string, request: string, kind: string) => ({
+  const images = (summary: string, requests: Record<string, string>, kind: string) => ({
     post: {
       summary,
       description: 'Closing the connection cancels the run. With `stream` the answer is server-sent events.',
-      requestBody: { required: true, ...content(type, ref(request)) },
+      requestBody: {
+        required: true,
+        content: Object.fromEntries(Object.entries(requests).map(([type, name]) => [type, { schema: ref(name) }])),
+      },
       responses: {
         200: {
           description: 'The pictures; or with `stream` the partial images, and then the picture.',
@@ -173,6 +176,7 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
       },
     },
   });
+  const edit = withOwn(plain(requestSchema(limits, true)), plain(schema));
   const id = (name: string) => ({ name, in: 'path', required: true, schema: string });
   return {
     openapi: '3.1.0',
@@ -253,16 +257,24 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
       },
       '/v1/images/generations': images(
         'Make pictures, as OpenAI has it',
-        'application/json',
-        'ImageRequest',
+        { 'application/json': 'ImageRequest' },
         'image_generation',
       ),
       '/v1/images/edits': images(
         'Make pictures from a picture, as OpenAI has it',
-        'multipart/form-data',
-        'ImageEditRequest',
+        { 'multipart/form-data': 'ImageEditRequest', 'application/json': 'ImageEditJson' },
         'image_edit',
       ),
+      '/v1/images/variations': {
+        post: {
+          summary: 'Make pictures like one, as OpenAI has it: image to image without a prompt',
+          requestBody: { required: true, ...content('multipart/form-data', ref('ImageVariationRequest')) },
+          responses: {
+            ...ok(ref('ImagesResponse')),
+            ...refusals('OpenAIError', 400, 401, 404, 413, 415, 429, 500, 503),
+          },
+        },
+      },
       '/sdapi/v1/txt2img': webUI('Make pictures, as the web UI has it', false),
       '/sdapi/v1/img2img': webUI('Make pictures from a picture, as the web UI has it', true),
       '/sdapi/v1/samplers': get('Names for sampler_name', list({ type: 'object' })),
@@ -285,7 +297,18 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
           required: ['settings'],
         } as Schema),
         ImageRequest: withOwn(plain(requestSchema(limits, false)), plain(schema)),
-        ImageEditRequest: withFiles(withOwn(plain(requestSchema(limits, true)), plain(schema))),
+        ImageEditRequest: withFiles(edit),
+        ImageEditJson: {
+          ...edit,
+          properties: {
+            ...edit.properties,
+            images: { ...list(ref('ImageReference')), maxItems: 1 },
+            mask: ref('ImageReference'),
+          },
+          required: [...(edit.required ?? []), 'images'],
+        },
+        ImageReference: object({ image_url: { type: 'string', pattern: '^data:image/' } }),
+        ImageVariationRequest: { ...withFiles(edit), required: ['image'] },
         Error: { type: 'object', properties: { error: string, detail: string }, required: ['error'] },
         Events: { type: 'object', properties: events },
         ImageEvents: {

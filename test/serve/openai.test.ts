@@ -202,6 +202,46 @@ test('starts from a picture, as much of it as is said', async () => {
   assert.equal(types, ['image_edit.partial_image', 'image_edit.completed']);
 });
 
+test('takes edits in JSON, whose pictures are data: addresses', async () => {
+  const urlOf = async (file: File) => ({
+    image_url: `data:image/png;base64,${Buffer.from(await file.arrayBuffer()).toString('base64')}`,
+  });
+  const [image, mask] = [await picture([20, 200, 60]), await picture([9, 9, 9], 4, (i) => (i % 4 < 2 ? 0 : 255))];
+  const fields = { prompt: 'red', steps: 3, seed: 1, guidance: 1 };
+  const ask = (body: object) => openai.post('/images/edits', { body }) as Promise<OpenAI.ImagesResponse>;
+  for (const form of [{ image }, { image, mask }]) {
+    const { image: first, mask: second } = { mask: undefined, ...form };
+    const { data } = await openai.images.edit({ ...form, ...more(fields), prompt: 'red' });
+    const references = { images: [await urlOf(first)], ...(second ? { mask: await urlOf(second) } : {}) };
+    assert.is((await ask({ ...fields, ...references })).data?.[0].b64_json, data?.[0].b64_json);
+  }
+  for (const [references, message] of [
+    [{}, /^400 Expected one picture for images but received none$/],
+    [{ images: [] }, /^400 Expected one picture for images but received none$/],
+    [{ images: [await urlOf(image), await urlOf(image)] }, /^400 Expected one picture for images but received 2$/],
+    [{ images: [{ file_id: 'file-1' }] }, /^400 Expected an image_url that begins with data:image\/ for images/],
+    [{ images: [{ image_url: 'http://127.0.0.1/a.png' }] }, /^400 Expected an image_url that begins with data:image\//],
+    [{ images: [await urlOf(image)], mask: 'x' }, /^400 Expected an image_url that begins with data:image\/ for mask/],
+  ] as const) {
+    assert.match((await refusal(ask({ ...fields, ...references }))).message, message);
+  }
+});
+
+test('makes variations of a picture, which has no prompt', async () => {
+  const image = await picture([20, 200, 60]);
+  const { data } = await openai.images.createVariation({
+    ...{ image, n: 2, model: 'dall-e-2', response_format: 'b64_json' },
+    ...more({ steps: 4, seed: 1 }),
+  });
+  assert.is(data?.length, 2);
+  assert.is.not(data?.[0].b64_json, data?.[1].b64_json);
+  // They are edits without a prompt, and without guidance, which there is nothing for.
+  const edit = await openai.images.edit({ image, prompt: '', ...more({ steps: 4, seed: 1, guidance: 1 }) });
+  assert.is(edit.data?.[0].b64_json, data?.[0].b64_json);
+  const streamed = await refusal(openai.images.createVariation({ image, ...more({ stream: true }) }));
+  assert.match(streamed.message, /^400 Expected no stream for variations/);
+});
+
 test('keeps what a mask does not cover: what is transparent in it is made anew, or what is white', async () => {
   const image = await picture([20, 200, 60]);
   const left = (i: number) => i % 4 < 2;
@@ -325,7 +365,10 @@ test('says 405, 413 and 415 in their form too', async () => {
   assert.equal(await ask('v1/images/generations', {}), [405, 'invalid_request_error']);
   assert.equal(await ask('v1/nothing', {}), [404, 'invalid_request_error']);
   assert.equal(await ask('v1/images/generations', { method: 'POST', body: '{}' }), [415, 'invalid_request_error']);
-  assert.equal(await ask('v1/images/edits', { method: 'POST', body: '{}', headers }), [415, 'invalid_request_error']);
+  assert.equal(await ask('v1/images/edits', { method: 'POST', body: '{}' }), [415, 'invalid_request_error']);
+  assert.equal(await ask('v1/images/variations', { method: 'POST', body: '{}', headers }), [
+    ...[415, 'invalid_request_error'],
+  ]);
   const large = JSON.stringify({ prompt: 'a'.repeat(defaultLimits.body) });
   assert.equal(await ask('v1/images/generations', { method: 'POST', body: large, headers }), [
     413,

@@ -95,6 +95,13 @@ const requests: Record<string, [init: RequestInit, status: number, path?: string
   'post /v1/images/edits': [
     [form({ prompt: 'red', steps: '1' }), 200],
     [form({ prompt: 'red', steps: 'x' }), 400],
+    [body({ prompt: 'red', steps: 1, images: [{ image_url: `data:image/png;base64,${init_images[0]}` }] }), 200],
+    [body({}), 400],
+    [{ body: 'x' }, 415],
+  ],
+  'post /v1/images/variations': [
+    [form({ steps: '1' }), 200],
+    [form({ steps: 'x' }), 400],
     [body({}), 415],
   ],
   'post /sdapi/v1/txt2img': [
