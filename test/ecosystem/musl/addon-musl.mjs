@@ -1,0 +1,2 @@
+import 'dpm-solver/linuxmusl-x64';
+import './node.mjs';
