@@ -14,10 +14,25 @@ export {
   type WebModelOptions,
 } from './onnx/web/network.js';
 export {
+  onDeviceLost,
   type OnnxRuntimeWeb,
   setOnnxRuntime,
   type WebDeclared,
   type WebSession,
   type WebTensor,
 } from './onnx/web/runtime.js';
+export {
+  answerCalls,
+  NetworkWorker,
+  type WorkerCallContext,
+  type WorkerCallOptions,
+  type WorkerCalls,
+  type WorkerLike,
+} from './onnx/web/worker.js';
+export {
+  type EncodeOptions,
+  PromptTokenizer,
+  type TokenizerFiles,
+  type TokenizerLike,
+} from './pipelines/prompt-tokenizer.js';
 export * from './wasm.js';

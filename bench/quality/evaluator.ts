@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { WireFile } from '../../lib/folder/wire.js';
+import { readWire } from '../../lib/folder/wire-file.js';
 import { TABLES } from '../../lib/hub/needed.js';
 import { generator, type Tensor } from '../../lib/index.js';
 import { Conditioner, type Encoded } from '../../lib/pipelines/conditioner.js';
@@ -45,7 +45,7 @@ export function hashModel(folder: string): string {
 /** The weights that stand in a graph's file, with their names and dims. */
 function weightsOf(path: string): Uint8Array[] {
   const bytes = readFileSync(path);
-  return WireFile.read(path, (file) => {
+  return readWire(path, (file) => {
     const parts: Uint8Array[] = [];
     // ModelProto: graph is 7. GraphProto: initializer is 5.
     for (const { number, start, end } of file.fields()) {

@@ -4,7 +4,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { bytes as amount, nearest } from '../base/text.js';
 import { isLfsPointer } from './files.js';
-import { type Field, WireError, WireFile } from './wire.js';
+import { type Field, WireError, type WireFile } from './wire.js';
+import { readWire } from './wire-file.js';
 
 /** An input or output as the graph declares it: symbolic dimensions are their names. */
 export interface ValueInfo {
@@ -64,7 +65,7 @@ const PADDING = 65536;
  */
 export function readGraph(path: string): GraphFile {
   try {
-    return WireFile.read(path, (file) => new GraphReader(path, file).result());
+    return readWire(path, (file) => new GraphReader(path, file).result());
   } catch (cause) {
     if (!(cause instanceof WireError)) throw cause;
     if (isLfsPointer(path)) {

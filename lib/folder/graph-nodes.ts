@@ -1,7 +1,6 @@
 // The nodes of an ONNX graph, and which of them make a network's embedding of the time. Field numbers are those of onnx.proto.
-import { readFileSync } from 'node:fs';
-import { framed, varint } from './message.js';
-import { type Field, WireFile } from './wire.js';
+import { concat, framed, varint } from './message.js';
+import type { Field, WireFile } from './wire.js';
 
 /** A node of the graph itself, not of the bodies of its loops. */
 export interface GraphNode {
@@ -20,7 +19,6 @@ export interface GraphNode {
 
 /** A graph's nodes in its own order, in which each comes behind those that it reads from. */
 export interface GraphNodes {
-  readonly path: string;
   readonly nodes: readonly GraphNode[];
   /** Names of the values that the file holds. */
   readonly weights: ReadonlySet<string>;
@@ -31,34 +29,32 @@ export interface GraphNodes {
 }
 
 /**
- * Reads the nodes of the graph in the file `path`; weights are passed over.
+ * Reads the nodes of the graph in a file; weights are passed over.
  *
  * @throws WireError for what is no graph
  */
-export function readNodes(path: string): GraphNodes {
-  return WireFile.read(path, (file) => {
-    const nodes: GraphNode[] = [];
-    const weights = new Set<string>();
-    let place = { start: 0, end: 0, body: 0 };
-    const inside = ({ start, end }: Field) => file.fields(start, end);
-    let before = 0;
-    for (const field of file.fields()) {
-      const start = before;
-      before = field.end;
-      // ModelProto: graph is 7. GraphProto: node is 1, initializer 5. TensorProto: name is 8.
-      if (field.number !== 7) continue;
-      place = { start, end: field.end, body: field.start };
-      let last = field.start;
-      for (const part of inside(field)) {
-        if (part.number === 1) nodes.push(nodeOf(file, part, last));
-        else if (part.number === 5) {
-          for (const inner of inside(part)) if (inner.number === 8) weights.add(file.text(inner));
-        }
-        last = part.end;
+export function nodesIn(file: WireFile): GraphNodes {
+  const nodes: GraphNode[] = [];
+  const weights = new Set<string>();
+  let place = { start: 0, end: 0, body: 0 };
+  const inside = ({ start, end }: Field) => file.fields(start, end);
+  let before = 0;
+  for (const field of file.fields()) {
+    const start = before;
+    before = field.end;
+    // ModelProto: graph is 7. GraphProto: node is 1, initializer 5. TensorProto: name is 8.
+    if (field.number !== 7) continue;
+    place = { start, end: field.end, body: field.start };
+    let last = field.start;
+    for (const part of inside(field)) {
+      if (part.number === 1) nodes.push(nodeOf(file, part, last));
+      else if (part.number === 5) {
+        for (const inner of inside(part)) if (inner.number === 8) weights.add(file.text(inner));
       }
+      last = part.end;
     }
-    return { path, nodes, weights, ...place };
-  });
+  }
+  return { nodes, weights, ...place };
 }
 
 /** NodeProto: input is 1, output 2, name 3, op_type 4. */
@@ -106,11 +102,30 @@ export function timeNodes({ nodes, weights }: GraphNodes, time = 'timestep'): Gr
 }
 
 /**
+ * The nodes that a graphics processor may compute too coarsely, by their names, and the graph where they had none of their own;
+ * undefined for a graph without them.
+ *
+ * @param read gives the file's bytes
+ */
+export function timeEmbedding(
+  graph: GraphNodes,
+  read: () => Uint8Array,
+): { names: string[]; bytes?: Uint8Array } | undefined {
+  const nodes = timeNodes(graph);
+  return nodes.length > 0 ? namesOf(graph, nodes, read) : undefined;
+}
+
+/**
  * Names for some of a graph's nodes by which each can be told from all others.
  *
- * @returns their names, and the graph's bytes where some had to be named anew: then they are not those of the file
+ * @param read gives the file's bytes, where some have to be named anew
+ * @returns their names, and the graph's bytes where some had to be: then they are not those of the file
  */
-export function namesOf(graph: GraphNodes, some: readonly GraphNode[]): { names: string[]; bytes?: Uint8Array } {
+export function namesOf(
+  graph: GraphNodes,
+  some: readonly GraphNode[],
+  read: () => Uint8Array,
+): { names: string[]; bytes?: Uint8Array } {
   const counts = new Map<string, number>();
   for (const { name } of graph.nodes) counts.set(name, (counts.get(name) ?? 0) + 1);
   const renamed = new Map<GraphNode, string>();
@@ -121,20 +136,19 @@ export function namesOf(graph: GraphNodes, some: readonly GraphNode[]): { names:
     renamed.set(node, name);
     return name;
   });
-  return renamed.size === 0 ? { names } : { names, bytes: rename(graph, renamed) };
+  return renamed.size === 0 ? { names } : { names, bytes: rename(read(), graph, renamed) };
 }
 
-function rename(graph: GraphNodes, names: ReadonlyMap<GraphNode, string>): Uint8Array {
-  const file = readFileSync(graph.path);
+function rename(file: Uint8Array, graph: GraphNodes, names: ReadonlyMap<GraphNode, string>): Uint8Array {
   const parts: Uint8Array[] = [];
   let at = graph.body;
   for (const [node, name] of names) {
     // Of a field that comes twice the last one counts, so the new name stands behind the message.
-    const text = Buffer.from(name);
-    const message = [file.subarray(node.body, node.end), Buffer.of(3 * 8 + 2), varint(text.length), text];
+    const text = new TextEncoder().encode(name);
+    const message = [file.subarray(node.body, node.end), Uint8Array.of(3 * 8 + 2), varint(text.length), text];
     parts.push(file.subarray(at, node.start), ...framed(1, message));
     at = node.end;
   }
   parts.push(file.subarray(at, graph.end));
-  return Buffer.concat([file.subarray(0, graph.start), ...framed(7, parts), file.subarray(graph.end)]);
+  return concat([file.subarray(0, graph.start), ...framed(7, parts), file.subarray(graph.end)]);
 }

@@ -1,6 +1,5 @@
 // Protocol buffers' wire format in a file, walked field by field: what is not asked for is skipped, be it gigabytes, which
-// libraries that decode a message in memory cannot.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+// libraries that decode a message in memory cannot. lib/folder/wire-file.ts opens files, which pages do not have.
 
 /** A field of a message: its number, and a number or the bytes from `start` to `end` of the file. */
 export interface Field {
@@ -25,28 +24,38 @@ export class WireError extends Error {
 }
 
 const WINDOW = 65536;
+const TEXT = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** Where bytes come from. */
+export interface WireSource {
+  readonly size: number;
+  /** Fills as much of `to` as there is from byte `at` on, and says how much that was. */
+  read(to: Uint8Array, at: number): number;
+}
 
 /** A file of protocol buffers. */
 export class WireFile {
   readonly size: number;
-  readonly #file: number;
-  readonly #window = Buffer.alloc(WINDOW);
+  readonly #source: WireSource;
+  readonly #window = new Uint8Array(WINDOW);
   #from = 0;
   #length = 0;
 
-  private constructor(file: number) {
-    this.#file = file;
-    this.size = fstatSync(file).size;
+  constructor(source: WireSource) {
+    this.#source = source;
+    this.size = source.size;
   }
 
-  /** Opens a file for as long as `work` takes. */
-  static read<T>(path: string, work: (file: WireFile) => T): T {
-    const file = openSync(path, 'r');
-    try {
-      return work(new WireFile(file));
-    } finally {
-      closeSync(file);
-    }
+  /** A file that is in memory. */
+  static of(bytes: Uint8Array): WireFile {
+    return new WireFile({
+      size: bytes.length,
+      read: (to, at) => {
+        const some = bytes.subarray(at, at + to.length);
+        to.set(some);
+        return some.length;
+      },
+    });
   }
 
   /**
@@ -91,13 +100,15 @@ export class WireFile {
 
   /** A field's bytes as text. */
   text({ start, end }: Field): string {
-    const bytes = Buffer.alloc(end - start);
+    const bytes = new Uint8Array(end - start);
     for (let at = 0; at < bytes.length; ) {
       this.#fill(start + at);
       const from = start + at - this.#from;
-      at += this.#window.copy(bytes, at, from, Math.min(this.#length, from + bytes.length - at));
+      const some = this.#window.subarray(from, Math.min(this.#length, from + bytes.length - at));
+      bytes.set(some, at);
+      at += some.length;
     }
-    return bytes.toString('utf8');
+    return TEXT.decode(bytes);
   }
 
   #varint(at: number): { value: number; end: number } {
@@ -116,7 +127,7 @@ export class WireFile {
   #fill(at: number): void {
     if (at >= this.#from && at < this.#from + this.#length) return;
     this.#from = at;
-    this.#length = readSync(this.#file, this.#window, 0, WINDOW, at);
+    this.#length = this.#source.read(this.#window, at);
     if (this.#length === 0) throw this.#overrun(at + 1, this.size);
   }
 

@@ -1,8 +1,10 @@
 // What runs a graph: a thread of its own, or where that is not to be had onnxruntime-node's session.run.
+import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { ValueInfo } from '../folder/graph-file.js';
-import { namesOf, readNodes, timeNodes } from '../folder/graph-nodes.js';
+import { nodesIn, timeEmbedding } from '../folder/graph-nodes.js';
+import { readWire } from '../folder/wire-file.js';
 import { libraryProblem } from './library.js';
 import { loadError, runError } from './messages.js';
 import { OrtNetwork } from './network.js';
@@ -94,7 +96,8 @@ export async function whyNoThread({ device, executionProviders }: SessionOptions
 async function openThread(source: GraphSource, options: SessionOptions): Promise<Session> {
   const { device = 'cpu', threads, memoryPattern, sharedMemory = false } = options;
   const { path } = source;
-  const embedding = device === 'webgpu' && !source.bytes ? timeEmbedding(path) : undefined;
+  const embedding =
+    device === 'webgpu' && !source.bytes ? timeEmbedding(readWire(path, nodesIn), () => readFileSync(path)) : undefined;
   const bytes = source.bytes ?? embedding?.bytes;
   const network = await OrtNetwork.open(bytes ?? path, {
     device: device as Exclude<GraphDevice, 'dml'>,
@@ -114,13 +117,6 @@ async function openThread(source: GraphSource, options: SessionOptions): Promise
       (await network.run(feeds, { outputs, ...(signal ? { signal } : {}) })) as unknown as Record<string, Slot>,
     release: () => network.dispose(),
   };
-}
-
-/** The nodes that a graphics processor may compute too coarsely, and the graph where they had no names of their own. */
-function timeEmbedding(path: string): { names: string[]; bytes?: Uint8Array } | undefined {
-  const graph = readNodes(path);
-  const nodes = timeNodes(graph);
-  return nodes.length > 0 ? namesOf(graph, nodes) : undefined;
 }
 
 async function openPlain(source: GraphSource, options: SessionOptions, reason: string): Promise<Session> {

@@ -8,7 +8,7 @@ import { type Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.
 import type { Conditioning, Denoiser, DenoiserKind } from './denoiser.js';
 import { type OnProgress, Stage } from './stages.js';
 import { type Encoding, TextEncoder, type Wanted } from './text-encoder.js';
-import type { EncodeOptions } from './tokenizer.js';
+import type { EncodeOptions } from './prompt-tokenizer.js';
 
 /** Pixels of a picture. */
 export interface Size {

@@ -4,7 +4,8 @@ import { convert } from '../addon/native.js';
 import { list } from '../base/check.js';
 import { findFile } from '../folder/files.js';
 import { type ElementType, Graph, type SessionOptions, type Slot, slot } from '../onnx/graph.js';
-import { type EncodeOptions, PromptTokenizer } from './tokenizer.js';
+import type { EncodeOptions, PromptTokenizer } from './prompt-tokenizer.js';
+import { openTokenizer } from './tokenizer.js';
 
 /** Which of a text encoder's outputs a pipeline uses. */
 export interface Wanted {
@@ -69,7 +70,7 @@ export class TextEncoder {
         }
       }
       const length = ids.shape.at(-1);
-      const tokenizer = PromptTokenizer.open(
+      const tokenizer = openTokenizer(
         folder,
         `tokenizer${suffix}`,
         typeof length === 'number' ? length : undefined,

@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { namesOf, readNodes, timeNodes } from '../../lib/folder/graph-nodes.js';
+import { namesOf, nodesIn, timeEmbedding, timeNodes } from '../../lib/folder/graph-nodes.js';
+import { WireFile } from '../../lib/folder/wire.js';
+import { readWire } from '../../lib/folder/wire-file.js';
 import { OrtNetwork, type OrtTensor } from '../../lib/onnx/index.js';
 import { shapes } from '../pipelines/models.js';
 
@@ -11,7 +13,7 @@ const test = suite('graph nodes');
 const unet = join(shapes, 'unet/model.onnx');
 
 test('finds what makes the sines and cosines of the time, and nothing that sees the state', () => {
-  const graph = readNodes(unet);
+  const graph = readWire(unet, nodesIn);
   assert.is(graph.nodes.length, 1318);
   const found = timeNodes(graph);
   assert.equal(
@@ -25,8 +27,8 @@ test('finds what makes the sines and cosines of the time, and nothing that sees 
 });
 
 test('gives names to nodes that have none, and changes nothing else', async () => {
-  const graph = readNodes(unet);
-  const { names, bytes } = namesOf(graph, timeNodes(graph));
+  const graph = readWire(unet, nodesIn);
+  const { names, bytes } = namesOf(graph, timeNodes(graph), () => readFileSync(unet));
   assert.is(new Set(names).size, 4);
   assert.ok(bytes);
   const [plain, named] = [await OrtNetwork.open(unet), await OrtNetwork.open(bytes, { path: unet })];
@@ -43,12 +45,32 @@ test('gives names to nodes that have none, and changes nothing else', async () =
   await Promise.all([plain.dispose(), named.dispose()]);
 });
 
+test('is the same for bytes in memory', () => {
+  const bytes = readFileSync(unet);
+  const [there, here] = [readWire(unet, nodesIn), nodesIn(WireFile.of(bytes))];
+  assert.equal(here.nodes, there.nodes);
+  const named = timeEmbedding(here, () => bytes);
+  assert.equal(named?.names, ['time_0', 'time_1', 'time_2', 'time_3']);
+  assert.equal(
+    timeNodes(nodesIn(WireFile.of(named!.bytes!))).map(({ name }) => name),
+    named!.names,
+  );
+  const encoder = readFileSync(join(shapes, 'text_encoder/model.onnx'));
+  assert.is(
+    timeEmbedding(nodesIn(WireFile.of(encoder)), () => encoder),
+    undefined,
+  );
+});
+
 test('leaves names alone by which nodes can be told', () => {
   const node = (name: string) => ({ name, type: 'Sin', inputs: [], outputs: [], start: 0, end: 0, body: 0 });
   const nodes = [node('a'), node('b')];
-  assert.equal(namesOf({ path: '', nodes, weights: new Set(), start: 0, end: 0, body: 0 }, nodes), {
-    names: ['a', 'b'],
-  });
+  assert.equal(
+    namesOf({ nodes, weights: new Set(), start: 0, end: 0, body: 0 }, nodes, () => assert.unreachable() as never),
+    {
+      names: ['a', 'b'],
+    },
+  );
 });
 
 test.run();

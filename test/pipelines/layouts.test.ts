@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { betas, NoiseSchedule, randn } from '../../lib/index.js';
 import { DiffusionPipeline, type GenerateOptions, type PipelineOptions } from '../../lib/pipelines/index.js';
-import { PromptTokenizer } from '../../lib/pipelines/tokenizer.js';
+import { openTokenizer } from '../../lib/pipelines/tokenizer.js';
 import { DPMSolverMultistepScheduler, EulerDiscreteScheduler, LCMScheduler } from '../../lib/schedulers/index.js';
 import { assertClose, assertRejects } from '../support.js';
 import { changed, layout, removeCopies } from './models.js';
@@ -80,7 +80,7 @@ const noise = (shape: number[], seed: number) => randn([1, ...shape], { seed }).
 const one: GenerateOptions = { prompt: 'red', steps: 1, order: 1, seed: 3 };
 
 test('builds the tokenizer of CLIP from vocab.json and merges.txt', () => {
-  const tokenizer = PromptTokenizer.open(layout('sd'));
+  const tokenizer = openTokenizer(layout('sd'));
   assert.is(tokenizer.length, 16);
   assert.equal(tokenizer.encode('red'), clip([RED], END));
   assert.equal(tokenizer.encode('  RED\tBlue! '), clip([RED, BLUE, 1], END));
@@ -92,7 +92,7 @@ test('builds the tokenizer of CLIP from vocab.json and merges.txt', () => {
 });
 
 test('pads with the token that the files name', () => {
-  const tokenizer = PromptTokenizer.open(layout('sdxl'), 'tokenizer_2');
+  const tokenizer = openTokenizer(layout('sdxl'), 'tokenizer_2');
   assert.equal(tokenizer.encode('red'), clip([RED], PAD_2));
 });
 

@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PromptTokenizer } from '../../lib/pipelines/tokenizer.js';
+import { openTokenizer } from '../../lib/pipelines/tokenizer.js';
 import { assertThrows } from '../support.js';
 import { changed, constant, removeCopies } from './models.js';
 
 const test = suite('tokenizer');
 test.after(removeCopies);
 
-const tokenizer = PromptTokenizer.open(constant);
+const tokenizer = openTokenizer(constant);
 
 test('pads, and takes the empty prompt for padding', () => {
   assert.is(tokenizer.length, 8);
@@ -57,7 +57,7 @@ test('counts and keeps special tokens', () => {
     };
     writeFileSync(path, JSON.stringify(json));
   });
-  const own = PromptTokenizer.open(folder, 'tokenizer', 5);
+  const own = openTokenizer(folder, 'tokenizer', 5);
   assert.equal(own.encode(''), [2, 3, 0, 0, 0]);
   assert.equal(own.encode('red green blue'), [2, 7, 8, 9, 3]);
   assert.equal(own.encode('red green blue circle', { overlong: 'cut' }), [2, 7, 8, 9, 3]);
@@ -65,7 +65,7 @@ test('counts and keeps special tokens', () => {
 });
 
 test('takes the length that the graph declares before the configured one', () => {
-  assert.is(PromptTokenizer.open(constant, 'tokenizer', 3).encode('a').length, 3);
+  assert.is(openTokenizer(constant, 'tokenizer', 3).encode('a').length, 3);
 });
 
 test('says what is wrong with its files', () => {
@@ -75,7 +75,7 @@ test('says what is wrong with its files', () => {
       if (text === null) rmSync(path);
       else writeFileSync(path, text);
     });
-    return PromptTokenizer.open(folder);
+    return openTokenizer(folder);
   };
   assertThrows(
     open('tokenizer.json', null),
@@ -111,7 +111,7 @@ const FINAL_SIGMA = 'ΟΔΥΣΣΕΥΣ';
 function others(folder: string, { prompts, ids }: Ids): string[] {
   assert.is(prompts.length, 379);
   return Object.entries(ids).flatMap(([name, all]) => {
-    const own = PromptTokenizer.open(folder, name, 512);
+    const own = openTokenizer(folder, name, 512);
     return prompts.flatMap((prompt, i) => {
       if (prompt === FINAL_SIGMA) return [];
       const encoded = own.encode(prompt);

@@ -5,7 +5,7 @@ import { writeGraph } from '../../lib/onnx/write.js';
 import { type Case, casesOf } from '../engines/webgpu/table.js';
 
 type Dpm = typeof web;
-export type Device = 'auto' | 'cpu' | 'webgpu';
+export type Device = 'auto' | 'cpu' | 'webgpu' | 'webnn';
 
 const dims = [2, 3, 8, 8];
 const n = 2 * 3 * 8 * 8;
@@ -43,8 +43,9 @@ interface Outcome {
   /** Elements whose bits are others, of the sample and of the states between. */
   differ: number;
   of: number;
-  /** The largest difference. */
+  /** The largest difference, and the largest number. */
   worst: number;
+  size: number;
   undisposed: number;
 }
 
@@ -83,7 +84,7 @@ async function runCase(
       return value;
     },
     schedule,
-    { ...(solver as object), modelDevice: 'webgpu' },
+    { ...(solver as object), modelDevice: network.device as 'webgpu' },
   );
   const here = new DPMSolver(
     async (x) => ({ ...x, data: (x.data as Float32Array).map((v, i) => Math.fround(v * gains[i])) }) as Tensor,
@@ -97,16 +98,17 @@ async function runCase(
   const states = [a.sample, ...(a.intermediates ?? [])].map(({ data }) => data as Float32Array);
   const expected = [b.sample, ...(b.intermediates ?? [])].map(({ data }) => data as Float32Array);
   let differ = states.length === expected.length ? 0 : Infinity;
-  let worst = 0;
+  let [worst, size] = [0, 0];
   for (const [i, state] of states.entries()) {
     for (const [j, value] of state.entries()) {
+      size = Math.max(size, Math.abs(expected[i][j]));
       if (Object.is(value, expected[i][j])) continue;
       differ++;
       worst = Math.max(worst, Math.abs(value - expected[i][j]));
     }
   }
   return {
-    ...{ what, differ, worst, of: n * states.length, onHost: a.transfers?.onHost, nfe: [a.nfe, b.nfe] },
+    ...{ what, differ, worst, size, of: n * states.length, onHost: a.transfers?.onHost, nfe: [a.nfe, b.nfe] },
     undisposed: [...seen].filter(({ disposed }) => !disposed).length,
   };
 }
@@ -314,10 +316,10 @@ export async function mistakes(dpm: Dpm): Promise<Record<string, string>> {
 export async function denoise(
   { DPMSolver, NoiseSchedule, OrtWebNetwork, betas, randn }: Dpm,
   device: Device,
-  given: { graph: string; forceCpuNodeNames: string[]; states: number[]; dims: number[]; scale: number; steps: number },
+  given: { graph: string; states: number[]; dims: number[]; scale: number; steps: number },
 ): Promise<{ device: string; sample: number[]; steps: number[]; transfers: unknown }> {
-  const { graph, forceCpuNodeNames, states, scale, steps } = given;
-  const unet = await OrtWebNetwork.open(graph, { device, ...(device === 'webgpu' ? { forceCpuNodeNames } : {}) });
+  const { graph, states, scale, steps } = given;
+  const unet = await OrtWebNetwork.open(graph, { device });
   const encoder_hidden_states = { data: Float32Array.from(states), dims: given.dims };
   const schedule = NoiseSchedule.discrete({ betas: betas('linear', 1000) });
   const solver = new DPMSolver(unet.model({ encoder_hidden_states }) as never, schedule, {
@@ -351,4 +353,80 @@ export async function automatic(dpm: Dpm): Promise<{ device: string; reason?: st
   const { device, reason } = network;
   await network.dispose();
   return { device, reason };
+}
+
+/** What a worker of the tests does: a run, in some of the workers with its graphics processor taken away after two steps. */
+export async function runInWorker(
+  dpm: Dpm,
+  ort: { env: { webgpu: { device: Promise<{ destroy(): void }> } } },
+  { which, loseIn = [], steps = 4 }: { which: number; loseIn?: number[]; steps?: number },
+  { tell, signal }: { tell(message: unknown): void; signal: AbortSignal },
+): Promise<{ which: number; data: number[] }> {
+  const { DPMSolver, NoiseSchedule, betas, randn } = dpm;
+  const network = await openProduct(dpm, 'webgpu');
+  const schedule = NoiseSchedule.discrete({ betas: betas('scaled_linear', 1000) });
+  const solver = new DPMSolver(network.model({ gain: randn(dims, { seed: 6 }) }), schedule, { modelDevice: 'webgpu' });
+  const { sample } = await solver.sample(randn(dims, { seed: 5 }), {
+    ...{ steps, signal },
+    onStep: async ({ step }) => {
+      tell({ which, step });
+      if (step === 2 && loseIn.includes(which)) (await ort.env.webgpu.device).destroy();
+    },
+  });
+  await network.dispose();
+  return { which, data: [...sample.data] };
+}
+
+/** A worker that is lost now and then, as the page sees it. */
+export async function losses({ NetworkWorker }: Dpm) {
+  type Made = { which: number; data: number[] };
+  const said: string[] = [];
+  const started: number[] = [];
+  const worker = new NetworkWorker((count) => {
+    started.push(count);
+    const { Worker } = globalThis as unknown as { Worker: new (url: string, options: object) => never };
+    return new Worker('/worker.js', { type: 'module', name: String(count) });
+  });
+  const run = async (options: object, call = 'run', more = {}): Promise<Made | string> => {
+    try {
+      return await worker.call<Made>(call, options, more);
+    } catch (error) {
+      return `${(error as Error).name}: ${(error as Error).message}`;
+    }
+  };
+  const heard = { onMessage: ({ which, step }: { which: number; step: number }) => said.push(`${which}.${step}`) };
+  const whole = await run({}, 'run', heard);
+  const lost = await run({ loseIn: [1] }, 'run', heard);
+  const twice = await run({ loseIn: [2, 3] });
+  const after = await run({});
+  const unknown = await run({}, 'fly');
+  const wrong = await run({ steps: 0 });
+  const stop = new AbortController();
+  const aborted = await run({}, 'run', { signal: stop.signal, onMessage: () => stop.abort(new RangeError('enough')) });
+  const going = run({});
+  worker.dispose();
+  return { whole, lost, twice, after, unknown, wrong, aborted, ended: await going, late: await run({}), said, started };
+}
+
+/**
+ * Some cases on 'webnn', with WebGPU where onnxruntime-web would ask the browser for WebNN: all of the way there but the browser's
+ * own part.
+ */
+export async function asWebNN(dpm: Dpm, only: string): Promise<Outcome[]> {
+  type Create = (model: Uint8Array, options: object) => Promise<never>;
+  const { ort } = globalThis as unknown as { ort: { InferenceSession: { create: Create } } & web.OnnxRuntimeWeb };
+  const create: Create = (model, options) => {
+    const { executionProviders, preferredOutputLocation } = options as Record<string, unknown>;
+    if (`${executionProviders}` !== 'webnn' || preferredOutputLocation !== 'ml-tensor')
+      throw new Error('not for WebNN');
+    const changed = { executionProviders: ['webgpu'], preferredOutputLocation: 'gpu-buffer' };
+    return ort.InferenceSession.create(model, { ...options, ...changed });
+  };
+  const { Tensor, env } = ort;
+  dpm.setOnnxRuntime({ Tensor, env, InferenceSession: { create: create as never } });
+  try {
+    return await runCases(dpm, 'webnn', only);
+  } finally {
+    dpm.setOnnxRuntime(ort);
+  }
 }

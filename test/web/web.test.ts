@@ -1,11 +1,9 @@
 // `dpm-solver/web` in headless Chromium: networks of onnxruntime-web on the CPU (WebAssembly) and on WebGPU, where the step is a
 // kernel that has the bits of the native one.
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { namesOf, readNodes, timeNodes } from '../../lib/folder/graph-nodes.js';
 import { betas, DPMSolver, NoiseSchedule, randn, type Tensor } from '../../lib/index.js';
 import { OrtNetwork, type OrtTensor } from '../../lib/onnx/index.js';
 import { missing, root, Site, startChromium } from './chromium.js';
@@ -89,6 +87,16 @@ test('a device that binds few buffers gets several kernels a step', async () => 
   );
 });
 
+test('the way to WebNN, with WebGPU in its place, does what the host does', async () => {
+  for (const only of ['guidance in an interval', 'SDE with a seed', 'thresholding']) {
+    const [outcome] = await inPage('asWebNN', only);
+    const { worst, size, onHost, undisposed, nfe } = outcome!;
+    assert.ok(worst < 1e-5 * size, `${only}: ${worst} of ${size}`);
+    assert.is(onHost, only === 'thresholding' ? only : undefined);
+    assert.equal([undisposed, nfe[0]], [0, nfe[1]], only);
+  }
+});
+
 test('quantiles are exact, whatever the size, the ratio and the bounds', async () => {
   const { of, differ, bounded } = await inPage('thresholds');
   assert.ok(bounded > of / 2, `${bounded} of ${of} were changed by thresholding`);
@@ -140,10 +148,7 @@ test('mistakes are told in one sentence', async () => {
 
 test('the embedded network draws what it draws in Node', async () => {
   const unet = join(root, 'models/shapes/unet/model.onnx');
-  const graph = readNodes(unet);
-  const { names, bytes } = namesOf(graph, timeNodes(graph));
-  site.own.set('/unet.onnx', bytes ?? readFileSync(unet));
-  const [scale, steps, dims] = [3, 3, [2, 8, 64]];
+  const [scale, steps, dims] = [3, Number(process.env.DPM_SOLVER_WEB_STEPS ?? 3), [2, 8, 64]];
   // No words, and 'a red circle on a blue background'.
   const ids = [Array<number>(8).fill(0), [2, 9, 17, 5, 2, 11, 6, 0]].flat();
   const encoder = await OrtNetwork.open(join(root, 'models/shapes/text_encoder/model.onnx'));
@@ -164,14 +169,15 @@ test('the embedded network draws what it draws in Node', async () => {
   );
   const { sample } = await solver.sample(randn([1, 3, 32, 32], { seed: 7 }) as Tensor, { steps });
   await network.dispose();
-  const given = { graph: '/unet.onnx', forceCpuNodeNames: names, states: [...states], dims, scale, steps };
+  const given = { graph: '/models/shapes/unet/model.onnx', states: [...states], dims, scale, steps };
   const expected = sample.data as Float32Array;
   for (const [device, most] of [
     ['cpu', 5e-5],
-    ['webgpu', 1e-4],
+    // 1e-4 of the size at 10 steps where this was written; another processor rounds otherwise.
+    ['webgpu', 2e-4],
   ] as const) {
     const made = await inPage('denoise', device, given);
-    assert.equal([made.device, made.steps], [device, [1, 2, 3]]);
+    assert.equal([made.device, made.steps.length], [device, steps]);
     const rms = (values: ArrayLike<number>) => Math.hypot(...Array.from(values)) / Math.sqrt(values.length);
     const apart = rms(made.sample.map((value, i) => value - expected[i]!)) / rms(expected);
     console.log(`  ${device}: ${apart.toExponential(1)} of the rms from Node's CPU`);

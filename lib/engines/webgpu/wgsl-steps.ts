@@ -7,7 +7,16 @@ import type { Transfers } from '../../solver/engine.js';
 import type { Made } from './graph.js';
 import { type GpuBuffer, type GpuDevice, type GpuEncoder, type GpuPipeline, Pool, READ, USAGE } from './gpu.js';
 import type { FloatType, Stepped, StepRequest, Steps } from './steps.js';
-import { groupsOf, inputKernel, type Kernel, kernelOf, type KernelShape, resolve, uniformOf } from './wgsl.js';
+import {
+  groupsOf,
+  inputKernel,
+  inputUniform,
+  type Kernel,
+  kernelOf,
+  type KernelShape,
+  resolve,
+  uniformOf,
+} from './wgsl.js';
 
 /** No sample. */
 const NONE = 0xffffffff;
@@ -59,18 +68,9 @@ export class WgslSteps implements Steps {
   async input(state: OrtValue, type: FloatType, twice: boolean): Promise<OrtValue> {
     const pipeline = await this.#pipeline(inputKernel(type, twice));
     const made = this.#next(state.dims, type, twice);
-    const elements = elementsOf(state.dims);
-    const uniform = this.#uniform(
-      0,
-      new Uint8Array(new Uint32Array([elements, elements, 1, ...new Uint32Array(41)]).buffer),
-    );
+    const buffers = [this.#uniform(0, inputUniform(elementsOf(state.dims))), bufferOf(state), bufferOf(made)];
     await this.#submit((encoder) => {
-      this.#dispatch(
-        encoder,
-        pipeline,
-        [uniform, bufferOf(state), bufferOf(made)],
-        groupsOf(made.dims.length ? elementsOf(made.dims) : 1),
-      );
+      this.#dispatch(encoder, pipeline, buffers, groupsOf(elementsOf(made.dims)));
     });
     return made;
   }

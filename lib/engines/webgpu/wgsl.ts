@@ -116,6 +116,13 @@ function listOf({ prediction, d0, sums }: Resolved): Weighed[] {
   return [...prediction, ...(d0 ?? []), ...sums.flatMap(({ terms }) => terms)];
 }
 
+/** The uniform of {@link inputKernel}. */
+export function inputUniform(elements: number): Uint8Array {
+  const words = new Uint32Array(COEFFICIENTS_AT + MOST_COEFFICIENTS);
+  words.set([elements, elements, 1, 0]);
+  return new Uint8Array(words.buffer);
+}
+
 /** Threads that a plain step is shared out to, as workgroups. */
 export function groupsOf(elements: number): number {
   return Math.ceil(elements / (GROUP * EACH));
@@ -163,7 +170,7 @@ export function kernelOf({ resolved, output, makes, twice }: KernelShape): Kerne
   };
   const sumOf = (terms: readonly (readonly [Source, number])[]): string => {
     const products = terms.map(([source, i]) => `product(u.c[${i >> 2}][${i & 3}], ${load(source)})`);
-    return products.length === 0 ? '0.0' : products.join(' + ');
+    return products.length === 0 ? '0.0' : products.reduce((sum, next) => `rounded(${sum} + ${next})`);
   };
   if (reads.includes('m') && output === 'float16') lines.push(HALF);
   if (usesP) {
@@ -187,11 +194,11 @@ export function kernelOf({ resolved, output, makes, twice }: KernelShape): Kerne
   if (transform !== 'none') lines.push(CLIP);
   if (transform === 'quantile' || transform === 'divide') lines.push(DIVIDE);
   if (transform === 'quantile') lines.push(QUANTILE);
-  else lines.push(plain(transform === 'divide' ? 'u.high' : 'u.low'));
+  else lines.push(overElements('u.total', `step(i, ${transform === 'divide' ? 'u.high' : 'u.low'});`));
   return { code: lines.join('\n'), reads, writes };
 }
 
-// A product that no addition can be fused with: what is exclusive-ored is zero, and no compiler knows.
+// Products and sums that cannot be fused, nor be put in another order: what is exclusive-ored is zero, and no compiler knows.
 const HEAD = `
 struct Uniform {
   n: u32, total: u32, batch: u32, zero: u32,
@@ -243,8 +250,8 @@ fn quotient(p: f32, s: f32) -> f32 {
   return rounded(second + rounded(residue(p, second, s) / s));
 }`;
 
-/** The step of whole tensors: each thread a few elements, those of a workgroup side by side. */
-function plain(s: string): string {
+/** What is done to each element of whole tensors: each thread has a few, those of a workgroup side by side. */
+function overElements(count: string, work: string): string {
   return `
 @compute @workgroup_size(${GROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -252,7 +259,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let first = (group.y * groups.x + group.x) * ${GROUP * EACH}u + thread;
   for (var k = 0u; k < ${EACH}u; k++) {
     let i = first + k * ${GROUP}u;
-    if (i < u.total) { step(i, ${s}); }
+    if (i < ${count}) { ${work} }
   }
 }`;
 }
@@ -266,16 +273,7 @@ export function inputKernel(type: FloatType, twice: boolean): string {
   return `${HEAD}
 @group(0) @binding(1) var<storage, read> b_state: array<f32>;
 @group(0) @binding(2) var<storage, read_write> b_next: array<${element}>;
-${type === 'float16' ? HALF_BITS(times) : ''}
-@compute @workgroup_size(${GROUP})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) thread: u32) {
-  let first = (group.y * groups.x + group.x) * ${GROUP * EACH}u + thread;
-  for (var k = 0u; k < ${EACH}u; k++) {
-    let i = first + k * ${GROUP}u;
-    if (i < ${words}) { b_next[i] = ${value}; }
-  }
-}`;
+${type === 'float16' ? HALF_BITS(times) : ''}${overElements(words, `b_next[i] = ${value};`)}`;
 }
 
 // native/step/element.h, FloatBitsToHalf, as WGSL leaves the rounding of its own conversion open.

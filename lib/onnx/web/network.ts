@@ -4,10 +4,12 @@ import '../../base/globals.js';
 import { knownOptions, list, oneOf, optionalSignal, show, wrongType } from '../../base/check.js';
 import type { Tensor } from '../../base/tensor.js';
 import { firstLine } from '../../base/text.js';
+import { nodesIn, timeEmbedding } from '../../folder/graph-nodes.js';
+import { WireFile } from '../../folder/wire.js';
 import type { OrtData, OrtType } from '../elements.js';
 import { fill, timeSlot } from '../slots.js';
 import type { DeviceValue } from '../value.js';
-import { inTurn, onnxRuntime, type WebSession, type WebTensor } from './runtime.js';
+import { inTurn, leaveDevice, onnxRuntime, type WebSession, type WebTensor, watchDevice } from './runtime.js';
 
 /** Where an {@link OrtWebNetwork} can run: by WebAssembly on the CPU, by WebGPU, or by WebNN. */
 export type WebDevice = 'cpu' | 'webgpu' | 'webnn';
@@ -21,7 +23,10 @@ export interface OrtWebNetworkOptions {
    * what `'cpu'` and `'wasm'` are.
    */
   device?: 'auto' | WebDevice | 'wasm';
-  /** `'webgpu'`: names of nodes that run on the CPU all the same. */
+  /**
+   * `'webgpu'`: names of nodes that run on the CPU all the same. Where absent, those that make the sines and cosines of an input
+   * `timestep`, which graphics processors may compute too coarsely.
+   */
   forceCpuNodeNames?: readonly string[];
   /** Threads of WebAssembly, for which a page has to be isolated (COOP and COEP); onnxruntime-web's own choice. */
   threads?: number;
@@ -279,7 +284,10 @@ export class OrtWebNetwork {
 
   /** Frees the session, after the runs that have been begun. A second call waits for the same. */
   dispose(): Promise<void> {
-    this.#disposed ??= inTurn(() => this.#session.release());
+    this.#disposed ??= inTurn(() => {
+      if (this.device === 'webgpu') leaveDevice();
+      return this.#session.release();
+    });
     return this.#disposed;
   }
 
@@ -354,17 +362,33 @@ async function opened(
 ): Promise<WebSession> {
   const runtime = onnxRuntime();
   const name = device === 'cpu' ? 'wasm' : device;
-  const provider = forceCpuNodeNames?.length && device === 'webgpu' ? { name, forceCpuNodeNames } : name;
+  const forced = device === 'webgpu' ? forcedOf(bytes, forceCpuNodeNames) : { names: [], bytes };
   const options = {
-    executionProviders: [provider],
+    executionProviders: [forced.names.length > 0 ? { name, forceCpuNodeNames: forced.names } : name],
     logSeverityLevel: 4,
     ...(threads ? { intraOpNumThreads: threads } : {}),
     ...(device === 'cpu' ? {} : { preferredOutputLocation: LOCATIONS[device] }),
   };
   try {
-    return await inTurn(() => runtime.InferenceSession.create(bytes, options as never));
+    const session = await inTurn(() => runtime.InferenceSession.create(forced.bytes, options as never));
+    if (device === 'webgpu') await watchDevice();
+    return session;
   } catch (cause) {
     throw new Error(`Cannot load ${path} for ${name}: ${firstLine((cause as Error).message)}`, { cause });
+  }
+}
+
+/** The nodes that run on the CPU, and the graph in which they have names. */
+function forcedOf(
+  bytes: Uint8Array,
+  names: readonly string[] | undefined,
+): { names: readonly string[]; bytes: Uint8Array } {
+  if (names) return { names, bytes };
+  try {
+    return { bytes, ...(timeEmbedding(nodesIn(WireFile.of(bytes)), () => bytes) ?? { names: [] }) };
+  } catch {
+    // What is no graph onnxruntime says itself.
+    return { names: [], bytes };
   }
 }
 

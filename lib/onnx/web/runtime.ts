@@ -95,3 +95,38 @@ export function inTurn<T>(work: () => Promise<T>): Promise<T> {
   last = mine.catch(() => {});
   return mine;
 }
+
+const watched = new WeakSet<object>();
+const losses = new Set<(reason: string) => void>();
+
+/**
+ * Tells when the graphics processor is gone: its driver was started anew, it was taken away, or it ran out of memory. No network
+ * can be opened in this page or worker any more; a `NetworkWorker` begins with another one.
+ *
+ * @param listener is told why; by the next one it is the same
+ */
+export function onDeviceLost(listener: (reason: string) => void): void {
+  losses.add(listener);
+}
+
+/** Networks on WebGPU: with the last one onnxruntime-web lets go of its device, which is no loss. */
+let users = 0;
+
+/** Looks after the device of a network on WebGPU, until that is over. @internal */
+export async function watchDevice(): Promise<void> {
+  users++;
+  const device = (await onnxRuntime().env.webgpu.device) as
+    | { lost: Promise<{ reason: string; message: string }> }
+    | undefined;
+  if (!device || watched.has(device)) return;
+  watched.add(device);
+  device.lost.then(({ reason, message }) => {
+    if (users === 0) return;
+    for (const listener of losses) listener(message || reason);
+  });
+}
+
+/** Says that a network on WebGPU is about to end. @internal */
+export function leaveDevice(): void {
+  users--;
+}
