@@ -1,4 +1,4 @@
-// Model folders at their real size: bench/results/large.json.
+// Model folders at their real size, and a server of two of them: bench/results/large.json and served.json.
 import { type Rendered, results, table } from './data.js';
 
 interface Call {
@@ -49,6 +49,34 @@ function figures({ peakBytes, loadS, calls: each = [], stepMs, decodeS, tiles }:
   ];
 }
 
+interface Served {
+  maxBytes: number;
+  mostBytes: number;
+  turns: { steps: number[]; loadings: number }[];
+  waits: { promised: number; waited: number }[];
+  cancel: { answeredMs: number; calls: number; steps: number };
+  status: { requests: number; medianMs: number };
+}
+
+function served(): string {
+  const { maxBytes, mostBytes, turns, waits, cancel, status } = results<Served>('served');
+  const percent = (values: readonly number[]) => values.map((value) => `${(100 * value).toFixed(0)}%`).join(', ');
+  const last = turns[turns.length - 1];
+  return table(
+    ['', ''],
+    [
+      ['memory of all processes, with room for', gigabytes(maxBytes)],
+      ['the most that they took, with both models in turn', gigabytes(mostBytes)],
+      ['readings of its loading that a run was told', last.loadings],
+      ['when each step was told, of the time from start to end', percent(last.steps)],
+      ['wait that was told, to what it came to', waits.map((one) => (one.promised / one.waited).toFixed(2)).join(', ')],
+      ['a cancel is answered after', `${cancel.answeredMs.toFixed(0)} ms`],
+      ['and has ended the run after', `${cancel.calls.toFixed(3)} network calls`],
+      ['status, asked all the while, median', `${status.medianMs.toFixed(1)} ms of ${status.requests} requests`],
+    ],
+  );
+}
+
 export function render(): Rendered {
   const { runs } = results<{ runs: Run[] }>('large');
   const first = runs.find(({ model }) => model === 'sd15-float32-open') as Run;
@@ -79,6 +107,7 @@ export function render(): Rendered {
               ]);
           }),
       ),
+      served: served(),
       'large-turns': table(
         ['shape of', 'pixels', 'pairs of calls', 'median ratio', 'least', 'most'],
         turns.map(({ model, side, ratio = 0, ratios = [] }: Call & { model: string; ratios?: number[] }) => [

@@ -466,9 +466,17 @@ class Maker:
             self.quantize(folder)
 
     def quantize(self, folder):
+        import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         path = os.path.join(self.out, folder, 'model.onnx')
+        # The quantizer turns weights of Gemm around and infers shapes anew, and torch's exporter has written down how weights lie.
+        graph = onnx.load(path, load_external_data=False)
+        weights = {weight.name for weight in graph.graph.initializer}
+        others = [value for value in graph.graph.value_info if value.name not in weights]
+        del graph.graph.value_info[:]
+        graph.graph.value_info.extend(others)
+        onnx.save(graph, path)
         small = os.path.join(self.out, folder, 'small.onnx')
         quantize_dynamic(
             path,
