@@ -6,11 +6,13 @@
  *     npm run bench:few -- network [--steps 4,5,6,8,10] [--guidance 3] [--resume DIR] [--output FILE]
  *     npm run bench:few -- best
  *     npm run bench:few -- mixtures
+ *     npm run bench:few -- guided
+ *     npm run bench:few -- budgets
  *     npm run bench:few -- transfer
  *     npm run bench:few -- random [--calibrations 100]
  *
  * Results are in bench/results/few-*.json; `best` writes the tables of models/shapes that follow from bench/results/quality.json.
- * `mixtures` and `random` take hours: each finished part is written at once, and a
+ * `mixtures`, `guided` and `random` take hours: each finished part is written at once, and a
  * rerun goes on with what is missing.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -18,6 +20,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { machine } from '../machine.js';
 import { writeBestTables } from './best.js';
+import { measureBudgets } from './budgets.js';
 import { measureForeign } from './foreign.js';
 import { measureFresh } from './fresh.js';
 import { type Cell, measureMixtures } from './mixtures.js';
@@ -76,7 +79,13 @@ const parts: Record<string, () => Promise<void>> = {
     writeBestTables(tell);
   },
   async mixtures() {
-    await measureMixtures(before<Cell>('mixtures', 'cells'), (cells) => write('mixtures', { cells }), tell);
+    await measureMixtures(false, before<Cell>('mixtures', 'cells'), (cells) => write('mixtures', { cells }), tell);
+  },
+  async guided() {
+    await measureMixtures(true, before<Cell>('guided', 'cells'), (cells) => write('guided', { cells }), tell);
+  },
+  async budgets() {
+    write('budgets', await measureBudgets(tell));
   },
   async transfer() {
     const transfers = await measureTransfer(tell);

@@ -182,16 +182,19 @@ export function optionsFor(
 }
 
 /**
+ * @param guided those under guidance, or those without?
  * @param known made before, which are not made again
  * @param keep told all after each
  */
 export async function measureMixtures(
+  guided: boolean,
   known: readonly Cell[],
   keep: (cells: readonly Cell[]) => void,
   tell: (line: string) => void,
 ): Promise<void> {
   const cells = [...known];
   for (const { name: problem, mixture, schedule, guidance } of cellsOf()) {
+    if ((guidance !== 1) !== guided) continue;
     const done = (one: Cell) => one.problem === problem && one.schedule === schedule && one.guidance === guidance;
     if (cells.some(done)) continue;
     const exact = new Exact(mixture, schedule, guidance === 1 ? undefined : partOf(mixture, 0, CONDITION), guidance);

@@ -1,5 +1,6 @@
 // Few evaluations where the score is exact: calibrated tables against all else, at random, elsewhere, by number of samples.
 
+import type { measureBudgets } from '../few/budgets.js';
 import type { Measured } from '../few/intervals.js';
 import { FAMILIES, type Family } from '../few/methods.js';
 import type { Cell, Outcome } from '../few/mixtures.js';
@@ -20,13 +21,16 @@ export function render(): Rendered {
   if (mixtures) {
     all.tables['few-target'] = targetTable(mixtures);
     all.tables['few-methods'] = methodsTable(mixtures);
-    all.tables['few-guided'] = guidedTable(mixtures);
     all.tables['few-cost'] = costTable(mixtures);
     for (const [problem, name] of Object.entries(PLOTTED)) {
       const cells = mixtures.filter((cell) => cell.problem === problem);
       if (cells.length > 0) all.svgs[`few-${name}`] = mixturePlot(problem, cells);
     }
   }
+  const guided = optional<{ cells: Cell[] }>('few-guided')?.cells;
+  if (guided) all.tables['few-guided'] = guidedTable(guided);
+  const budgets = optional<Awaited<ReturnType<typeof measureBudgets>>>('few-budgets');
+  if (budgets) all.tables['few-budgets'] = budgetsTable(budgets);
   const transfer = optional<{ transfers: Transfer[]; samples: SampleCount[] }>('few-transfer');
   if (transfer) {
     all.tables['few-transfer'] = transferTable(transfer.transfers);
@@ -102,7 +106,7 @@ const SCHEDULES = ['VP', 'cosine', 'EDM', 'flow'];
 const number = (value: number) => (value >= 0.01 ? value.toFixed(3) : value.toExponential(1).replace('e-', 'e−'));
 const ratio = (a: Measured, b: Measured) => {
   const value = a[0] / b[0];
-  return value >= 0.1 ? value.toFixed(2) : value.toFixed(3);
+  return value >= 0.15 ? value.toFixed(2) : value.toFixed(3);
 };
 const share = ([value, low, high]: Measured) => `${percent(value)} (${percent(low)} to ${percent(high)})`;
 const withRange = ([value, low, high]: Measured) => `${number(value)} (${number(low)} to ${number(high)})`;
@@ -132,7 +136,7 @@ function targetTable(cells: readonly Cell[]): string {
       ],
       ...['in another mode', '2M at 6', '2M at 20'],
     ],
-    ordered(cells.filter(({ guidance }) => guidance === 1)).map(({ problem, schedule, fresh, steps, many }) => {
+    ordered(cells).map(({ problem, schedule, fresh, steps, many }) => {
       const { table: ours, kept, least2M } = steps[TARGET];
       return [
         ...[
@@ -163,12 +167,11 @@ function methodsTable(cells: readonly Cell[]): string {
       'calibrated',
       ...SHOWN.map((family) => (family === 'classic' ? 'DDIM, 2M, 3M' : family)),
     ],
-    ordered(cells.filter(({ guidance, problem }) => guidance === 1 && problem in PLOTTED)).flatMap(
-      ({ problem, schedule, steps }) =>
-        [4, 6, 8, 10].map((n, i) => [
-          ...[i === 0 ? problem : '', i === 0 ? schedule : '', n, number(steps[n].table.mean[0])],
-          ...SHOWN.map((family) => mean(steps[n], family)),
-        ]),
+    ordered(cells.filter(({ problem }) => problem in PLOTTED)).flatMap(({ problem, schedule, steps }) =>
+      [4, 6, 8, 10].map((n, i) => [
+        ...[i === 0 ? problem : '', i === 0 ? schedule : '', n, number(steps[n].table.mean[0])],
+        ...SHOWN.map((family) => mean(steps[n], family)),
+      ]),
     ),
   );
 }
@@ -184,7 +187,7 @@ function guidedTable(cells: readonly Cell[]): string {
       ...['mixture', 'schedule', 'guidance', 'evaluations', 'calibrated: mean error', 'in another mode'],
       ...['of the best of DDIM, 2M, 3M', 'of the best of the others', 'which'],
     ],
-    ordered(cells.filter(({ guidance }) => guidance !== 1)).flatMap(({ problem, schedule, guidance, steps }) =>
+    ordered(cells).flatMap(({ problem, schedule, guidance, steps }) =>
       [5, 8].map((n, i) => {
         const outcome = steps[n];
         const { table: ours, kept } = outcome;
@@ -260,6 +263,27 @@ function mixturePlot(problem: string, cells: readonly Cell[]): string {
     panels,
     note: 'Best: by these very samples. Error bars: 95%. Where no table was kept the calibrated one is the classic solver that the samples held out chose.',
   });
+}
+
+function budgetsTable({ rows, least2M }: Awaited<ReturnType<typeof measureBudgets>>): string {
+  return table(
+    [
+      'evaluations at most',
+      'taken',
+      'samples',
+      'kept',
+      'median error',
+      "of 2M's",
+      'RMSE',
+      "of 2M's",
+      'in another mode',
+    ],
+    rows.map(({ budget, fit, samples, kept, table: ours }) => [
+      ...[budget.toLocaleString('en'), fit.toLocaleString('en'), samples, kept],
+      ...[withRange(ours.median), ratio(ours.median, least2M.median)],
+      ...[withRange(ours.rmse), ratio(ours.rmse, least2M.rmse), share(ours.elsewhere)],
+    ]),
+  );
 }
 
 // ---- elsewhere ------------------------------------------------------------------------------------------------------
