@@ -84,11 +84,13 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
     const id = /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
     c.set('request', id);
     c.set('client', '');
+    const { method } = c.req;
+    const path = c.req.path.slice(0, 200);
+    observer.asked?.({ id, method, path, headers: () => c.req.header() });
     await next();
     c.header('X-Request-Id', id);
-    const { method, path } = c.req;
     const ms = performance.now() - since;
-    observer.request?.({ id, method, path: path.slice(0, 200), status: c.res.status, ms, client: c.get('client') });
+    observer.request?.({ id, method, path, status: c.res.status, ms, client: c.get('client') });
   });
 
   healthRoutes(app, models, queue);

@@ -15,6 +15,7 @@ import type { Observer } from './observe.js';
 import { Missing } from '../base/optional.js';
 import { version } from '../base/version.js';
 import type { Runs } from './runs.js';
+import { openTraces } from './traces.js';
 
 /** Where a server listens, and to whom. */
 export interface Address {
@@ -79,6 +80,8 @@ async function answerBy(
 ): Promise<Http> {
   const metrics = await openMetrics(models, queue, shared);
   if (!(metrics instanceof Missing)) observers.push(metrics);
+  const traces = await openTraces();
+  if (traces) observers.push(traces);
   const connections = new Connections(limits.connections, limits.unread);
   const app = makeApp(metrics, ({ socket }, waiting) => connections.keep(socket, waiting));
   const server = listener(app.fetch as Fetch, limits, connections);

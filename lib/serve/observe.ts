@@ -23,6 +23,8 @@ export interface Outcome {
 }
 
 export interface Observer {
+  /** A request has come; `request` tells of its answer. */
+  asked?(note: { id: string; method: string; path: string; headers: () => Record<string, string> }): void;
   request?(note: { id: string; method: string; path: string; status: number; ms: number; client: string }): void;
   started?(note: RunNote): void;
   ended?(note: RunNote & Outcome): void;
@@ -39,6 +41,7 @@ export interface Observer {
 /** All of them are told. */
 export function all(observers: readonly Observer[]): Observer {
   return {
+    asked: (note) => observers.forEach((one) => void one.asked?.(note)),
     request: (note) => observers.forEach((one) => void one.request?.(note)),
     started: (note) => observers.forEach((one) => void one.started?.(note)),
     ended: (note) => observers.forEach((one) => void one.ended?.(note)),
