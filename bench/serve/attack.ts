@@ -14,8 +14,8 @@ import { attack, type Memory } from './attacks.js';
 
 const quick = process.argv.includes('--quick');
 const sizes = quick
-  ? { stalled: 50, halves: 20, bad: 500, rounds: 2 }
-  : { stalled: 200, halves: 50, bad: 10_000, rounds: 2 };
+  ? { stalled: 50, halves: 20, bad: 500, rounds: 2, attackers: 20 }
+  : { stalled: 200, halves: 200, bad: 10_000, rounds: 2, attackers: 200 };
 const child: ChildProcess = fork(fileURLToPath(new URL('./target.ts', import.meta.url)), {
   execArgv: [...process.execArgv, '--expose-gc'],
 });
@@ -33,9 +33,9 @@ function memory(): Promise<Memory> {
 }
 
 const results = await attack({ port, memory, connect: (p: number): Socket => connect(p, '127.0.0.1'), ...sizes });
-for (const { kind, count, answered, slowestMs, residentMiB, heapMiB } of results) {
+for (const { kind, count, answered, p99Ms, slowestMs, residentMiB, heapMiB } of results) {
   console.log(
-    `${kind.padEnd(44)} ${String(count).padStart(6)}  answered ${answered}, slowest ${slowestMs.toFixed(0)} ms` +
+    `${kind.padEnd(44)} ${String(count).padStart(6)}  answered ${answered}, p99 ${p99Ms.toFixed(0)}, slowest ${slowestMs.toFixed(0)} ms` +
       `  resident ${residentMiB.map((mib) => mib.toFixed(0)).join(' ')} MiB, heap ${heapMiB.map((mib) => mib.toFixed(1)).join(' ')} MiB`,
   );
 }

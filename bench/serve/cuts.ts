@@ -155,7 +155,7 @@ async function killed(times: number): Promise<{ kills: number; event: string; er
   const response = await fetch(new URL('/api/runs', url), {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', Connection: 'close' },
-    body: JSON.stringify({ prompt: 'a red circle', steps: 200, seed: 1_000_000 + times }),
+    body: JSON.stringify({ prompt: 'a red circle', steps: 200, seed: Number.isFinite(times) ? 1_000_000 : 1_000_001 }),
   });
   const stream = events(response);
   for (;;) {
@@ -175,15 +175,20 @@ async function killed(times: number): Promise<{ kills: number; event: string; er
   }
 }
 
+const out = fileURLToPath(new URL('../results/cuts.json', import.meta.url));
+/** What is known so far. */
+function write(found: object): void {
+  const seconds = { lock: 5, look: 5, silence: 10 };
+  if (!quick)
+    writeFileSync(out, `${JSON.stringify({ machine: machine(), seconds, cuts, counts, ...found }, null, 2)}\n`);
+}
+
 const survives = await killed(most);
 console.log(JSON.stringify(survives));
+write({ survives });
 const poison = quick ? undefined : await killed(Number.POSITIVE_INFINITY);
 console.log(JSON.stringify(poison));
-if (!quick) {
-  const out = fileURLToPath(new URL('../results/cuts.json', import.meta.url));
-  const seconds = { lock: 5, look: 5, silence: 10 };
-  writeFileSync(out, `${JSON.stringify({ machine: machine(), seconds, cuts, counts, survives, poison }, null, 2)}\n`);
-}
+write({ survives, poison });
 const { lost, twice, failed, differing } = counts;
 const well = lost + twice + failed + differing === 0 && survives.event === 'done';
 process.exit(well && (quick || poison?.event === 'failed') ? 0 : 1);
