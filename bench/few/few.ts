@@ -12,7 +12,7 @@
  *     npm run bench:few -- random [--calibrations 100]
  *
  * Results are in bench/results/few-*.json; `best` writes the tables of models/shapes that follow from bench/results/quality.json.
- * `mixtures`, `guided` and `random` take hours: each finished part is written at once, and a
+ * `mixtures`, `guided` and `random` take hours, `foreign` minutes: each finished part is written at once, and a
  * rerun goes on with what is missing.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util';
 import { machine } from '../machine.js';
 import { writeBestTables } from './best.js';
 import { measureBudgets } from './budgets.js';
-import { measureForeign } from './foreign.js';
+import { type ForeignResult, measureForeign } from './foreign.js';
 import { measureFresh } from './fresh.js';
 import { type Cell, measureMixtures } from './mixtures.js';
 import { calibrateShapes } from './network.js';
@@ -69,7 +69,8 @@ const parts: Record<string, () => Promise<void>> = {
     write(`fresh-${guidance}`, measured);
   },
   async foreign() {
-    write('foreign', await measureForeign(steps ?? [6, 8], {}, tell));
+    const known = before<ForeignResult>('foreign', 'networks');
+    await measureForeign(known, { steps }, (networks) => write('foreign', { networks }), tell);
   },
   async network() {
     const { resume, output } = values;

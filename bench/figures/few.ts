@@ -1,5 +1,6 @@
 // Few evaluations: the tables of the embedded network on fresh pictures, and what its folder runs by where none was calibrated.
 import { bestRows } from '../few/best.js';
+import type { ForeignResult } from '../few/foreign.js';
 import type { FreshResults, Outcome } from '../few/fresh.js';
 import { Cells, percent, points } from '../quality/claims.js';
 import type { Results } from '../quality/quality.js';
@@ -11,8 +12,40 @@ export function render(): Rendered {
   const fresh = optional<FreshResults>('few-fresh-3');
   return {
     svgs: fresh ? { 'few-fresh': freshPlot(fresh) } : {},
-    tables: { 'few-best': bestTable(), ...(fresh ? { 'few-fresh': freshTable(fresh) } : {}) },
+    tables: {
+      'few-best': bestTable(),
+      'few-foreign': foreignTable(results<{ networks: ForeignResult[] }>('few-foreign').networks),
+      ...(fresh ? { 'few-fresh': freshTable(fresh) } : {}),
+    },
   };
+}
+
+/** What is kept at fewer evaluations against the best classic solver at more. */
+function foreignTable(networks: readonly ForeignResult[]): string {
+  return table(
+    [
+      'network',
+      'numbers',
+      'table, 6',
+      'best classic, 6',
+      'best classic, 8',
+      'table of 6 to classic of 8',
+      'fitting took',
+    ],
+    networks.map(({ network, dims, report }) => {
+      const [few, more] = [6, 8].map((n) => report.find(({ steps }) => steps === n)!);
+      const kept = few.kept === 'table' ? few.heldOut : few.classic;
+      return [
+        network,
+        dims.join(' x '),
+        few.kept === 'table' ? kept.toFixed(4) : 'none kept',
+        `${few.classic.toFixed(4)} (${few.classicName})`,
+        `${more.classic.toFixed(4)} (${more.classicName})`,
+        (kept / more.classic).toFixed(2),
+        few.evaluations.fit,
+      ];
+    }),
+  );
 }
 
 const within = ({ mean, low, high }: Outcome) => `${mean.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`;
