@@ -7,6 +7,7 @@
  *     npm run bench:few -- best
  *     npm run bench:few -- mixtures
  *     npm run bench:few -- guided
+ *     npm run bench:few -- variants
  *     npm run bench:few -- budgets
  *     npm run bench:few -- transfer
  *     npm run bench:few -- random [--calibrations 100]
@@ -27,6 +28,7 @@ import { type Cell, measureMixtures } from './mixtures.js';
 import { calibrateShapes } from './network.js';
 import { type Draw, measureRandom, summaryOf } from './random.js';
 import { measureSamples, measureTransfer } from './transfer.js';
+import { measureVariants } from './variants.js';
 
 const text = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
@@ -84,6 +86,9 @@ const parts: Record<string, () => Promise<void>> = {
   },
   async guided() {
     await measureMixtures(true, before<Cell>('guided', 'cells'), (cells) => write('guided', { cells }), tell);
+  },
+  async variants() {
+    write('variants', { rows: await measureVariants(tell) });
   },
   async budgets() {
     write('budgets', await measureBudgets(tell));

@@ -6,6 +6,7 @@ import { FAMILIES, type Family } from '../few/methods.js';
 import type { Cell, Outcome } from '../few/mixtures.js';
 import type { Draw, summaryOf } from '../few/random.js';
 import type { SampleCount, Transfer } from '../few/transfer.js';
+import type { Variant } from '../few/variants.js';
 import { percent } from '../quality/claims.js';
 import { optional, type Rendered, table } from './data.js';
 import { plot, type Series } from './plot.js';
@@ -29,6 +30,8 @@ export function render(): Rendered {
   }
   const guided = optional<{ cells: Cell[] }>('few-guided')?.cells;
   if (guided) all.tables['few-guided'] = guidedTable(guided);
+  const variants = optional<{ rows: Variant[] }>('few-variants')?.rows;
+  if (variants) all.tables['few-variants'] = variantsTable(variants);
   const budgets = optional<Awaited<ReturnType<typeof measureBudgets>>>('few-budgets');
   if (budgets) all.tables['few-budgets'] = budgetsTable(budgets);
   const transfer = optional<{ transfers: Transfer[]; samples: SampleCount[] }>('few-transfer');
@@ -203,6 +206,27 @@ function guidedTable(cells: readonly Cell[]): string {
         ];
       }),
     ),
+  );
+}
+
+function variantsTable(rows: readonly Variant[]): string {
+  return table(
+    [
+      ...[
+        'guidance',
+        'evaluations of the table',
+        'its mean distance',
+        'in the condition',
+        'best of DDIM and 2M',
+        'in the condition',
+        '',
+      ],
+      'with 120',
+    ],
+    rows.map(({ variant, nfe, table: ours, classic, right }) => [
+      ...[variant, nfe, withRange(ours.mean), percent(ours.right[0])],
+      ...[withRange(classic.mean), percent(classic.right[0]), classic.name, percent(right[0])],
+    ]),
   );
 }
 
