@@ -111,7 +111,7 @@ test('networks in float16 are given halves, rounded as on the host', async () =>
 });
 
 test('runs leave no buffer behind, whether they end or are ended', async () => {
-  const { before, after } = await inPage('memory', 60);
+  const { before, after } = await inPage('memory', 40);
   assert.ok(before[0]! > 0 && before[1]! > 0);
   assert.equal(after, before);
 });
@@ -148,7 +148,8 @@ test('mistakes are told in one sentence', async () => {
 
 test('the embedded network draws what it draws in Node', async () => {
   const unet = join(root, 'models/shapes/unet/model.onnx');
-  const [scale, steps, dims] = [3, Number(process.env.DPM_SOLVER_WEB_STEPS ?? 3), [2, 8, 64]];
+  const asked = process.env.DPM_SOLVER_WEB_STEPS;
+  const [scale, steps, dims] = [3, Number(asked ?? 3), [2, 8, 64]];
   // No words, and 'a red circle on a blue background'.
   const ids = [Array<number>(8).fill(0), [2, 9, 17, 5, 2, 11, 6, 0]].flat();
   const encoder = await OrtNetwork.open(join(root, 'models/shapes/text_encoder/model.onnx'));
@@ -171,11 +172,10 @@ test('the embedded network draws what it draws in Node', async () => {
   await network.dispose();
   const given = { graph: '/models/shapes/unet/model.onnx', states: [...states], dims, scale, steps };
   const expected = sample.data as Float32Array;
-  for (const [device, most] of [
-    ['cpu', 5e-5],
-    // 1e-4 of the size at 10 steps where this was written; another processor rounds otherwise.
-    ['webgpu', 2e-4],
-  ] as const) {
+  // SwiftShader takes a while for it: every night. The example (test/web/worker.test.ts) draws on it at every change.
+  for (const device of asked ? (['cpu', 'webgpu'] as const) : (['cpu'] as const)) {
+    // 1e-4 of the size by WebGPU at 10 steps where this was written; another processor rounds otherwise.
+    const most = device === 'cpu' ? 5e-5 : 2e-4;
     const made = await inPage('denoise', device, given);
     assert.equal([made.device, made.steps.length], [device, steps]);
     const rms = (values: ArrayLike<number>) => Math.hypot(...Array.from(values)) / Math.sqrt(values.length);
