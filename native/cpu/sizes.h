@@ -17,9 +17,9 @@ constexpr size_t kTask = 256, kThreadedFrom = 1024, kStreamFrom = 2048, kStreamA
 constexpr size_t kTask = 65536;
 // Below this many elements a sleeping thread takes longer to wake than the step takes.
 constexpr size_t kThreadedFrom = 524288;
-// From this many bytes an operand on, results are written around the caches. Chosen by a step that is followed by one read
-// of what it wrote, as a network's input and the next step's history are: of half a megabyte, which such stores write faster,
-// the write and the read together take nearly twice as long by them (npm run bench:stores).
+// From this many bytes an operand on, results are written around the caches. Chosen by a step that is followed by one
+// read of what it wrote, as a network's input and the next step's history are: of half a megabyte, which such stores
+// write faster, the write and the read together take nearly twice as long by them (npm run bench:stores).
 constexpr size_t kStreamFrom = 2 << 20;
 // The same where a pass that only reads comes first. Writing around the caches is then, on some processors, twice as
 // slow as after other such writing, unless memory has to be waited for in any case.
