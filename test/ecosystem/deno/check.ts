@@ -17,7 +17,7 @@ export default async function check(project: Project): Promise<void> {
   });
   const refused = run(deno, [...least, 'node.mjs'], project.folder, { DPM_SOLVER_BACKEND: 'native', NO_COLOR: '1' });
   assert.is.not(refused.status, 0);
-  assert.match(refused.stderr, /Requires ffi access to [^]*\n- Run it with --allow-ffi, or import/);
+  assert.match(refused.stderr, /Requires ffi access to [\s\S]*\n- Run it with --allow-ffi, or import/);
   assert.not.match(refused.stderr, /cmake/);
   project.picture(deno, ['run', '-A', 'picture.mjs']);
 }
