@@ -75,6 +75,8 @@ async function bundle(name, pairs) {
     minifyWhitespace: true,
     legalComments: 'none',
     logLevel: 'warning',
+    // Imports of files that have types alone (base/globals.ts), which the declarations need.
+    logOverride: { 'ignored-bare-import': 'silent' },
     plugins: [
       {
         name: 'stand-ins',
