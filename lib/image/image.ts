@@ -11,7 +11,7 @@ export interface Image {
   data: Uint8Array;
 }
 
-/** The same bytes as a Buffer, not copied. */
+/** The same bytes as a Buffer, not copied. @internal */
 export function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
