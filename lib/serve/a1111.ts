@@ -1,6 +1,6 @@
 // The interface of the web UI by AUTOMATIC1111, as far as tools that draw speak it.
 import { Hono } from 'hono';
-import { answer, type App, atMost, notAllowed, readJson, refuse, Wrong } from './answers.js';
+import { answer, type App, atMost, notAllowed, objectIn, readJson, refuse, Wrong } from './answers.js';
 import { failed, follow, type FollowOptions, lastOf } from './follow.js';
 import { fromBase64 } from './form.js';
 import type { Limits } from './limits.js';
@@ -76,19 +76,9 @@ async function draw(
 ): Promise<Response> {
   const json = await readJson(c);
   if (json instanceof Response) return json;
-  const body = json.value;
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    return refuse(c, 400, 'Expected an object of settings in the body');
-  }
-  let asked: ReturnType<typeof readBody>;
-  let uploads: Uploads | undefined;
-  try {
-    asked = readBody(body as Body);
-    uploads = pictures(body as Body);
-  } catch (error) {
-    if (error instanceof Wrong) return refuse(c, 400, error.message);
-    throw error;
-  }
+  const body = objectIn(json);
+  const asked = readBody(body);
+  const uploads = pictures(body);
   const read = readSettings(options.settings, asked.settings);
   if ('error' in read) return refuse(c, 400, read.error);
   const served = modelOf(options.models, asked.model);
@@ -109,7 +99,7 @@ async function draw(
     ...{ negative_prompt: read.settings.negativePrompt ?? '', seed: seeds[0], all_seeds: seeds, width, height },
     ...{ cfg_scale: guidance, steps: read.settings.steps, nfe, sd_model_name: served.id },
   };
-  const { init_images: _, mask: __, ...parameters } = body as Body;
+  const { init_images: _, mask: __, ...parameters } = body;
   return answer(c, 200, { images, parameters, info: JSON.stringify(info) });
 }
 

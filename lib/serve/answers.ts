@@ -49,7 +49,7 @@ export function refuse(c: Asked, status: number, error: string, { param, code }:
   return answer(c, status, { error: { message, type, param: param ?? null, code: code ?? codes[status] ?? null } });
 }
 
-/** What is wrong with what a request asks for, in one sentence. */
+/** What is wrong with what a request asks for, in one sentence: it is answered with 400. */
 export class Wrong extends Error {
   override name = 'Wrong';
 }
@@ -75,6 +75,16 @@ export async function readJson(c: Asked): Promise<{ value: unknown } | Response>
   } catch {
     return refuse(c, 400, 'Expected JSON in the body but it cannot be parsed');
   }
+}
+
+/**
+ * The settings that are the JSON of a body.
+ *
+ * @throws Wrong where that is something else
+ */
+export function objectIn({ value }: { value: unknown }): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new Wrong('Expected an object of settings in the body');
 }
 
 /** The form in a request's body, or what is answered where there is none. */

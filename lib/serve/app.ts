@@ -26,7 +26,7 @@ import type { Limits } from './limits.js';
 import type { Job } from './messages.js';
 import type { Metrics } from './metrics.js';
 import type { Served } from './models.js';
-import { openaiRoutes } from './openai.js';
+import { detailOf, openaiRoutes } from './openai.js';
 import { readPage } from './page.js';
 import type { Observer } from './observe.js';
 import type { Missing } from '../base/optional.js';
@@ -166,13 +166,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   };
   app.post('/api/runs', (c, next) => (isForm(c.req.header('content-type')) ? large : small)(c, next));
   app.post('/api/runs', async (c) => {
-    let run: Awaited<ReturnType<typeof readRun>>;
-    try {
-      run = await readRun(c);
-    } catch (error) {
-      if (error instanceof Wrong) return refuse(c, 400, error.message);
-      throw error;
-    }
+    const run = await readRun(c);
     if (run instanceof Response) return run;
     const job = { ...run, coding: { format: 'png', quality: 100 }, previews: 'each' } as const;
     const followed = await follow(following, c, engine, job, ({ data }) => encode(data));
@@ -192,6 +186,7 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
 
   app.notFound((c) => refuse(c, 404, 'There is nothing at this address'));
   app.onError((error, c) => {
+    if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
     if (error instanceof HTTPException) return refuse(c, error.status, 'The request cannot be understood');
     // A body that breaks off is the client's doing, and nobody is there to be answered.
     if (!c.req.raw.signal.aborted) console.error(error);

@@ -9,6 +9,7 @@ import {
   encode,
   isJson,
   notAllowed,
+  objectIn,
   readForm,
   readJson,
   refuse,
@@ -52,12 +53,7 @@ export function openaiRoutes(options: OpenAIOptions): App {
   app.post('/images/generations', small, async (c) => {
     const body = await readJson(c);
     if (body instanceof Response) return body;
-    try {
-      return await draw(options, c, 'image_generation', readAsked(generation, options.settings, body.value));
-    } catch (error) {
-      if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
-      throw error;
-    }
+    return draw(options, c, 'image_generation', readAsked(generation, options.settings, body.value));
   });
   app.all('/images/generations', (c) => notAllowed(c, 'POST'));
 
@@ -69,18 +65,13 @@ export function openaiRoutes(options: OpenAIOptions): App {
     }
     const body = inJson ? await readJson(c) : await readForm(c);
     if (body instanceof Response) return body;
-    try {
-      if (body instanceof FormData) {
-        const asked = readAsked(edition, options.settings, readFields(body));
-        return await draw(options, c, 'image_edit', asked, await readFiles(body, asked.strength, limits));
-      }
-      const { images, mask, ...fields } = fieldsOf(body.value);
-      const asked = readAsked(edition, options.settings, fields);
-      return await draw(options, c, 'image_edit', asked, readReferences(images, mask, asked.strength, limits));
-    } catch (error) {
-      if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
-      throw error;
+    if (body instanceof FormData) {
+      const asked = readAsked(edition, options.settings, readFields(body));
+      return draw(options, c, 'image_edit', asked, await readFiles(body, asked.strength, limits));
     }
+    const { images, mask, ...fields } = objectIn(body);
+    const asked = readAsked(edition, options.settings, fields);
+    return draw(options, c, 'image_edit', asked, readReferences(images, mask, asked.strength, limits));
   });
   app.all('/images/edits', (c) => notAllowed(c, 'POST'));
 
@@ -90,28 +81,19 @@ export function openaiRoutes(options: OpenAIOptions): App {
     }
     const form = await readForm(c);
     if (form instanceof Response) return form;
-    try {
-      // Without a prompt there is nothing to guide to.
-      const asked = readAsked(edition, options.settings, { prompt: '', guidance: 1, ...readFields(form) });
-      if (asked.stream) throw new Wrong('Expected no stream for variations, which have no events');
-      return await draw(options, c, 'image_edit', asked, await readFiles(form, asked.strength, limits));
-    } catch (error) {
-      if (error instanceof Wrong) return refuse(c, 400, error.message, detailOf(error));
-      throw error;
-    }
+    // Without a prompt there is nothing to guide to.
+    const asked = readAsked(edition, options.settings, { prompt: '', guidance: 1, ...readFields(form) });
+    if (asked.stream) throw new Wrong('Expected no stream for variations, which have no events');
+    return draw(options, c, 'image_edit', asked, await readFiles(form, asked.strength, limits));
   });
   app.all('/images/variations', (c) => notAllowed(c, 'POST'));
   return app;
 }
 
-function fieldsOf(body: unknown): Record<string, unknown> {
-  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>;
-  throw new Wrong('Expected an object of settings in the body');
-}
-
 const missing: Detail = { param: 'model', code: 'model_not_found' };
 
-function detailOf({ message }: Wrong): Detail {
+/** What OpenAI's clients are told besides of what is wrong. */
+export function detailOf({ message }: Wrong): Detail {
   const unknown = message.startsWith('There is no setting');
   return { ...paramOf(message), ...(unknown ? { code: 'unknown_parameter' } : {}) };
 }
