@@ -204,8 +204,7 @@ export class Front implements Runs {
       } = await remote.queue.getJobCounts(...(['waiting', 'prioritized', 'delayed', 'active'] as const));
       remote.waiting = waiting + prioritized + delayed;
       remote.active = active;
-      const ours = [...this.#runs.values()].filter((entry) => entry.remote === remote && entry.attempt > 0).length;
-      remote.pace.others = Math.max(0, active - ours);
+      remote.pace.others = Math.max(0, active - this.#running(remote).length);
       if (!remote.about) {
         remote.absent = (await misunderstood(redis, 'front end')) ?? remote.absent;
       }
@@ -333,10 +332,15 @@ export class Front implements Runs {
     return Math.ceil(pace.first() / Math.max(1, Math.min(waiting, 8)));
   }
 
+  /** Runs of ours that go on. */
+  #running(remote: Remote): Entry[] {
+    return [...this.#runs.values()].filter((entry) => entry.remote === remote && entry.attempt > 0);
+  }
+
   /** Seconds until runs of ours begin that wait, by their places in the queue. */
   #begins(remote: Remote, places: ReadonlyMap<number, Entry>): number[] {
     const { pace, active } = remote;
-    const running = [...this.#runs.values()].filter((entry) => entry.remote === remote && entry.attempt > 0);
+    const running = this.#running(remote);
     const seconds = new Map(
       Array.from(places, ([place, entry]) => [place, pace.secondsFor(remote, workOf(entry))] as const),
     );
