@@ -4,7 +4,7 @@ import { mean } from './compare.js';
 import { type Bench, runAll } from './equations.js';
 import type { Journal } from './journal.js';
 import { derivativeCost, type Free } from './parameters.js';
-import type { Path } from './path.js';
+import { count, type Path } from './path.js';
 import { type Fit, firstFit, refine } from './refine.js';
 import type { Student } from './student.js';
 import { plain, revived } from './student-json.js';
@@ -34,7 +34,7 @@ export class Ascent {
     this.#journal = journal;
     this.#key = `${steps} ${this.name}`;
     this.#origin = student;
-    this.#samples = bench.batches.reduce((sum, { samples }) => sum + samples.length, 0);
+    this.#samples = count(bench.batches);
   }
 
   /** What has been found; null where there was no iteration. */

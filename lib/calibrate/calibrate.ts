@@ -14,7 +14,7 @@ import { type Bench, runAll } from './equations.js';
 import { Journal } from './journal.js';
 import { type CalibratedModel, Network, stateArray, unlessNotFinite } from './network.js';
 import { type CalibrateOptions, readCalibrateOptions, type Settings } from './options.js';
-import type { Batch } from './path.js';
+import { type Batch, count } from './path.js';
 import { Progress } from './progress.js';
 import type { Calibration, CalibrationReport } from './report.js';
 import { searchTimes, type TaughtBatch } from './search.js';
@@ -388,8 +388,4 @@ function nearestIndices(places: Float64Array, last: number): number[] {
   for (let i = 1; i < steps; i++) indices[i] = Math.max(indices[i], indices[i - 1] + 1);
   for (let i = steps - 1; i > 0; i--) indices[i] = Math.min(indices[i], indices[i + 1] - 1);
   return indices;
-}
-
-function count(batches: readonly Batch[]): number {
-  return batches.reduce((sum, { samples }) => sum + samples.length, 0);
 }

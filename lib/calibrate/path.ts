@@ -13,6 +13,11 @@ export interface Batch {
   readonly end: StateArray;
 }
 
+/** All samples together. */
+export function count(batches: readonly Batch[]): number {
+  return batches.reduce((sum, { samples }) => sum + samples.length, 0);
+}
+
 /** The states of a batch, n + 1 of them, and the predictions at the first n. */
 export interface Path {
   readonly states: readonly StateArray[];
