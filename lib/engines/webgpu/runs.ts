@@ -89,7 +89,7 @@ async function sampleOnHost(
       output = (await model(x, run.t, contextOf(run, signal))) as OrtValue;
       if (!(output instanceof OrtValue)) throw wrongType('a value on its device', 'the network output', output);
       const result = slot(output.type as Slot['type'], output.dims);
-      await there.download(output as OrtValue, result);
+      await there.download(output, result);
       output.dispose();
       x.dispose();
       return result as Tensor;

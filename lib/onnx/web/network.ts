@@ -14,7 +14,7 @@ import { inTurn, leaveDevice, onnxRuntime, type WebSession, type WebTensor, watc
 /** Where an {@link OrtWebNetwork} can run: by WebAssembly on the CPU, by WebGPU, or by WebNN. */
 export type WebDevice = 'cpu' | 'webgpu' | 'webnn';
 /** Where tensors stay on a device, what onnxruntime-web calls their place. */
-const LOCATIONS = { cpu: 'cpu', webgpu: 'gpu-buffer', webnn: 'ml-tensor' } as const;
+const LOCATIONS = { webgpu: 'gpu-buffer', webnn: 'ml-tensor' } as const;
 
 /** Options of {@link OrtWebNetwork.open}. */
 export interface OrtWebNetworkOptions {

@@ -17,13 +17,9 @@ export interface WebTensor {
 
 /** A session of onnxruntime-web, as far as it is used here. */
 export interface WebSession {
-  /** In the graph's order. */
-  readonly inputNames: readonly string[];
-  /** In the graph's order. */
-  readonly outputNames: readonly string[];
-  /** What the graph declares of each input. */
+  /** What the graph declares of each input, in its order. */
   readonly inputMetadata: readonly WebDeclared[];
-  /** What the graph declares of each output. */
+  /** The same of its outputs. */
   readonly outputMetadata: readonly WebDeclared[];
   /** Runs it once. */
   run(feeds: never, fetches: never): Promise<unknown>;
