@@ -3,6 +3,7 @@ import type { AnyRow } from './rows.js';
 import { type Asked, GUIDED, type Kind, measure, PREDICTION, SECOND_ORDER, shapesOf } from './steps.js';
 import type { Clock, Tensor } from './timing.js';
 import { DeviceTensor, deviceErrorNorm, deviceNoise, errorNormSpace } from '../../lib/cuda/index.js';
+import { guideSpace, queueGuide } from '../../lib/cuda/step.js';
 
 const SHAPES = [
   [1, 4, 64, 64],
@@ -34,6 +35,14 @@ const KINDS: Kind[] = [
   { variant: 'unaligned+threshold', row: second, also: ['d1'], unaligned: true, threshold: true },
   { variant: 'float64', row: second, also: ['d1'], network: 'float64' },
   { variant: 'float64+threshold', row: second, also: ['d1'], network: 'float64', threshold: true },
+];
+
+/** What weighs the answers before a step (native/step/guidance.h), and how many tensors it reads: x and both of them, or those. */
+const GUIDES = [
+  { variant: 'CFG-Zero*', kind: 1, rescale: 0, reads: 3 },
+  { variant: 'APG', kind: 2, rescale: 0, reads: 3 },
+  { variant: 'rescaled', kind: 0, rescale: 0.7, reads: 2 },
+  { variant: 'CFG-Zero*, rescaled', kind: 1, rescale: 0.7, reads: 6 },
 ];
 
 export async function kernels(clock: Clock, keep: (row: AnyRow) => void, asked: Asked): Promise<void> {
@@ -82,6 +91,47 @@ export async function kernels(clock: Clock, keep: (row: AnyRow) => void, asked: 
       });
       for (const tensor of made) tensor.dispose();
     }
+    const rows = await clock.rows(batch, { ...GUIDED, ...SECOND_ORDER });
+    const [x, u, m] = [0, 0, 0].map(() => clock.random(total)) as [Tensor, Tensor, Tensor];
+    const work = DeviceTensor.alloc([guideSpace(batch, total / batch)], 'float64');
+    for (const { variant, kind, rescale, reads } of GUIDES) {
+      // Kind, scale, eta, norm, rescaling, added to the unconditional answer, then the row's prediction and what is looked at.
+      const parameters = Float64Array.of(
+        kind,
+        3,
+        0.5,
+        10,
+        rescale,
+        0,
+        PREDICTION[0],
+        PREDICTION[1],
+        PREDICTION[0],
+        PREDICTION[1],
+      );
+      const told = await DeviceTensor.from(parameters, stream);
+      const guide = () =>
+        queueGuide(stream, {
+          ...{
+            rows: rows.pointer,
+            guide: told.pointer,
+            parameters,
+            x: x.pointer,
+            u: u.pointer,
+            m: m.pointer,
+            kept: null,
+          },
+          ...{ work: work.pointer, batch, n: total / batch, type: 'float32' },
+        });
+      const time = clock.device(guide, count);
+      keep({
+        ...named(shape, `guide: ${variant}`, 'guide'),
+        microseconds: time,
+        graph: clock.graph(guide, count),
+        ...share(reads * x.bytes, time, clock),
+      });
+      told.dispose();
+    }
+    for (const tensor of [rows, x, u, m, work]) tensor.dispose();
   }
 }
 

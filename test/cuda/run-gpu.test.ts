@@ -105,9 +105,10 @@ test('takes tests, rows and results along, past a suite that fails and one that 
     assert.is(of('runs').length, 1);
   }
   const kernels = rows.filter((row) => row.part === 'kernels');
-  assert.is(kernels.length, 20);
+  assert.is(kernels.length, 24);
   const taken = new Set(kernels.map((row) => row.kernel));
-  for (const kernel of ['idle', 'step', 'noise', 'error', 'wide', 'wide-select']) assert.ok(taken.has(kernel), kernel);
+  for (const kernel of ['idle', 'step', 'noise', 'error', 'guide', 'wide', 'wide-select'])
+    assert.ok(taken.has(kernel), kernel);
   assert.ok(taken.has('cluster') || taken.has('team'));
   const results = JSON.parse(readFileSync(join(out, files.find((name) => name.startsWith('gpu-'))!), 'utf8'));
   assert.equal(results.rows, rows);
