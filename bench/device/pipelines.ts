@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util';
 import { firstLine } from '../../lib/base/text.js';
 import { networkDevices, ortLibrary } from '../../lib/onnx/index.js';
 import { DiffusionPipeline, type Generation } from '../../lib/pipelines/index.js';
-import { swiftshader, whyNoWebGpu } from '../../test/onnx/webgpu.js';
+import { webGpuEnv, whyNoWebGpu } from '../../test/onnx/webgpu.js';
 import { folder, madeAt, type Reference, references } from '../../test/pipelines/exports.js';
 import { shapes } from '../../test/pipelines/models.js';
 import { machine } from '../machine.js';
@@ -107,10 +107,13 @@ const size = (values: readonly number[]) => Math.sqrt(values.reduce((sum, value)
 async function environment(device: Ask['device'], ask: Ask): Promise<{ env: Record<string, string>; on: string }> {
   if (device !== 'webgpu') return { env: {}, on: device };
   const found = await inProcess({ ...ask, device }, {}).catch((error: Error) => error);
-  if (!(found instanceof Error)) return { env: {}, on: 'a graphics processor' };
+  if (!(found instanceof Error)) {
+    const { adapters } = (await networkDevices()).find((one) => one.device === device)!;
+    return { env: {}, on: adapters?.join(', ') ?? 'a graphics processor' };
+  }
   const reason = await whyNoWebGpu();
   if (reason !== undefined) throw new Error(`WebGPU cannot run here: ${reason}`);
-  return { env: swiftshader, on: 'SwiftShader' };
+  return { env: webGpuEnv, on: 'SwiftShader' };
 }
 
 async function main(): Promise<void> {

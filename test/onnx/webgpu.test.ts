@@ -4,12 +4,12 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { OrtNetwork, ortLibrary } from '../../lib/onnx/index.js';
 import { inChild } from '../native/children.js';
-import { swiftshader, whyNoWebGpu } from './webgpu.js';
+import { webGpuEnv, whyNoWebGpu } from './webgpu.js';
 
 const test = suite('networks on WebGPU');
 const affine = fileURLToPath(new URL('../fixtures/onnx/affine.onnx', import.meta.url));
 const { providers } = await ortLibrary();
-const env = swiftshader;
+const env = webGpuEnv;
 const reason = await whyNoWebGpu();
 if (reason) console.log(`skipped: ${reason}`);
 const here = reason ? test.skip : test;

@@ -11,7 +11,7 @@ import { writeGraph } from '../../lib/onnx/write.js';
 import { objection } from '../../lib/pipelines/device.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { inChild } from '../native/children.js';
-import { swiftshader, whyNoWebGpu } from '../onnx/webgpu.js';
+import { webGpuEnv, whyNoWebGpu } from '../onnx/webgpu.js';
 import { assertRejects } from '../support.js';
 import { changed, inpainting, layout, removeCopies, shapes } from './models.js';
 
@@ -154,7 +154,7 @@ const mask = { width: 16, height: 16, data: image.data.map((_, i) => (i % 16 < 8
 (reason ? test.skip : test)('on WebGPU counts what goes there for the network, and what is looked at', async () => {
   const ask = { image, mask, guidance: 3, order: 2 };
   const crossed = async (folder: string, more: object) => {
-    const { code, output, errors } = await draw(folder, 'webgpu', 4, swiftshader, { ...ask, ...more });
+    const { code, output, errors } = await draw(folder, 'webgpu', 4, webGpuEnv, { ...ask, ...more });
     assert.is(code, 0, errors);
     return JSON.parse(output).transfers;
   };
@@ -181,7 +181,7 @@ for (const [name, folder, steps, more, onHost] of [
   ],
 ] as const) {
   (reason ? test.skip : test)(`draws on WebGPU what it draws on the CPU: ${name}`, async () => {
-    const there = await draw(folder, 'webgpu', steps, swiftshader, more);
+    const there = await draw(folder, 'webgpu', steps, webGpuEnv, more);
     const here = await draw(folder, 'cpu', steps, {}, more);
     assert.equal([there.code, here.code], [0, 0], there.errors + here.errors);
     const [webgpu, cpu] = [JSON.parse(there.output), JSON.parse(here.output)];

@@ -8,7 +8,7 @@ import { OrtNetwork, type OrtValue } from '../../../lib/onnx/index.js';
 import { writeGraph } from '../../../lib/onnx/write.js';
 import { readSampleOptions, readSolverOptions } from '../../../lib/solver/options.js';
 import { inChild } from '../../native/children.js';
-import { swiftshader, whyNoWebGpu } from '../../onnx/webgpu.js';
+import { webGpuEnv, whyNoWebGpu } from '../../onnx/webgpu.js';
 import { assertRejects, assertThrows } from '../../support.js';
 import { CASES, openTanh, runCase } from './cases.js';
 
@@ -203,7 +203,7 @@ if (reason) console.log(`skipped: ${reason}`);
 
 (reason ? test.skip : test)('WebGPU: what the host does, and memory stays flat', async () => {
   const child = new URL('./child.ts', import.meta.url);
-  const { code, output, errors } = await inChild(child, { env: swiftshader });
+  const { code, output, errors } = await inChild(child, { env: webGpuEnv });
   assert.equal([code, output], [0, 'fine\n'], errors);
 });
 
