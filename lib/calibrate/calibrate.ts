@@ -363,7 +363,11 @@ class Calibrator {
     const found = await this.#journal.once(`${steps} ${name}`, async () => {
       const indices = nearestIndices(student.places, teacherSteps);
       const bench = this.#bench(this.#taught);
-      const result = await searchTimes(bench, this.#taught, indices, { order: student.order, window: WINDOW, budget });
+      const result = await searchTimes(bench, this.#taught, indices, {
+        orders: student.orders,
+        window: WINDOW,
+        budget,
+      });
       return { student: plain(result.student), error: result.error };
     });
     return { student: revived(found.student), error: found.error };

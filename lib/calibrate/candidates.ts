@@ -60,13 +60,20 @@ export function gridPlaces(schedule: NoiseSchedule, axis: Axis, steps: number): 
 }
 
 const NAMES = ['DDIM', 'DPM-Solver++(2M)', 'DPM-Solver++(3M)'] as const;
+/** From so many steps on, the published solvers no longer lower the order at the end. */
+const PUBLISHED_END = 10;
 
-/** DDIM, 2M and 3M on every grid. */
+/** DDIM, 2M and 3M on every grid, and where that is not so anyway, also with a last step of order 1. */
 export function classicCandidates(schedule: NoiseSchedule, axis: Axis, steps: number, window: number): Candidate[] {
   return Array.from(gridPlaces(schedule, axis, steps)).flatMap(([grid, places]) =>
     NAMES.flatMap((name, i) => {
       const order = (i + 1) as Order;
-      return order > steps ? [] : [{ name: `${name}, ${grid}`, student: classicStudent(places, order, window) }];
+      if (order > steps) return [];
+      const called = `${name}, ${grid}`;
+      const published = { name: called, student: classicStudent(places, order, window) };
+      if (order === 1 || steps < PUBLISHED_END) return [published];
+      const low = classicStudent(places, order, window, steps + 1);
+      return [published, { name: `${called}, last step of order 1`, student: low }];
     }),
   );
 }

@@ -14,7 +14,7 @@ interface Line {
   readonly evaluations: number;
 }
 
-const FORMAT = 'dpm-solver-calibration/1';
+const FORMAT = 'dpm-solver-calibration/2';
 
 export class Journal {
   readonly #folder: string | undefined;

@@ -7,7 +7,7 @@ import { type Batch, endOf, type Path } from './path.js';
 import type { Bench } from './equations.js';
 import { classicStudent, correctedRow, type Student } from './student.js';
 import type { StateArray } from '../addon/native.js';
-import { multistepOrders, type Order } from '../schedule/orders.js';
+import type { Order } from '../schedule/orders.js';
 import { teacherPlaces } from './teacher.js';
 
 /** A batch with the teacher's states. */
@@ -31,17 +31,16 @@ export async function fitAlong(
   bench: Bench,
   batches: readonly TaughtBatch[],
   indices: readonly number[],
-  { order, window, known, from = 0 }: { order: Order; window: number; known?: Attempt; from?: number },
+  { orders, window, known, from = 0 }: { orders: readonly Order[]; window: number; known?: Attempt; from?: number },
 ): Promise<Attempt> {
   const { network, axis, modelTime, range } = bench;
   const teacher = teacherPlaces(batches[0].states.length - 1);
   const student = classicStudent(
     indices.map((i) => teacher[i]),
-    order,
+    orders,
     window,
   );
   const steps = indices.length - 1;
-  const orders = multistepOrders(steps, order, true) as Order[];
   const times = Array.from(student.places, (place) => axis.timeAt(place));
   const nodes = Array.from(student.places, (place) => axis.nodeAt(place));
   const paths = batches.map((batch, b) => ({
@@ -86,7 +85,7 @@ export async function searchTimes(
   bench: Bench,
   batches: readonly TaughtBatch[],
   start: readonly number[],
-  { order, window, budget }: { order: Order; window: number; budget: number },
+  { orders, window, budget }: { orders: readonly Order[]; window: number; budget: number },
 ): Promise<Found> {
   const { network } = bench;
   const first = network.evaluations;
@@ -94,7 +93,7 @@ export async function searchTimes(
   const samples = batches.reduce((sum, batch) => sum + batch.samples.length, 0);
   const steps = start.length - 1;
   const last = start[steps];
-  let best = await fitAlong(bench, batches, start, { order, window });
+  let best = await fitAlong(bench, batches, start, { orders, window });
   const sizes = [...new Set(MOVES.map((share) => Math.max(1, Math.round((share * last) / steps))))];
   for (const size of sizes) {
     let improved = true;
@@ -108,7 +107,7 @@ export async function searchTimes(
             if (spent() + (steps - k) * samples > budget) return best;
             const indices = best.indices.map((one, i) => (i === k ? at : one));
             const tried = await unlessNotFinite(
-              fitAlong(bench, batches, indices, { order, window, known: best, from: k - 1 }),
+              fitAlong(bench, batches, indices, { orders, window, known: best, from: k - 1 }),
             );
             if (!(tried && tried.error < best.error)) break;
             best = tried;

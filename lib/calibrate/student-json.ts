@@ -6,24 +6,24 @@ import type { Student } from './student.js';
 export interface PlainStudent {
   readonly places: number[];
   readonly shifts: number[];
-  readonly order: Order;
+  readonly orders: readonly Order[];
   readonly corrections: number[][];
 }
 
-export function plain({ places, shifts, order, corrections }: Student): PlainStudent {
+export function plain({ places, shifts, orders, corrections }: Student): PlainStudent {
   return {
     places: Array.from(places),
     shifts: Array.from(shifts),
-    order,
+    orders,
     corrections: corrections.map((one) => Array.from(one)),
   };
 }
 
-export function revived({ places, shifts, order, corrections }: PlainStudent): Student {
+export function revived({ places, shifts, orders, corrections }: PlainStudent): Student {
   return {
     places: Float64Array.from(places),
     shifts: Float64Array.from(shifts),
-    order,
+    orders,
     corrections: corrections.map((one) => Float64Array.from(one)),
   };
 }

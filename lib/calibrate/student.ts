@@ -14,26 +14,35 @@ export interface Student {
   readonly places: Float64Array;
   /** What is added to a place where the network is told of it. */
   readonly shifts: Float64Array;
-  /** Of DPM-Solver++ multistep, whose rows are corrected; below 10 steps lower at the end. */
-  readonly order: Order;
+  /** Of each step of DPM-Solver++ multistep, whose rows are corrected. */
+  readonly orders: readonly Order[];
   /** Per step, how much of each of {@link directions} is added. */
   readonly corrections: readonly Float64Array[];
 }
 
-/** The classic solver on these times. */
-export function classicStudent(places: ArrayLike<number>, order: Order, window: number): Student {
+/**
+ * The classic solver on these times.
+ *
+ * @param order of all steps, lower at both ends (below 10 steps, or below `lowerOrderFinal`), or of each
+ */
+export function classicStudent(
+  places: ArrayLike<number>,
+  order: Order | readonly Order[],
+  window: number,
+  lowerOrderFinal: boolean | number = true,
+): Student {
   const steps = places.length - 1;
   return {
     places: Float64Array.from(places),
     shifts: new Float64Array(steps),
-    order,
+    orders: typeof order === 'number' ? (multistepOrders(steps, order, lowerOrderFinal) as Order[]) : order,
     // One for the noise, one for each prediction that a row reads.
     corrections: Array.from({ length: steps }, (_, i) => new Float64Array(1 + Math.min(window, i + 1))),
   };
 }
 
-export function copyStudent({ places, shifts, order, corrections }: Student): Student {
-  return { places: places.slice(), shifts: shifts.slice(), order, corrections: corrections.map((c) => c.slice()) };
+export function copyStudent({ places, shifts, orders, corrections }: Student): Student {
+  return { places: places.slice(), shifts: shifts.slice(), orders, corrections: corrections.map((c) => c.slice()) };
 }
 
 /**
@@ -96,8 +105,7 @@ export function nodesOf(student: Student, axis: Axis): ScheduleNode[] {
 
 /** All rows of a student. */
 export function rowsOf(student: Student, nodes: readonly ScheduleNode[]): Row[] {
-  const orders = multistepOrders(student.corrections.length, student.order, true) as Order[];
-  return orders.map((order, i) => correctedRow(student, nodes, i, order));
+  return student.orders.map((order, i) => correctedRow(student, nodes, i, order));
 }
 
 /** Row `i` of a student. */

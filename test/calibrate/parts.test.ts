@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Axis } from '../../lib/calibrate/axis.js';
 import { winShare } from '../../lib/calibrate/bootstrap.js';
-import { gridPlaces } from '../../lib/calibrate/candidates.js';
+import { classicCandidates, gridPlaces } from '../../lib/calibrate/candidates.js';
 import { type Bench, equationsOf, runAll } from '../../lib/calibrate/equations.js';
 import { fitRow } from '../../lib/calibrate/greedy.js';
 import { solveSymmetric } from '../../lib/calibrate/linear.js';
@@ -17,7 +17,7 @@ import { classicRow, classicStudent, copyStudent, directions, nodesOf, rowsOf } 
 import { teach } from '../../lib/calibrate/teacher.js';
 import { tableOf } from '../../lib/calibrate/to-table.js';
 import { betas, classicTable, DPMSolver, NoiseSchedule, type Tensor } from '../../lib/index.js';
-import type { Order } from '../../lib/schedule/orders.js';
+import { multistepOrders, type Order } from '../../lib/schedule/orders.js';
 import { assertBitsEqual, assertClose, check, noise } from '../support.js';
 
 const SCHEDULES = {
@@ -121,6 +121,33 @@ test('a student without corrections is the classic solver', () => {
         assert.equal(Array.from(row.subarray(0, expected[i].length)), [...expected[i]]);
         assert.ok(row.subarray(expected[i].length).every((weight) => weight === 0));
       });
+    }
+  }
+});
+
+test('from 10 steps on solvers with a last step of order 1 are among the classic ones, too', () => {
+  const schedule = SCHEDULES.discrete;
+  const axis = new Axis(schedule);
+  const candidates = (steps: number) => classicCandidates(schedule, axis, steps, 4);
+  const all = candidates(9).map(({ name }) => name);
+  assert.not.ok(all.some((name) => name.includes('last step')));
+  for (const steps of [10, 13]) {
+    const found = new Map(candidates(steps).map(({ name, student }) => [name, student]));
+    // Two of three on each grid have them; DDIM has nothing else.
+    assert.is(found.size, (5 * all.length) / 3);
+    for (const order of [2, 3] as const) {
+      for (const [end, lowerOrderFinal] of [
+        ['', true],
+        [', last step of order 1', steps + 1],
+      ] as const) {
+        const student = found.get(`DPM-Solver++(${order}M), karras${end}`)!;
+        const expected = classicTable(schedule, { steps, order, lowerOrderFinal, skipType: 'karras' }).rows!;
+        assert.equal(student.orders, multistepOrders(steps, order, lowerOrderFinal));
+        rowsOf(student, nodesOf(student, axis)).forEach((row, i) => {
+          assertClose(row.subarray(0, expected[i].length), expected[i], { rtol: 1e-9, atol: 1e-12 });
+          assert.ok(row.subarray(expected[i].length).every((weight) => weight === 0));
+        });
+      }
     }
   }
 });
