@@ -1,5 +1,5 @@
 // Attacks on a server, for the benchmark and, in small, for the tests.
-import type { Socket } from 'node:net';
+import { connect as connectTo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Memory {
@@ -9,34 +9,23 @@ export interface Memory {
   peak: number;
 }
 
-export interface AttackOptions {
+export interface Target {
   port: number;
-  memory: () => Promise<Memory>;
-  connect: (port: number) => Socket;
-  /** Connections that stall at once, streams that are left, and wrong requests, in each of so many rounds. */
-  stalled: number;
-  halves: number;
-  bad: number;
-  rounds: number;
-  /** How many leave runs, or send wrong requests, at once; 6 and 16 where absent. */
-  attackers?: number;
+  /** One that answers anything with 200, which what is compared with it would not. */
+  simple?: boolean;
 }
 
-export interface Attacked {
-  kind: string;
-  /** In each round. */
-  count: number;
-  /** Requests for the status while the attack went on that were answered with 200, of how many. */
-  answered: string;
-  p99Ms: number;
-  slowestMs: number;
-  /** Before, and after each round. */
-  residentMiB: number[];
-  heapMiB: number[];
+/** What an attacker does again and again: `i` makes each time another one. */
+export interface Kind {
+  name: string;
+  once(target: Target, i: number): Promise<void>;
 }
 
 const run = JSON.stringify({ prompt: 'red', steps: 200, count: 4 });
 const head = 'POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+const post = (text: string, more = ''): string =>
+  `${head}${more}Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
+const closing = (text: string): string => post(text, 'Connection: close\r\n');
 
 /** What is said before there is silence. */
 const beginnings = [
@@ -47,16 +36,19 @@ const beginnings = [
   `${head}Transfer-Encoding: chunked\r\n\r\n5\r\n{"pro`,
 ];
 
+/** As much JSON as a body may have, all of it brackets. */
+const deep = (i: number): string => '['.repeat(16 * 1024 - (i % 16));
+
 /** Requests that are wrong, each in another way; `i` makes them differ. */
 const wrong: ((i: number) => string)[] = [
-  (i) => body(`{"prompt":${i}}`),
-  (i) => body(`{"prompt":"a","steps":${i + 1e9}}`),
-  (i) => body(`{"prompt":"unknown${i}"}`),
-  (i) => body(`${'['.repeat(1000 + (i % 7000))}`),
-  (i) => body(`{"key${i}":"<script>alert(${i})</script>"}`),
-  (i) => body(`{"prompt":"${'x'.repeat(1001 + (i % 9000))}"}`),
-  (i) => body('x'.repeat(16 * 1024 + 1 + i)),
-  (i) => body('\u0000\ud800'.repeat(1 + (i % 100))),
+  (i) => closing(`{"prompt":${i}}`),
+  (i) => closing(`{"prompt":"a","steps":${i + 1e9}}`),
+  (i) => closing(`{"prompt":"unknown${i}"}`),
+  (i) => closing(`${'['.repeat(1000 + (i % 7000))}`),
+  (i) => closing(`{"key${i}":"<script>alert(${i})</script>"}`),
+  (i) => closing(`{"prompt":"${'x'.repeat(1001 + (i % 9000))}"}`),
+  (i) => closing('x'.repeat(16 * 1024 + 1 + i)),
+  (i) => closing('\u0000\ud800'.repeat(1 + (i % 100))),
   (i) => `${head}Content-Length: ${i}x\r\n\r\n`,
   (i) => `${head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n${i}`,
   (i) => `GET /${'../'.repeat(1 + (i % 20))}etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
@@ -68,139 +60,134 @@ const wrong: ((i: number) => string)[] = [
   (i) => `GET /${i} HTTP/1.1\r\n\r\n`,
 ];
 
-function body(text: string): string {
-  return `${head}Connection: close\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
-}
+const connect = ({ port }: Target): { socket: Socket; end: Promise<void> } => {
+  const socket = connectTo(port, '127.0.0.1');
+  const end = new Promise<void>((resolve) => {
+    socket.on('error', () => undefined);
+    socket.once('close', () => resolve());
+  });
+  return { socket, end };
+};
 
-/** Attacks the server at a port, round after round, and asks it for its status all the while. */
-export async function attack(options: AttackOptions): Promise<Attacked[]> {
-  const { stalled, halves, bad } = options;
-  const results: Attacked[] = [];
-  const kinds: [string, number, (count: number) => Promise<void>][] = [
-    ['connections that stall', stalled, (count) => stall(options, count)],
-    ['runs whose client closes its half', halves, (count) => leave(options, count, 'half')],
-    ['runs whose client reads nothing and leaves', halves, (count) => leave(options, count, 'unread')],
-    ['wrong requests', bad, (count) => misbehave(options, count)],
-  ];
-  // What is allocated once, such as compiled code, is no leak.
-  for (const [, count, make] of kinds) await make(Math.ceil(count / 10));
-  for (const [kind, count, make] of kinds) results.push(await watched(kind, count, () => make(count), options));
-  return results;
-}
+/** Opens a connection, says a part of a request, and waits until the server has had enough of it. */
+const stall: Kind = {
+  name: 'connections that stall',
+  async once(target, i) {
+    const { socket, end } = connect(target);
+    socket.write(beginnings[i % beginnings.length]);
+    socket.resume();
+    // A connection that says nothing at all is closed as idle, which takes longer.
+    await Promise.race([end, sleep(15_000)]);
+    socket.destroy();
+  },
+};
 
-async function watched(kind: string, count: number, make: () => Promise<void>, options: AttackOptions) {
-  const found = [await settled(options)];
-  const took: number[] = [];
-  let answered = 0;
-  for (let round = 0; round < options.rounds; round++) {
-    let going = true;
-    const attacking = make().finally(() => {
-      going = false;
-    });
-    while (going) {
-      const started = performance.now();
-      if ((await state(options.port)) !== null) answered++;
-      took.push(performance.now() - started);
-      await sleep(20);
-    }
-    await attacking;
-    found.push(await settled(options));
-  }
-  const residentMiB = found.map(({ resident }) => resident / 2 ** 20);
-  const heapMiB = found.map(({ heap }) => heap / 2 ** 20);
-  took.sort((a, b) => a - b);
-  const [p99Ms, slowestMs] = [took[Math.floor(0.99 * (took.length - 1))], took[took.length - 1]];
-  return { kind, count, answered: `${answered} of ${took.length}`, p99Ms, slowestMs, residentMiB, heapMiB };
-}
+const closeHalf: Kind = {
+  name: 'runs whose client closes its half',
+  async once(target) {
+    const { socket, end } = connect(target);
+    socket.write(post(run));
+    socket.resume();
+    socket.end();
+    await Promise.race([end, sleep(10_000)]);
+    socket.destroy();
+  },
+};
 
-/** Memory when the server is idle. */
-async function settled({ port, memory }: AttackOptions): Promise<Memory> {
-  for (let i = 0; i < 600; i++) {
-    const now = await state(port);
-    if (now?.ready && now.running + now.waiting === 0) break;
+const leaveUnread: Kind = {
+  name: 'runs whose client reads nothing and leaves',
+  async once(target) {
+    const { socket } = connect(target);
+    socket.write(post(run));
+    socket.pause();
     await sleep(50);
-  }
-  await sleep(200);
-  return memory();
+    socket.destroy();
+  },
+};
+
+const misbehave: Kind = {
+  name: 'wrong requests',
+  async once(target, i) {
+    const { socket, end } = connect(target);
+    let answer = '';
+    const answered = new Promise<void>((resolve) => {
+      socket.on('data', (chunk) => {
+        answer += chunk;
+        if (answer.includes('\r\n\r\n') && answer.endsWith('}')) resolve();
+      });
+    });
+    socket.write(wrong[i % wrong.length](i));
+    await Promise.race([end, answered, sleep(10_000)]);
+    socket.destroy();
+    if (answer !== '' && !target.simple && !/^HTTP\/1\.1 (4\d\d|503) /.test(answer)) {
+      throw new Error(`a wrong request was answered with ${answer.slice(0, 80)}`);
+    }
+    if (/<script>/.test(answer)) throw new Error('markup came back');
+  },
+};
+
+const nest: Kind = {
+  name: 'deep JSON, sent on and on without waiting',
+  async once(target, i) {
+    const { socket, end } = connect(target);
+    socket.resume();
+    socket.write(post(deep(i)).repeat(8));
+    await Promise.race([end, sleep(1000)]);
+    socket.destroy();
+  },
+};
+
+const askOn: Kind = {
+  name: 'requests on and on, whose answers nobody reads',
+  async once(target) {
+    const { socket, end } = connect(target);
+    socket.pause();
+    socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(100));
+    await Promise.race([end, sleep(100)]);
+    socket.destroy();
+  },
+};
+
+export const kinds: readonly Kind[] = [stall, closeHalf, leaveUnread, misbehave, nest, askOn];
+
+/** So many attackers at once, each of whom begins again for as long as there is `more`. Resolves to how often. */
+export async function crowd(
+  { once }: Kind,
+  target: Target,
+  attackers: number,
+  more: (i: number) => boolean,
+): Promise<number> {
+  let next = 0;
+  await Promise.all(
+    Array.from({ length: attackers }, async () => {
+      while (more(next)) await once(target, next++);
+    }),
+  );
+  return next;
 }
 
-async function state(port: number): Promise<{ ready: boolean; running: number; waiting: number } | null> {
+export interface State {
+  ready: boolean;
+  running: number;
+  waiting: number;
+}
+
+/** The server's status, asked over a connection of its own; null where it is not answered with 200. */
+export async function state({ port }: Target): Promise<State | null> {
   try {
     const response = await fetch(`http://127.0.0.1:${port}/api/status`, { headers: { Connection: 'close' } });
-    return response.status === 200 ? ((await response.json()) as never) : null;
+    return response.status === 200 ? ((await response.json()) as State) : null;
   } catch {
     return null;
   }
 }
 
-const closed = (socket: Socket): Promise<void> =>
-  new Promise((resolve) => {
-    socket.on('error', () => undefined);
-    socket.once('close', () => resolve());
-  });
-
-/** Opens connections, says part of a request on each, and waits until the server has had enough of all of them. */
-async function stall({ port, connect }: AttackOptions, count: number): Promise<void> {
-  const ends = Array.from({ length: count }, (_, i) => {
-    const socket = connect(port);
-    const end = closed(socket);
-    socket.write(beginnings[i % beginnings.length]);
-    socket.resume();
-    return Promise.race([
-      end,
-      // A connection that says nothing at all is closed as idle, which takes longer.
-      sleep(15_000).then(() => socket.destroy()),
-    ]);
-  });
-  await Promise.all(ends);
-}
-
-/** Starts runs and leaves them. */
-async function leave(
-  { port, connect, attackers = 6 }: AttackOptions,
-  count: number,
-  how: 'half' | 'unread',
-): Promise<void> {
-  const some = Array.from({ length: attackers }, async (_, worker) => {
-    for (let i = worker; i < count; i += attackers) {
-      const socket = connect(port);
-      const end = closed(socket);
-      socket.write(`${head}Content-Length: ${run.length}\r\n\r\n${run}`);
-      if (how === 'unread') {
-        socket.pause();
-        await sleep(50);
-        socket.destroy();
-      } else {
-        socket.resume();
-        socket.end();
-        await Promise.race([end, sleep(10_000).then(() => socket.destroy())]);
-      }
-    }
-  });
-  await Promise.all(some);
-}
-
-/** Sends wrong requests, several at a time, each on a connection of its own. */
-async function misbehave({ port, connect, attackers = 16 }: AttackOptions, count: number): Promise<void> {
-  const some = Array.from({ length: attackers }, async (_, worker) => {
-    for (let i = worker; i < count; i += attackers) {
-      const socket = connect(port);
-      const end = closed(socket);
-      let answer = '';
-      const answered = new Promise<void>((resolve) => {
-        socket.on('data', (chunk) => {
-          answer += chunk;
-          if (answer.includes('\r\n\r\n') && answer.endsWith('}')) resolve();
-        });
-      });
-      socket.write(wrong[i % wrong.length](i));
-      await Promise.race([end, answered, sleep(10_000)]);
-      socket.destroy();
-      if (answer !== '' && !/^HTTP\/1\.1 (4\d\d|503) /.test(answer)) {
-        throw new Error(`a wrong request was answered with ${answer.slice(0, 80)}`);
-      }
-      if (/<script>/.test(answer)) throw new Error('markup came back');
-    }
-  });
-  await Promise.all(some);
+/** Waits until the server is idle. */
+export async function settled(target: Target): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    const now = await state(target);
+    if (now?.ready && now.running + now.waiting === 0) break;
+    await sleep(50);
+  }
+  await sleep(200);
 }

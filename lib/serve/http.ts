@@ -7,6 +7,7 @@ import { type App, refuse } from './answers.js';
 import { createApp } from './app.js';
 import { Connections } from './connections.js';
 import type { Keep } from './follow.js';
+import { Gate } from './gate.js';
 import { healthRoutes, metricsRoute } from './health.js';
 import type { Limits } from './limits.js';
 import { type Metrics, openMetrics, type SharedFigures } from './metrics.js';
@@ -99,12 +100,17 @@ async function end(server: Server, work: Promise<unknown>): Promise<void> {
   clearTimeout(timer);
 }
 
+/** What is asked to see whether the server is there, and answered in no time. */
+const QUICK = new Set(['/api/status', '/healthz', '/readyz']);
+
 type Fetch = Parameters<typeof getRequestListener>[0];
 
 function listener(fetch: Fetch, limits: Limits, connections: Connections): Server {
   const answer = getRequestListener(fetch, {
     errorHandler: () => json(400, 'Expected a request with a Host header and an address that can be parsed'),
   });
+  // Those that wait to be begun must not have to make room for others.
+  const gate = new Gate(Math.floor((limits.connections * 7) / 8));
   const server = createHttpServer(
     {
       headersTimeout: limits.headSeconds * 1000,
@@ -118,13 +124,24 @@ function listener(fetch: Fetch, limits: Limits, connections: Connections): Serve
       noDelay: true,
     },
     (request, response) => {
-      if (connections.used(request.socket, response)) answer(request, response);
+      const { method, url, socket } = request;
+      if (!connections.used(socket, response)) return;
+      gate.enter(
+        () => {
+          // Who has left meanwhile costs no more.
+          if (!socket.destroyed) answer(request, response);
+        },
+        method === 'GET' && QUICK.has(url ?? ''),
+      );
     },
   );
   server.timeout = limits.idleSeconds * 1000;
   server.maxRequestsPerSocket = 1000;
   server.maxHeadersCount = 100;
-  server.on('connection', (socket) => connections.opened(socket));
+  server.on('connection', (socket) => {
+    gate.came();
+    connections.opened(socket);
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();

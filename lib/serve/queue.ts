@@ -47,6 +47,9 @@ const workOf = ({ work, pictures }: Entry): Work => ({ network: work, pictures }
 /** What of a run's time the network took. */
 const networkShare = ({ timings: { networkTotalMs, totalMs } }: Done): number => networkTotalMs / totalMs;
 
+/** Milliseconds until those who wait are told that they have moved. */
+const MOMENT = 50;
+
 /** Seconds that a network call may go on after a run's time is up before the process is ended. */
 const GRACE = 10;
 
@@ -62,6 +65,7 @@ export class Queue implements Runs {
   readonly #pace: Pace;
   readonly #observer: Observer;
   #closed = false;
+  #telling: NodeJS.Timeout | undefined;
   readonly #drain = new Drain(() => this.#running.size + this.#waiting.size + this.#checking.length);
 
   /**
@@ -230,15 +234,29 @@ export class Queue implements Runs {
       tell({ event: 'failed', data: { error: 'The server is shutting down' } });
     }
     this.#waiting.clear();
+    clearTimeout(this.#telling);
   }
 
+  /**
+   * Who has come is told his place at once. Others have moved: they are told a moment later, all of them of whatever has
+   * happened until then, since each who comes or goes moves all who wait.
+   */
   #tellPlaces(): void {
+    this.#tellMoved((entry) => entry.ahead === -1);
+    if (this.#telling !== undefined || this.#waiting.size === 0) return;
+    this.#telling = setTimeout(() => {
+      this.#telling = undefined;
+      this.#tellMoved(() => true);
+    }, MOMENT);
+  }
+
+  #tellMoved(wanted: (entry: Entry) => boolean): void {
     const before = this.#running.size;
-    const moved = [...this.#waiting].filter((entry, i) => entry.ahead !== i + before);
+    const places = [...this.#waiting].entries();
+    const moved = [...places].filter(([i, entry]) => entry.ahead !== i + before && wanted(entry));
     if (moved.length === 0) return;
     const times = this.#timetable();
-    for (const [i, entry] of [...this.#waiting].entries()) {
-      if (!moved.includes(entry)) continue;
+    for (const [i, entry] of moved) {
       entry.ahead = i + before;
       const seconds = Math.round(times.get(entry)?.begins ?? 0);
       entry.tell({ event: 'queued', data: { id: entry.id, ahead: entry.ahead, seconds } });

@@ -256,6 +256,37 @@ for (const room of [1, 2, 3]) {
   });
 }
 
+test('those who wait are told once of all who have gone at a moment', async () => {
+  const stub = new Stub(1);
+  const engine = new Engine({ folder: 'm' }, () => stub as unknown as ChildProcess);
+  const queue = new Queue({ ...defaultLimits, perClient: 99 });
+  await engine.open();
+  const settings = { prompt: 'red', count: 1, steps: 9 } as Settings;
+  const job: Job = { settings, coding: { format: 'png', quality: 100 }, previews: 'each' };
+  const places: number[][] = [];
+  const ids: string[] = [];
+  for (let i = 0; i < 12; i++) {
+    const told: number[] = [];
+    const tell = (event: RunEvent): void => void (event.event === 'queued' && told.push(event.data.ahead));
+    places.push(told);
+    ids.push(await queue.enter(engine, job, { id: 'a' }, tell, new AbortController().signal));
+  }
+  assert.equal(
+    places.map((told) => told[0]),
+    [...places.keys()],
+    'at once',
+  );
+  for (const id of ids.slice(1, 9)) assert.ok(queue.cancel(id));
+  await eventually(() => places[11].length > 1, 'not told');
+  assert.equal(places.slice(9), [
+    [9, 1],
+    [10, 2],
+    [11, 3],
+  ]);
+  queue.close();
+  await engine.close();
+});
+
 test('in a queue of many front ends, those that are not ours are taken for ones like ours', () => {
   // Two of ours go on and two that are not, which have half left; all four are over at 4 x 2, when four come in.
   assert.equal(begins([2, 2], new Map([[0, 6]]), 4, 4), [8]);
