@@ -141,7 +141,7 @@ const TENSORS = 40;
  * Bytes that one call of a denoiser takes besides its weights, for exports whose attention is not fused, as they come from
  * exporters; measured on Stable Diffusion's (docs/performance.md).
  */
-function denoisingBytes({ path }: Graph, height: number, width: number, samples: number, patch: number): number {
+export function denoisingBytes({ path }: Graph, height: number, width: number, samples: number, patch: number): number {
   const folder = dirname(path);
   const config = isThere(folder, 'config.json') ? readJson(folder, ['config.json']).json : {};
   const at = (key: string, level: number): number | undefined => {

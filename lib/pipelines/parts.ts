@@ -73,6 +73,8 @@ export interface Parts {
   readonly tables: readonly SolverTable[];
   readonly session: SessionOptions;
   readonly memory: Memory;
+  /** Do the networks take the machine's memory, and not a card's? */
+  readonly onHost: boolean;
 }
 
 /** Guidance scales that the kinds of networks are used with. */
@@ -212,6 +214,7 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
         small,
         scheduler,
         folder,
+        onHost,
         classifierFolder,
         limits,
         tables,

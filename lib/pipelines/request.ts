@@ -15,6 +15,7 @@ import {
 import { meantOption, meantValue } from '../base/names.js';
 import { readTensor } from '../base/tensor.js';
 import { checkImage, type Image } from '../image/image.js';
+import { picturesAtOnce } from './batch-speed.js';
 import type { Size } from './conditioner.js';
 import { type ClassifierFreeGuidance, readClassifierFree } from '../solver/guidance.js';
 import { ALGORITHMS } from '../solver/options.js';
@@ -22,7 +23,6 @@ import { type SolverTable, evaluationsOf, readTable } from '../solver/table.js';
 import { asksTwice } from './guidance.js';
 import { type Mask, readMask } from './mask.js';
 import type { CommonOptions, EditOptions, GenerateOptions, SchedulerLike, SolverChoices } from './options.js';
-import { picturesAtOnce } from './shared-network.js';
 import { readTiling, type Tiling } from './tiling.js';
 
 const solverKeys = [

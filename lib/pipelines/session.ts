@@ -1,5 +1,8 @@
 // Pictures for many at once: calls that share the network.
 import { knownOptions, wholeNumber } from '../base/check.js';
+import { BatchMemory } from './batch-memory.js';
+import type { Shape } from './denoiser.js';
+import { denoisingBytes } from './memory.js';
 import type { GenerateOptions, Generation } from './options.js';
 import type { Parts } from './parts.js';
 import { SharedNetwork } from './shared-network.js';
@@ -7,8 +10,10 @@ import { SharedNetwork } from './shared-network.js';
 /** How calls of {@link DiffusionPipeline.session} share the network. */
 export interface SessionOptions {
   /**
-   * Samples of a network call, at most: a picture is one, two under classifier-free guidance. As many as a call of the
-   * pipeline makes at once where absent, and no more than make it faster, which is measured on the way.
+   * Samples of a network call, at most: a picture is one, two under classifier-free guidance. Where absent, as many as a call of
+   * the pipeline makes at once, and from there on, on the CPU, as many more as there is memory for (of the machine or the
+   * container, by what its graph says that a sample takes and calls were seen to take), to 64; and no more than make it
+   * faster, which is measured on the way.
    */
   maxBatch?: number;
   /**
@@ -56,7 +61,13 @@ export class PipelineSession {
     const { maxBatch, reproducible, onCall } = options;
     if (maxBatch !== undefined) wholeNumber(maxBatch, 'maxBatch', 1);
     this.#parts = parts;
-    this.#network = new SharedNetwork(parts.denoiser, { maxBatch, reproducible, onCall });
+    const { denoiser, limits, onHost } = parts;
+    const memoryOf = ([, height, width]: Shape): BatchMemory =>
+      new BatchMemory(denoisingBytes(denoiser.graph, height, width, 1, limits.patch));
+    this.#network = new SharedNetwork(denoiser, {
+      ...{ maxBatch, reproducible, onCall },
+      ...(onHost ? { memoryOf } : {}),
+    });
     this.#generate = generate;
   }
 

@@ -1,12 +1,15 @@
 // One network for several runs: what they ask for at one moment shares a call, each at its own time.
 import type { NetworkArray, Tensor } from '../base/tensor.js';
-import { BatchSpeed } from './batch-speed.js';
+import type { BatchMemory } from './batch-memory.js';
+import { BatchSpeed, picturesAtOnce } from './batch-speed.js';
 import type { Conditioning, Denoiser, Evaluate, PrepareOptions, Seats, Shape } from './denoiser.js';
 import { type Call, type Asking, Rounds } from './rounds.js';
 
 export interface SharedOptions {
-  /** Samples of a call; what fits into memory where absent, and no more than make it faster. */
+  /** Samples of a call; what there is memory for where absent, and no more than make it faster. */
   maxBatch?: number;
+  /** What a sample takes of the machine's memory; absent where that is not what it takes (a card's). */
+  memoryOf?: (shape: Shape) => BatchMemory;
   /** Does every call have as many samples, so that the bits of a result do not depend on who shares it? */
   reproducible?: boolean;
   /** Told of every call. */
@@ -50,6 +53,8 @@ interface Batch {
   readonly taken: ({ run: Run; sample: number } | undefined)[];
 }
 
+/** Samples of a call, however many there is memory for: who comes while it is made waits for all of it. */
+const MOST = 64;
 /** Batches whose buffers are kept. */
 const MOST_BATCHES = 6;
 
@@ -57,7 +62,7 @@ export class SharedNetwork {
   readonly #denoiser: Denoiser;
   readonly #options: SharedOptions;
   readonly #rounds = new Rounds<Pending>();
-  readonly #speeds = new Map<string, BatchSpeed>();
+  readonly #sizes = new Map<string, { speed: BatchSpeed; memory: BatchMemory | undefined }>();
   /** By group and size, those of use last at the end. */
   readonly #batches = new Map<string, Batch>();
   #busy = false;
@@ -69,9 +74,23 @@ export class SharedNetwork {
 
   /** Samples that a call of pictures of this shape may have now. */
   most(shape: Shape): number {
-    const most = this.#denoiser.fixedBatch ?? this.#options.maxBatch ?? mostInMemory(shape);
-    if (this.#options.reproducible) return most;
-    return this.#speeds.get(String(shape))?.most(most) ?? most;
+    const { maxBatch, reproducible } = this.#options;
+    const given = this.#denoiser.fixedBatch ?? maxBatch;
+    const usual = given ?? 2 * picturesAtOnce(shape.reduce((a, b) => a * b, 1));
+    if (reproducible) return usual;
+    const { speed, memory } = this.#sizeOf(shape);
+    const limit = given ?? (memory ? Math.min(MOST, memory.most) : usual);
+    return speed.most(usual, limit);
+  }
+
+  #sizeOf(shape: Shape): { speed: BatchSpeed; memory: BatchMemory | undefined } {
+    const key = String(shape);
+    let size = this.#sizes.get(key);
+    if (!size) {
+      size = { speed: new BatchSpeed(), memory: this.#options.memoryOf?.(shape) };
+      this.#sizes.set(key, size);
+    }
+    return size;
   }
 
   /** The network as one client sees it. */
@@ -207,10 +226,9 @@ export class SharedNetwork {
   }
 
   #count(rows: readonly Row[], size: number, ms: number): void {
-    const shape = String(rows[0].pending.run.shape);
-    const speed = this.#speeds.get(shape) ?? new BatchSpeed();
-    this.#speeds.set(shape, speed);
+    const { speed, memory } = this.#sizeOf(rows[0].pending.run.shape);
     speed.saw(size, ms);
+    memory?.saw(size);
     this.#options.onCall?.({ samples: rows.length, milliseconds: ms });
   }
 
@@ -233,14 +251,4 @@ export class SharedNetwork {
     }
     return batch;
   }
-}
-
-/** Twice as many samples as pictures are made at once, as under guidance. */
-function mostInMemory(shape: Shape): number {
-  return 2 * picturesAtOnce(shape.reduce((a, b) => a * b, 1));
-}
-
-/** Pictures of so many elements each that are made at once where nobody says how many. */
-export function picturesAtOnce(elements: number): number {
-  return Math.max(1, Math.min(8, Math.floor(65536 / elements)));
 }

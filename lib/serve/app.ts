@@ -137,9 +137,9 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
 
   app.get('/api/status', (c) => {
     const { about, loading } = engine;
-    const all = models.map(({ id, engine: { model, released, loading, memory } }) => {
+    const all = models.map(({ id, engine: { model, released, loading, memory, batch } }) => {
       const state = model ? 'loaded' : released ? 'released' : 'loading';
-      return { id, state, ...(loading ? { loading } : {}), bytes: memory.bytes };
+      return { id, state, ...(loading ? { loading } : {}), bytes: memory.bytes, batch };
     });
     return answer(c, 200, {
       ...{ ready: about !== undefined, ...(loading ? { loading } : {}) },

@@ -16,7 +16,7 @@ import {
   type Progress,
 } from '../pipelines/index.js';
 import { fewSteps, isFixed, namedScheduler } from '../pipelines/solvers.js';
-import { areaOf, tooManyPixels } from './limits.js';
+import { areaOf, ROOM, tooManyPixels } from './limits.js';
 import type { Job, Model, Order, Place, Report } from './messages.js';
 import type { Settings } from './settings.js';
 import { partialImages } from './partial.js';
@@ -66,12 +66,9 @@ async function open(place: Place, wait: boolean): Promise<void> {
   }
 }
 
-/**
- * Of every network call the server is told, and how many samples of runs there is room for: as many again as go into a call,
- * so that the next ones are encoded when the first are over.
- */
+/** Of every network call the server is told, and how many samples of runs there is room for. */
 function tellCall(call: { samples: number; milliseconds: number }): void {
-  send({ type: 'call', ...call, room: 2 * session.most() });
+  send({ type: 'call', ...call, room: ROOM * session.most() });
   tellMemory();
 }
 

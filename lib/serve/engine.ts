@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { modelName } from '../hub/index.js';
+import { ROOM } from './limits.js';
 import type { Done, Job, Model, Needs, Order, Place, Report, Step } from './messages.js';
 import type { Observer } from './observe.js';
 
@@ -152,6 +153,11 @@ export class Engine {
   /** Samples that network calls of several runs have room for; 0 where one run is made after the other. */
   get room(): number {
     return this.#room;
+  }
+
+  /** Samples that a network call may have now; 0 before the first. */
+  get batch(): number {
+    return this.#room / ROOM;
   }
 
   /** Of the process that draws, for tests. @internal */

@@ -66,6 +66,9 @@ export const defaultLimits: Readonly<Limits> = {
   backlog: 4 * 1024 * 1024,
 };
 
+/** Samples of runs that go on, for each that goes into a call: the next ones are encoded when the first are over. */
+export const ROOM = 2;
+
 type Size = Pick<Image, 'width' | 'height'>;
 
 /** The pixels that a picture of a model may have: at least as many as the model's own size. */

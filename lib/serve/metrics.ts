@@ -78,6 +78,9 @@ export async function openMetrics(
   gauge('model_bytes', 'Memory of the process that draws with the model', ['model'], (own) => {
     for (const { id, engine } of models) own.set({ model: id }, engine.memory.bytes);
   });
+  gauge('network_call_most', 'Samples that a network call may have now', ['model'], (own) => {
+    for (const { id, engine } of models) own.set({ model: id }, engine.batch);
+  });
   if (shared) {
     const each = (name: string, help: string, of: (model: SharedFigures['models'][number]) => number) =>
       gauge(name, help, ['model'], (own) => {

@@ -19,6 +19,8 @@ export interface Drawer {
   readonly released: boolean;
   /** What it takes of this machine's. */
   readonly memory: { readonly bytes: number };
+  /** Samples that a network call of it may have now; 0 before a call, and of other machines. */
+  readonly batch: number;
   /** Why it cannot, where it is not being loaded. */
   readonly absent?: string;
   readonly loading: Loading | undefined;

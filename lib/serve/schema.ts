@@ -213,9 +213,12 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
         withOptional(object({ ready: { type: 'boolean' }, running: integer, waiting: integer }), {
           loading: object({ done: integer, of: integer }, 'Bytes of the model, while it is being loaded'),
           models: list(
-            withOptional(object({ id: string, state: { enum: ['loaded', 'loading', 'released'] }, bytes: integer }), {
-              loading: object({ done: integer, of: integer }),
-            }),
+            withOptional(
+              object({
+                ...{ id: string, state: { enum: ['loaded', 'loading', 'released'] }, bytes: integer, batch: integer },
+              }),
+              { loading: object({ done: integer, of: integer }) },
+            ),
           ),
         }),
       ),

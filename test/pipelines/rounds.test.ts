@@ -1,7 +1,6 @@
 // Whose samples a network call has, by itself: fair among clients and sizes, and nobody waits for ever.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BatchSpeed } from '../../lib/pipelines/batch-speed.js';
 import { type Asking, Rounds } from '../../lib/pipelines/rounds.js';
 
 const test = suite('rounds');
@@ -76,24 +75,6 @@ test('those who leave are in no call', () => {
   assert.equal([...rounds.next(() => 8).keys()], [b]);
   assert.is(rounds.size, 0);
   assert.is(rounds.next(() => 8).size, 0);
-});
-
-test('a call has no more samples than make it faster', () => {
-  const full = new BatchSpeed();
-  const gains = new BatchSpeed();
-  for (let i = 0; i < 10; i++) {
-    for (const size of [1, 2, 4, 8]) {
-      // A machine that two samples fill, and one that eight do not.
-      full.saw(size, 10 * Math.max(2, size));
-      gains.saw(size, 10 + size);
-    }
-  }
-  assert.is(full.most(8), 2);
-  assert.is(gains.most(8), 8);
-  // Nothing is known of more than twice what has been tried.
-  assert.is(full.most(32), 32);
-  const fresh = new BatchSpeed();
-  assert.is(fresh.most(16), 16);
 });
 
 test.run();

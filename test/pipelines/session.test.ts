@@ -29,7 +29,7 @@ if (hasShapes) {
 
   test('makes the pictures that each call makes by itself, in fewer network calls', async () => {
     const calls: number[] = [];
-    const session = pipe.session({ onCall: ({ samples }) => calls.push(samples) });
+    const session = pipe.session({ maxBatch: 8, onCall: ({ samples }) => calls.push(samples) });
     // It is measured from the first call on, and may come down.
     const most = session.most();
     const alone = [];

@@ -70,6 +70,13 @@ test('tells figures that agree with what was done', async () => {
   assert.is(grown('dpm_solver_queue_seconds_count{model="first"}'), 1);
   assert.is(after.get('dpm_solver_runs_running'), 0);
   assert.is(after.get('dpm_solver_model_ready{model="other"}'), 1);
+  // How many samples a call may have is known from the first on.
+  assert.ok((after.get('dpm_solver_network_call_most{model="first"}') ?? 0) >= 1);
+  const { models } = (await json(await get('/api/status'))) as { models: { id: string; batch: number }[] };
+  assert.equal(
+    models.map(({ id, batch }) => [id, batch]),
+    ['first', 'other'].map((id) => [id, after.get(`dpm_solver_network_call_most{model="${id}"}`)]),
+  );
   assert.ok(after.has('process_resident_memory_bytes'));
 });
 

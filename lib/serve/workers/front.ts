@@ -53,6 +53,7 @@ class Remote implements Drawer {
   readonly released = false;
   /** It takes nothing here. */
   readonly memory = { bytes: 0 };
+  readonly batch = 0;
   readonly readyIn = 5;
   about: Model | undefined;
   absent: string;
