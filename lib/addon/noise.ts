@@ -169,6 +169,16 @@ export class PhiloxNoise implements NoiseSource {
     return { seedLow: low(seed), seedHigh: high(seed), stream: this.#perSample ? 0 : sample };
   }
 
+  /** What kernels draw the noise of one update from: the seed's low and high word, the evaluation and the stream of each sample. */
+  words(batch: number, evaluation: number): Uint32Array {
+    const words = new Uint32Array(4 * batch);
+    for (let i = 0; i < batch; i++) {
+      const { seedLow, seedHigh, stream } = this.key(i);
+      words.set([seedLow, seedHigh, evaluation, stream], 4 * i);
+    }
+    return words;
+  }
+
   /** Nothing: xT is never drawn from these streams. */
   skip(): void {}
 

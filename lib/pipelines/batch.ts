@@ -4,6 +4,7 @@ import { DPMSolver, type SolverOptions, type WebGpuSolverOptions } from '../dpm-
 import type { WebGpuModel } from '../engines/webgpu/options.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { nodeOf } from '../schedule/sigmas.js';
+import type { PutsKnown } from '../solver/known.js';
 import type { Crossed } from './crossed.js';
 import { drive, type Work } from './drive.js';
 import { keepNoisy, type Mask } from './mask.js';
@@ -119,9 +120,7 @@ function blending(
   before: SolverOptions['correctXt'],
 ): Pick<SolverOptions, 'correctXt'> {
   if (!mask || !known) return {};
-  return {
-    correctXt: (x, t, step) => {
-      return keepNoisy(before ? before(x, t, step) : x, known, noise, nodeOf(schedule, t), mask);
-    },
-  };
+  const put = (x: Tensor, t: number) => keepNoisy(x, known, noise, nodeOf(schedule, t), mask);
+  if (before) return { correctXt: (x, t, step) => put(before(x, t, step), t) };
+  return { correctXt: Object.assign(put, { known: { x0: known, noise, mask: mask.data } }) satisfies PutsKnown };
 }

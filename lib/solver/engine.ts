@@ -2,6 +2,7 @@
 import type { Later } from '../base/later.js';
 import type { Tensor } from '../base/tensor.js';
 import type { Application } from './application.js';
+import type { KnownAt } from './known.js';
 import type { Sampler, Solver } from './options.js';
 import type { Plan } from './plan.js';
 
@@ -55,8 +56,12 @@ export interface Engine {
   copy(slot: number): Tensor;
   /** The same, complete. */
   result(slot: number): Tensor;
-  /** Lets the caller change a state, in the state's own type: nothing is lost where the change is none. */
-  correct(slot: number, change: (x: Tensor) => Tensor): Later<void>;
+  /**
+   * Lets the caller change a state, in the state's own type: nothing is lost where the change is none.
+   *
+   * @param known what the change is, where it is no more than that
+   */
+  correct(slot: number, change: (x: Tensor) => Tensor, known?: KnownAt): Later<void>;
   /** Checks what the network returned; nothing of the run changes. */
   readOutput(output: unknown, gradient: unknown, doubled: boolean): Output;
   /** Runs one row. */

@@ -3,8 +3,10 @@
 import { type Later, whenDone } from '../base/later.js';
 import { type Listener, listening } from '../base/listener.js';
 import type { Tensor } from '../base/tensor.js';
+import { nodeOf } from '../schedule/sigmas.js';
 import type { Engine, EngineMaker, Found, LateFound, Sizes } from './engine.js';
 import { mayDouble } from './guidance.js';
+import type { PutsKnown } from './known.js';
 import type { Progress, Sampler, Solver } from './options.js';
 import type { Evaluation, Further, Plan } from './plan.js';
 import { fixedPlan } from './planner.js';
@@ -230,7 +232,9 @@ export abstract class BaseRun implements InternalRun {
       throw error;
     };
     try {
-      const going = this.engine.correct(slot, (x) => correctXt(x, time, this.#steps + 1));
+      const { known } = correctXt as Partial<PutsKnown>;
+      const at = known && { ...known, ...nodeOf(this.solver.schedule, time) };
+      const going = this.engine.correct(slot, (x) => correctXt(x, time, this.#steps + 1), at);
       return going instanceof Promise ? going.catch(failed) : going;
     } catch (error) {
       return failed(error);

@@ -127,6 +127,12 @@ test('refuses what is no device, and says what one lacks', async () => {
   );
 });
 
+/** How far one is from the other, in its size. */
+function apart(there: number[], here: number[]): number {
+  const square = (values: number[]) => values.reduce((sum, value) => sum + value * value, 0);
+  return Math.sqrt(square(there.map((value, i) => value - here[i]!)) / square(here));
+}
+
 /** Stable Diffusion's layout with a network that was exported for two samples. */
 const ofTwo = () =>
   changed((folder) => {
@@ -153,16 +159,18 @@ const mask = { width: 16, height: 16, data: image.data.map((_, i) => (i % 16 < 8
 
 (reason ? test.skip : test)('on WebGPU counts what goes there for the network, and what is looked at', async () => {
   const ask = { image, mask, guidance: 3, order: 2 };
-  const crossed = async (folder: string, more: object) => {
-    const { code, output, errors } = await draw(folder, 'webgpu', 4, webGpuEnv, { ...ask, ...more });
+  const drawn = async (folder: string, more: object, device = 'webgpu') => {
+    const { code, output, errors } = await draw(folder, device, 4, webGpuEnv, { ...ask, ...more });
     assert.is(code, 0, errors);
-    return JSON.parse(output).transfers;
+    return JSON.parse(output);
   };
-  const nine = await crossed(inpainting(), {});
-  const plain = await crossed(layout('sd'), {});
-  // Both have the prompts' encodings, coefficients and corrections of the state by the mask.
+  const { transfers: nine } = await drawn(inpainting(), {});
+  const { transfers: plain, data } = await drawn(layout('sd'), {});
+  // Both have the prompts' encodings, coefficients, and the known part of the state, which crosses once.
   assert.is(nine.uploaded - plain.uploaded, 2 * extra);
-  const watched = await crossed(layout('sd'), { watched: true });
+  assert.ok(plain.downloaded < state + 200, `${plain.downloaded} bytes came back`);
+  assert.ok(apart(data, (await drawn(layout('sd'), {}, 'cpu')).data) < 1e-4);
+  const { transfers: watched } = await drawn(layout('sd'), { watched: true });
   // Of each evaluation the state and the answer, with both halves, and of each step what onStep is shown.
   assert.is(watched.downloaded - plain.downloaded, 4 * (2 * 2 * state + state));
 });
@@ -186,9 +194,7 @@ for (const [name, folder, steps, more, onHost] of [
     assert.equal([there.code, here.code], [0, 0], there.errors + here.errors);
     const [webgpu, cpu] = [JSON.parse(there.output), JSON.parse(here.output)];
     assert.equal([webgpu.device, cpu.device], ['webgpu', 'cpu']);
-    const square = (values: number[]) => values.reduce((sum, value) => sum + value * value, 0);
-    const difference = webgpu.data.map((value: number, i: number) => value - cpu.data[i]);
-    const relative = Math.sqrt(square(difference) / square(cpu.data));
+    const relative = apart(webgpu.data, cpu.data);
     assert.ok(relative < 1e-4, `${relative} of the size`);
     assert.equal([webgpu.calls, webgpu.transfers.onHost, cpu.transfers], [steps, onHost, undefined]);
     // Without a step on the host the sample comes back, and next to nothing else.

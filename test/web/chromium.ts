@@ -7,7 +7,7 @@ import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { type BrowserContext, chromium } from 'playwright-core';
+import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { wasmFile } from '../addon/wasm/support.js';
 
 export const CHROMIUM = process.env.DPM_SOLVER_CHROMIUM || '/usr/bin/chromium';
@@ -128,4 +128,37 @@ export async function startChromium(): Promise<{ context: BrowserContext; close(
       rmSync(profile, { recursive: true, force: true });
     },
   };
+}
+
+/** A page that has the package, onnxruntime-web and test/web/page.ts. */
+export async function openPage(context: BrowserContext, site: Site, errors: string[]): Promise<Page> {
+  const page = await context.newPage();
+  page.on('pageerror', (error) => errors.push(String(error)));
+  await page.goto(site.address);
+  await page.evaluate(async () => {
+    const [dpm, ort, own] = ['/dpm-solver/web.js', '/onnxruntime-web/ort.jspi.bundle.min.mjs', '/page.js'];
+    const [solver, runtime, tests] = await Promise.all([import(dpm), import(ort), import(own)]);
+    runtime.env.wasm.wasmPaths = '/onnxruntime-web/';
+    solver.setOnnxRuntime(runtime);
+    Object.assign(globalThis, { dpm: solver, ort: runtime, tests });
+  });
+  return page;
+}
+
+type InPage = typeof import('./page.js');
+/** Calls a function of test/web/page.ts in a page. */
+export type Caller = <K extends keyof InPage>(name: K, ...args: unknown[]) => Promise<Awaited<ReturnType<InPage[K]>>>;
+
+export function callerIn(page: Page): Caller {
+  return (name, ...args) =>
+    page.evaluate(
+      ([which, rest]) => {
+        const { tests, dpm } = globalThis as unknown as {
+          tests: Record<string, (...all: unknown[]) => never>;
+          dpm: object;
+        };
+        return tests[which as string]!(dpm, ...(rest as unknown[]));
+      },
+      [name, args] as const,
+    ) as never;
 }

@@ -1,34 +1,14 @@
 // What the tests do in a page: bundled for it by test/web/chromium.ts, beside `dpm-solver/web` and onnxruntime-web.
 import type * as web from '../../lib/web.js';
 import type { DeviceValue, OrtWebNetwork, SampleOptions, SolverOptions, Tensor } from '../../lib/web.js';
-import { writeGraph } from '../../lib/onnx/write.js';
 import { type Case, casesOf } from '../engines/webgpu/table.js';
+import { productGraph } from './product.js';
 
 type Dpm = typeof web;
 export type Device = 'auto' | 'cpu' | 'webgpu' | 'webnn';
 
 const dims = [2, 3, 8, 8];
 const n = 2 * 3 * 8 * 8;
-
-/** A product by numbers that are its second input: one rounding, the same wherever it is made. */
-function productGraph(type: 'float32' | 'float16'): Uint8Array {
-  const shape = ['batch', 3, 'h', 'w'];
-  const cast = (from: string, to: string, number: number) =>
-    ({ type: 'Cast', name: to, inputs: [from], outputs: [to], attributes: { to: number } }) as const;
-  return writeGraph({
-    inputs: [
-      { name: 'sample', type, dims: shape },
-      { name: 'timestep', type: 'float32', dims: [] },
-      { name: 'gain', type: 'float32', dims: shape },
-    ],
-    outputs: [{ name: 'out', type, dims: shape }],
-    nodes: [
-      cast('sample', 'wide', 1),
-      { type: 'Mul', inputs: ['wide', 'gain'], outputs: ['product'] },
-      cast('product', 'out', type === 'float16' ? 10 : 1),
-    ],
-  });
-}
 
 export function openProduct({ OrtWebNetwork }: Dpm, device: Device, type: 'float32' | 'float16' = 'float32') {
   // SwiftShader has no halves.
@@ -157,6 +137,43 @@ export async function thresholds(dpm: Dpm): Promise<{ of: number; differ: number
   }
   await network.dispose();
   return { of, differ, bounded };
+}
+
+/** Noise that steps draw, against the host's: of states that are nothing else. */
+export async function noise(dpm: Dpm): Promise<{ of: number; differ: number; uploaded: number[]; size: number }> {
+  const { DPMSolver, NoiseSchedule, betas } = dpm;
+  const network = await openProduct(dpm, 'webgpu');
+  const schedule = NoiseSchedule.discrete({ betas: betas('linear', 1000) });
+  const options = { algorithmType: 'sde-dpmsolver++', modelType: 'x_start' } as const;
+  let [of, differ, squares] = [0, 0, 0];
+  const uploaded: number[] = [];
+  for (const [shape, seed] of [
+    [[1, 3, 5, 7], -1],
+    [[3, 3, 11, 1], 2 ** 40 + 3],
+    [
+      [2, 3, 64, 64],
+      [5, 2 ** 33],
+    ],
+    [[4, 3, 96, 96], 7],
+  ] as const) {
+    const count = shape.reduce((a: number, b) => a * b, 1);
+    const zeros = { data: new Float32Array(count), dims: shape };
+    const there = new DPMSolver(network.model({ gain: zeros }), schedule, { ...options, modelDevice: 'webgpu' });
+    const here = new DPMSolver((x: Tensor) => x, schedule, options);
+    const own = { steps: 3, order: 1, seed, noise: 'philox', intermediates: true } as const;
+    const [a, b] = await Promise.all([there, here].map((solver) => solver.sample({ ...zeros } as never, own as never)));
+    uploaded.push(a!.transfers!.uploaded - 4 * count);
+    // The first state is the noise of one step alone.
+    const [mine, its] = [a!, b!].map(({ intermediates }) => (intermediates![1] as unknown as typeof zeros).data);
+    const scale = Math.sqrt(its!.reduce((sum, v) => sum + v * v, 0) / count);
+    of += count;
+    mine!.forEach((value, i) => {
+      if (!Object.is(value, its![i])) differ++;
+      squares += (value / scale) ** 2;
+    });
+  }
+  await network.dispose();
+  return { of, differ, uploaded, size: squares / of };
 }
 
 /** Networks that take and give halves. */
@@ -312,26 +329,72 @@ export async function mistakes(dpm: Dpm): Promise<Record<string, string>> {
   return said;
 }
 
-/** A few steps of a denoiser that takes a prompt's numbers, guided. */
+/** What a denoiser is given for a picture. */
+export interface Given {
+  graph: string;
+  states: number[];
+  dims: number[];
+  scale: number;
+  steps: number;
+}
+
+interface Drawn {
+  device: string;
+  sample: number[];
+  steps: number[];
+  transfers: { uploaded: number; downloaded: number } | undefined;
+  calls: number;
+  /** Milliseconds outside of the network's calls; on WebGPU they are queued, and what waits for them is the step. */
+  outside: number;
+  /** By how much the page's timers came later than they should have, in milliseconds. */
+  late: number[];
+}
+
+/** A few steps of a denoiser that takes a prompt's numbers, guided; once more before, where times are wanted. */
 export async function denoise(
   { DPMSolver, NoiseSchedule, OrtWebNetwork, betas, randn }: Dpm,
   device: Device,
-  given: { graph: string; states: number[]; dims: number[]; scale: number; steps: number },
-): Promise<{ device: string; sample: number[]; steps: number[]; transfers: unknown }> {
-  const { graph, states, scale, steps } = given;
+  { graph, states, dims: own, scale, steps }: Given,
+  warm = false,
+): Promise<Drawn> {
   const unet = await OrtWebNetwork.open(graph, { device });
-  const encoder_hidden_states = { data: Float32Array.from(states), dims: given.dims };
+  const encoder_hidden_states = { data: Float32Array.from(states), dims: own };
   const schedule = NoiseSchedule.discrete({ betas: betas('linear', 1000) });
-  const solver = new DPMSolver(unet.model({ encoder_hidden_states }) as never, schedule, {
+  const model = unet.model({ encoder_hidden_states });
+  let [calls, within] = [0, 0];
+  const counted = async (...call: Parameters<typeof model>) => {
+    const begun = performance.now();
+    const output = await model(...call);
+    calls++;
+    within += performance.now() - begun;
+    return output;
+  };
+  const solver = new DPMSolver(counted as never, schedule, {
     ...{ modelType: 'v', guidance: { type: 'classifier-free', scale }, modelDevice: unet.device },
   } as never);
   const told: number[] = [];
-  const { sample, transfers } = await solver.sample(randn([1, 3, 32, 32], { seed: 7 }) as never, {
-    ...{ steps, onStep: ({ step }: { step: number }) => told.push(step) },
-  });
+  const run = (count: number) =>
+    solver.sample(randn([1, 3, 32, 32], { seed: 7 }) as never, {
+      ...{ steps: count, onStep: ({ step }: { step: number }) => told.push(step) },
+    });
+  if (warm) await run(1);
+  calls = within = told.length = 0;
+  const late: number[] = [];
+  const every = 5;
+  let asked = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    late.push(Math.max(0, now - asked - every));
+    asked = now;
+  }, every);
+  const started = performance.now();
+  const { sample, transfers } = await run(steps);
+  const total = performance.now() - started;
+  clearInterval(timer);
   await unet.dispose();
   const { data } = sample as unknown as { data: Float32Array };
-  return { device: unet.device, sample: [...data], steps: told, transfers };
+  const where = { device: unet.device, sample: [...data], steps: told, transfers };
+  return { ...where, calls, outside: total - within, late };
 }
 
 /** Runs some cases with fewer buffers for a kernel than the graphics processor has. */

@@ -1,12 +1,10 @@
 // `dpm-solver/web` in headless Chromium: networks of onnxruntime-web on the CPU (WebAssembly) and on WebGPU, where the step is a
 // kernel that has the bits of the native one.
-import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { betas, DPMSolver, NoiseSchedule, randn, type Tensor } from '../../lib/index.js';
-import { OrtNetwork, type OrtTensor } from '../../lib/onnx/index.js';
-import { missing, root, Site, startChromium } from './chromium.js';
+import { type Caller, callerIn, missing, openPage, Site, startChromium } from './chromium.js';
+import { embedded, size } from './embedded.js';
 
 const tests = suite('dpm-solver/web');
 if (missing) console.log(`skipped: ${missing}`);
@@ -20,16 +18,7 @@ const errors: string[] = [];
 tests.before(async () => {
   if (missing) return;
   [site, browser] = await Promise.all([Site.start(), startChromium()]);
-  page = await browser.context.newPage();
-  page.on('pageerror', (error) => errors.push(String(error)));
-  await page.goto(site.address);
-  await page.evaluate(async () => {
-    const [dpm, ort, own] = ['/dpm-solver/web.js', '/onnxruntime-web/ort.jspi.bundle.min.mjs', '/page.js'];
-    const [solver, runtime, tests] = await Promise.all([import(dpm), import(ort), import(own)]);
-    runtime.env.wasm.wasmPaths = '/onnxruntime-web/';
-    solver.setOnnxRuntime(runtime);
-    Object.assign(globalThis, { dpm: solver, ort: runtime, tests });
-  });
+  page = await openPage(browser.context, site, errors);
 });
 
 tests.after(async () => {
@@ -41,22 +30,7 @@ tests.after.each(() => {
   assert.equal(errors.splice(0), []);
 });
 
-/** Calls a function of test/web/page.ts in the page. */
-async function inPage<K extends keyof typeof import('./page.js')>(
-  name: K,
-  ...args: unknown[]
-): Promise<Awaited<ReturnType<typeof import('./page.js')[K]>>> {
-  return page.evaluate(
-    ([which, rest]) => {
-      const { tests, dpm } = globalThis as unknown as {
-        tests: Record<string, (...all: unknown[]) => never>;
-        dpm: object;
-      };
-      return tests[which as string]!(dpm, ...(rest as unknown[]));
-    },
-    [name, args] as const,
-  ) as never;
-}
+const inPage: Caller = (name, ...args) => callerIn(page)(name, ...args);
 
 test('WebGPU is there: everything below has run on it', async () => {
   const { device, reason } = await inPage('automatic');
@@ -116,6 +90,14 @@ test('runs leave no buffer behind, whether they end or are ended', async () => {
   assert.equal(after, before);
 });
 
+test("noise 'philox' is drawn by the step, with the bits of the host's", async () => {
+  const { of, differ, uploaded, size } = await inPage('noise');
+  assert.ok(of > 130_000 && Math.abs(size - 1) < 1e-6, `${of} numbers of size ${size}`);
+  assert.is(differ, 0, `${differ} of ${of} differ`);
+  // Coefficients, and of each sample four words a step, whatever its size.
+  for (const bytes of uploaded) assert.ok(bytes < 1000, `${bytes} bytes went there`);
+});
+
 test('mistakes are told in one sentence', async () => {
   const said = await inPage('mistakes');
   const expected: Record<string, RegExp> = {
@@ -147,39 +129,16 @@ test('mistakes are told in one sentence', async () => {
 });
 
 test('the embedded network draws what it draws in Node', async () => {
-  const unet = join(root, 'models/shapes/unet/model.onnx');
   const asked = process.env.DPM_SOLVER_WEB_STEPS;
-  const [scale, steps, dims] = [3, Number(asked ?? 3), [2, 8, 64]];
-  // No words, and 'a red circle on a blue background'.
-  const ids = [Array<number>(8).fill(0), [2, 9, 17, 5, 2, 11, 6, 0]].flat();
-  const encoder = await OrtNetwork.open(join(root, 'models/shapes/text_encoder/model.onnx'));
-  const { type } = encoder.inputs.get('input_ids')!;
-  const data = type === 'int64' ? BigInt64Array.from(ids, BigInt) : Int32Array.from(ids);
-  const { last_hidden_state } = await encoder.run({ input_ids: { data, dims: [2, 8] } });
-  await encoder.dispose();
-  const states = (last_hidden_state as OrtTensor).data as Float32Array;
-  const network = await OrtNetwork.open(unet);
-  const solver = new DPMSolver(
-    async (sample: Tensor, t) => {
-      const timestep = { data: Float32Array.of(t), dims: [...network.inputs.get('timestep')!.dims].map(() => 1) };
-      const feeds = { sample: sample as OrtTensor, timestep, encoder_hidden_states: { data: states, dims } };
-      return (await network.run(feeds)).out_sample as unknown as Tensor;
-    },
-    NoiseSchedule.discrete({ betas: betas('linear', 1000) }),
-    { modelType: 'v', guidance: { type: 'classifier-free', scale } },
-  );
-  const { sample } = await solver.sample(randn([1, 3, 32, 32], { seed: 7 }) as Tensor, { steps });
-  await network.dispose();
-  const given = { graph: '/models/shapes/unet/model.onnx', states: [...states], dims, scale, steps };
-  const expected = sample.data as Float32Array;
+  const steps = Number(asked ?? 3);
+  const { given, expected } = await embedded(steps);
   // SwiftShader takes a while for it: every night. The example (test/web/worker.test.ts) draws on it at every change.
   for (const device of asked ? (['cpu', 'webgpu'] as const) : (['cpu'] as const)) {
     // 1e-4 of the size by WebGPU at 10 steps where this was written; another processor rounds otherwise.
     const most = device === 'cpu' ? 5e-5 : 2e-4;
     const made = await inPage('denoise', device, given);
     assert.equal([made.device, made.steps.length], [device, steps]);
-    const rms = (values: ArrayLike<number>) => Math.hypot(...Array.from(values)) / Math.sqrt(values.length);
-    const apart = rms(made.sample.map((value, i) => value - expected[i]!)) / rms(expected);
+    const apart = size(made.sample.map((value, i) => value - expected[i]!)) / size(expected);
     console.log(`  ${device}: ${apart.toExponential(1)} of the rms from Node's CPU`);
     assert.ok(apart < most, `${device}: ${apart} of the rms`);
   }

@@ -3,7 +3,7 @@
 // last good state survives a step that fails.
 import { ROW } from '../../addon/coefficients.js';
 import { addon } from '../../addon/native.js';
-import { type NoiseSource, noiseOfRun } from '../../addon/noise.js';
+import { type NoiseSource, noiseOfRun, PhiloxNoise } from '../../addon/noise.js';
 import { outOfRange, wrongType } from '../../base/check.js';
 import {
   allocate,
@@ -16,10 +16,11 @@ import {
 } from '../../base/tensor.js';
 import { type OrtTensor, OrtValue } from '../../onnx/network.js';
 import type { Application, Engine, Found, Output, Sizes, Transfers } from '../../solver/engine.js';
+import type { Known, KnownAt } from '../../solver/known.js';
 import type { Sampler, Solver } from '../../solver/options.js';
 import type { Plan } from '../../solver/plan.js';
 import type { Term } from './graph.js';
-import type { FloatType, Steps } from './steps.js';
+import type { Blend, FloatType, Steps } from './steps.js';
 
 /** A state, and what the network is given for it where that is not the state itself. */
 interface Slot {
@@ -61,11 +62,15 @@ export class DeviceEngine implements Engine {
   /** What the network has given and no step has read yet. */
   readonly #given = new Set<OrtValue>();
   readonly #noise: NoiseSource | null = null;
+  /** Noise of the host. */
   readonly #z: Float32Array | null = null;
+  /** What steps that draw it by themselves have in its place. */
+  #words: Uint32Array | null = null;
   readonly #host: Float32Array;
   #start: Float32Array | null;
   readonly #copies: Promise<void>[] = [];
-  #draws = 0;
+  #known: Blend | undefined;
+  #drawn = 0;
   #plan: Plan | null = null;
   #applies = 0;
 
@@ -90,8 +95,13 @@ export class DeviceEngine implements Engine {
     if (noise) {
       this.seed = noise.seed;
       this.#noise = noise.source;
-      this.#z = new Float32Array(view.length);
+      if (!this.#draws(noise.source)) this.#z = new Float32Array(view.length);
     }
+  }
+
+  /** Do steps draw this noise where they are made? */
+  #draws(noise: NoiseSource | null): noise is PhiloxNoise {
+    return this.#steps.draws && noise instanceof PhiloxNoise;
   }
 
   plan(plan: Plan): void {
@@ -167,7 +177,14 @@ export class DeviceEngine implements Engine {
     return makeTensor(source, type, own, dims);
   }
 
-  async correct(slot: number, change: (x: Tensor) => Tensor): Promise<void> {
+  async correct(slot: number, change: (x: Tensor) => Tensor, known?: KnownAt): Promise<void> {
+    if (known && this.#steps.blend) {
+      this.#known ??= await this.#bring(known);
+      const state = await this.#steps.blend(await this.#stateOf(slot), this.#known, known, this.#signal);
+      put(this.#slots[slot], 'state', state);
+      put(this.#slots[slot], 'next', null);
+      return;
+    }
     const { source, dims, length } = this.#xT;
     await this.#read(slot, this.#host);
     const changed = readTensor(change(makeTensor(source, 'float32', this.#host, dims)), "correctXt's result");
@@ -181,6 +198,23 @@ export class DeviceEngine implements Engine {
     const to = this.#slots[slot];
     put(to, 'state', await this.#upload(values));
     put(to, 'next', null);
+  }
+
+  /** The known part crosses once. */
+  async #bring({ x0, noise, mask }: Known): Promise<Blend> {
+    const upload = (data: Float32Array, dims = this.#xT.dims) => this.#steps.upload({ type: 'float32', data, dims });
+    const kept = (values: Float32Array) => values.map((value, i) => (mask[i % mask.length] === 0 ? value : 0));
+    const [, , ...places] = this.#xT.dims;
+    const made: OrtValue[] = [];
+    try {
+      for (const values of [x0, noise]) made.push(await upload(kept(values)));
+      made.push(await upload(Float32Array.from(mask), [1, 1, ...places]));
+    } catch (error) {
+      for (const one of made) one.dispose();
+      throw error;
+    }
+    const [mean, spread, free] = made;
+    return { x0: mean, noise: spread, free };
   }
 
   // ---- the step -----------------------------------------------------------------------------------------------------
@@ -206,12 +240,19 @@ export class DeviceEngine implements Engine {
   }
 
   async apply(rows: Float64Array, step: Application, { m }: DeviceOutput): Promise<Found> {
-    if (step.noisy) this.#noise!.fill(this.#z!, this.#xT.batch, this.#draws++);
+    if (step.noisy) this.#draw();
     const found = await this.#run(rows, step, m, -1);
     this.#given.delete(m);
     m.dispose();
     this.#applies++;
     return { sample: this.#solver.checkFinite ? found! : -1, corrected: false };
+  }
+
+  #draw(): void {
+    const { batch } = this.#xT;
+    const noise = this.#noise!;
+    if (this.#draws(noise)) this.#words = noise.words(batch, this.#drawn++);
+    else noise.fill(this.#z!, batch, this.#drawn++);
   }
 
   async applyKept(rows: Float64Array, step: Application, kept: number): Promise<void> {
@@ -236,7 +277,7 @@ export class DeviceEngine implements Engine {
         ...{ output: m, dims: this.#xT.dims, input: asked, given: kept >= 0, doubled: step.doubled ?? false },
         history: [1, 2, 3].filter((i) => (step.history[i - 1] ?? -1) >= 0),
         ...{ keep: step.keep >= 0, noisy: step.noisy ?? false, second: step.out2 !== undefined },
-        sameBase: step.base === step.seen,
+        ...{ sameBase: step.base === step.seen, draws: this.#draws(this.#noise) },
         operand: (term) => this.#operand(term, step, kept),
       },
       this.#signal,
@@ -262,7 +303,8 @@ export class DeviceEngine implements Engine {
     if (term === 'base') return this.#stateOf(step.base);
     if (term === 'kept') return this.#history[kept]!;
     if (term !== 'z') return this.#history[step.history[Number(term.slice(1)) - 1]]!;
-    return { type: 'float32', data: this.#z!, dims: this.#xT.dims };
+    if (this.#z) return { type: 'float32', data: this.#z, dims: this.#xT.dims };
+    return { type: 'uint32', data: this.#words!, dims: [this.#xT.batch, 4] };
   }
 
   largestError(): never {
@@ -274,7 +316,7 @@ export class DeviceEngine implements Engine {
       put(slot, 'state', null);
       put(slot, 'next', null);
     }
-    for (const value of [...this.#history, ...this.#given]) value?.dispose();
+    for (const value of [...this.#history, ...this.#given, ...Object.values(this.#known ?? {})]) value?.dispose();
     this.#steps.release();
   }
 }

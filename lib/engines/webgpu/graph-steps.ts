@@ -2,13 +2,15 @@
 import type { OrtDevice, OrtTensor, OrtValue } from '../../onnx/network.js';
 import type { Slot } from '../../onnx/slots.js';
 import type { Transfers } from '../../solver/engine.js';
-import { coefficientsOf, inputGraph, type StepShape, stepGraph, sumsOf } from './graph.js';
+import type { KnownAt } from '../../solver/known.js';
+import { blendGraph, coefficientsOf, inputGraph, type StepShape, stepGraph, sumsOf } from './graph.js';
 import { SmallNetworks } from './networks.js';
-import type { FloatType, Stepped, StepRequest, Steps } from './steps.js';
+import type { Blend, FloatType, Stepped, StepRequest, Steps } from './steps.js';
 
 /** @internal */
 export class GraphSteps implements Steps {
   readonly transfers: Transfers;
+  readonly draws = false;
   readonly #networks: SmallNetworks;
 
   constructor(device: OrtDevice) {
@@ -32,7 +34,7 @@ export class GraphSteps implements Steps {
   }
 
   async step(request: StepRequest, signal: AbortSignal | undefined): Promise<Stepped> {
-    const { row, output: m, dims, input, ...wanted } = request;
+    const { row, output: m, dims, input, draws: _, ...wanted } = request;
     const sums = sumsOf(row, { ...wanted, network: m !== null });
     const shape: StepShape = {
       rank: dims.length,
@@ -68,6 +70,20 @@ export class GraphSteps implements Steps {
     }
     const made = (await network.run(feeds, { outputs, ...ending(signal) })) as unknown as Stepped;
     return { ...made, found: sizes && notFinite(sizes, dims[0]) };
+  }
+
+  async blend(
+    x: OrtValue,
+    { x0, noise, free }: Blend,
+    { alpha, sigma }: Pick<KnownAt, 'alpha' | 'sigma'>,
+    signal?: AbortSignal,
+  ): Promise<OrtValue> {
+    const rank = x.dims.length;
+    const network = await this.#networks.get(`blend ${rank}`, () => blendGraph(rank));
+    const c = { type: 'float32', data: Float32Array.of(alpha, sigma), dims: [2] };
+    this.transfers.uploaded += c.data.byteLength;
+    const { y } = await network.run({ x, x0, noise, free, c }, { outputs: { y: 'device' }, ...ending(signal) });
+    return y as OrtValue;
   }
 
   release(): void {

@@ -181,6 +181,29 @@ export function inputGraph(rank: number, type: 'float32' | 'float16', twice: boo
   });
 }
 
+/** free x + alpha x0 + sigma noise: what is known is 0 where the state is free. */
+export function blendGraph(rank: number): Uint8Array {
+  const dims = dimsOf(rank);
+  const state = (name: string): WrittenValue => ({ name, type: 'float32', dims });
+  const product = (a: string, b: string, to: string): WrittenNode => ({ type: 'Mul', inputs: [a, b], outputs: [to] });
+  return writeGraph({
+    inputs: [
+      ...['x', 'x0', 'noise'].map(state),
+      { name: 'free', type: 'float32', dims: dims.map((dim, i) => (i < 2 ? 1 : dim)) },
+      { name: 'c', type: 'float32', dims: [2] },
+    ],
+    outputs: [state('y')],
+    nodes: [
+      { type: 'Split', inputs: ['c'], outputs: ['alpha', 'sigma'] },
+      product('x', 'free', 'own'),
+      product('x0', 'alpha', 'mean'),
+      product('noise', 'sigma', 'spread'),
+      { type: 'Add', inputs: ['mean', 'spread'], outputs: ['known'] },
+      { type: 'Add', inputs: ['own', 'known'], outputs: ['y'] },
+    ],
+  });
+}
+
 function dimsOf(rank: number): string[] {
   return Array.from({ length: rank }, (_, i) => (i === 0 ? 'batch' : `n${i}`));
 }

@@ -54,14 +54,7 @@ fn to_bits(v: vec4<u32>, bits: u32) -> vec4<u32> {
   }
   return kept;
 }
-fn wide(a: u32, b: u32) -> vec4<u32> {
-  let low = (a & 0xffffu) * (b & 0xffffu);
-  let one = (a & 0xffffu) * (b >> 16u);
-  let two = (a >> 16u) * (b & 0xffffu);
-  let middle = (low >> 16u) + (one & 0xffffu) + (two & 0xffffu);
-  let high = (a >> 16u) * (b >> 16u) + (one >> 16u) + (two >> 16u) + (middle >> 16u);
-  return vec4<u32>((middle << 16u) | (low & 0xffffu), high, 0u, 0u);
-}
+fn units(a: u32, b: u32) -> vec4<u32> { return vec4<u32>(wide(a, b), 0u, 0u); }
 fn exponent(bits: u32) -> u32 { return max(bits >> 23u, 1u); }
 fn mantissa(bits: u32) -> u32 { return (bits & 0x7fffffu) | select(0u, 0x800000u, bits >= 0x800000u); }
 fn between(below: u32, above: u32) -> u32 {
@@ -72,8 +65,8 @@ fn between(below: u32, above: u32) -> u32 {
   let minus = add(vec4<u32>(~base, 0xffffffffu, 0xffffffffu, 0xffffffffu), vec4<u32>(1u, 0u, 0u, 0u));
   let d = to_bits(add(shifted(vec4<u32>(mantissa(above), 0u, 0u, 0u), gap), minus), 53u);
   let w = u.weight;
-  var product = add(wide(d[0], w[0]), shifted(wide(d[1], w[1]), 64u));
-  product = add(product, shifted(add(wide(d[0], w[1]), wide(d[1], w[0])), 32u));
+  var product = add(units(d[0], w[0]), shifted(units(d[1], w[1]), 64u));
+  product = add(product, shifted(add(units(d[0], w[1]), units(d[1], w[0])), 32u));
   let sum = add(to_bits(product, 53u), shifted(vec4<u32>(base, 0u, 0u, 0u), 63u));
   let rounded_sum = to_bits(to_bits(sum, 53u), 24u);
   let top = highest(rounded_sum);

@@ -27,6 +27,7 @@ const compiled = new WeakMap<GpuDevice, Map<string, Promise<GpuPipeline>>>();
 /** @internal */
 export class WgslSteps implements Steps {
   readonly transfers: Transfers = { uploaded: 0, downloaded: 0, milliseconds: 0 };
+  readonly draws = true;
   readonly #device: GpuDevice;
   readonly #pool: Pool;
   readonly #uniforms: GpuBuffer[] = [];
@@ -80,7 +81,8 @@ export class WgslSteps implements Steps {
     const resolved = resolve(request);
     const twice = input?.type === 'float32' && input.twice;
     const makes: Made[] = ['out', ...(request.second ? ['out2' as const] : []), ...(keep ? ['d0' as const] : [])];
-    const shape: KernelShape = { resolved, output: (output?.type ?? null) as FloatType | null, makes, twice };
+    const type = (output?.type ?? null) as FloatType | null;
+    const shape: KernelShape = { resolved, output: type, makes, twice, draws: request.draws };
     const batch = dims[0];
     const uniform = this.#uniform(1, uniformOf(shape, batch, elementsOf(dims) / batch));
     const buffers = new Map<string, GpuBuffer>();
@@ -99,8 +101,8 @@ export class WgslSteps implements Steps {
         if (buffers.has(name)) continue;
         let value = await request.operand(name as Exclude<typeof name, 'm'>);
         if (!(value instanceof OrtWebValue)) {
-          // Noise is drawn on the host.
-          value = await this.upload(value as OrtTensor as Slot);
+          // Noise of the host, or what it is drawn from.
+          value = await this.upload(value as OrtTensor as unknown as Slot);
           uploaded.push(value);
         }
         buffers.set(name, bufferOf(value as OrtValue));

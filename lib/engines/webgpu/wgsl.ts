@@ -3,6 +3,7 @@
 import { ROW, SUM, TRANSFORM } from '../../addon/coefficients.js';
 import type { Made, Term } from './graph.js';
 import type { FloatType, StepRequest } from './steps.js';
+import { NOISE, WIDE } from './wgsl-noise.js';
 import { GROUP, QUANTILE } from './wgsl-quantile.js';
 
 /** What a sum is over: tensors, the prediction P, and what the history keeps of it. */
@@ -71,6 +72,8 @@ export interface KernelShape {
   readonly makes: readonly Made[];
   /** The network's input is the new state, twice. */
   readonly twice: boolean;
+  /** Is noise drawn by the kernel, from the seeds that stand for it? */
+  readonly draws: boolean;
 }
 
 /** A kernel and its buffers, in the order of their bindings, behind the uniform. */
@@ -129,8 +132,9 @@ export function groupsOf(elements: number): number {
 }
 
 /** The kernel of a shape. */
-export function kernelOf({ resolved, output, makes, twice }: KernelShape): Kernel {
+export function kernelOf({ resolved, output, makes, twice, draws }: KernelShape): Kernel {
   const { prediction, given, transform, d0, sums } = resolved;
+  const divides = transform === 'quantile' || transform === 'divide';
   const wanted = sums.filter(({ made }) => makes.includes(made));
   const inSums = wanted.flatMap(({ terms }) => terms.map(([source]) => source));
   const usesD0 = makes.includes('d0') || inSums.includes('d0');
@@ -154,7 +158,7 @@ export function kernelOf({ resolved, output, makes, twice }: KernelShape): Kerne
   const lines: string[] = [HEAD];
   let binding = 1;
   for (const name of reads) {
-    const type = name === 'm' && output === 'float16' ? 'u32' : 'f32';
+    const type = name === 'm' && output === 'float16' ? 'u32' : name === 'z' && draws ? 'vec4<u32>' : 'f32';
     lines.push(`@group(0) @binding(${binding++}) var<storage, read> b_${name}: array<${type}>;`);
   }
   for (const name of writes) {
@@ -163,6 +167,7 @@ export function kernelOf({ resolved, output, makes, twice }: KernelShape): Kerne
   }
   const load = (source: Source): string => {
     if (source === 'p' || source === 'd0') return source;
+    if (source === 'z' && draws) return 'noise(i)';
     if (source !== 'm' && source !== 'u') return `b_${source}[i]`;
     // The unconditional half is the first one.
     const index = source === 'm' && prediction.some(([one]) => one === 'u') ? 'i + u.total' : 'i';
@@ -181,7 +186,7 @@ export function kernelOf({ resolved, output, makes, twice }: KernelShape): Kerne
     body.push('var p = predicted(i);');
     if (output) body.push('if (bad(p)) { atomicMin(&b_found, i / u.n); }');
     if (transform !== 'none') body.push('p = clipped(p, s);');
-    if (transform === 'quantile' || transform === 'divide') body.push('p = quotient(p, s);');
+    if (divides) body.push('p = quotient(p, s);');
   }
   if (usesD0) body.push(`let d0 = ${d0 === null ? 'p' : sumOf(kept)};`);
   for (const one of made) {
@@ -191,8 +196,11 @@ export function kernelOf({ resolved, output, makes, twice }: KernelShape): Kerne
   if (makes.includes('d0')) body.push('b_d0[i] = d0;');
   if (twice) body.push('b_next[i] = out;', 'b_next[i + u.total] = out;');
   lines.push(`fn step(i: u32, s: f32) {\n  ${body.join('\n  ')}\n}`);
+  const noisy = draws && reads.includes('z');
   if (transform !== 'none') lines.push(CLIP);
-  if (transform === 'quantile' || transform === 'divide') lines.push(DIVIDE);
+  if (divides || noisy) lines.push(DIVIDE);
+  if (transform === 'quantile' || noisy) lines.push(WIDE);
+  if (noisy) lines.push(NOISE);
   if (transform === 'quantile') lines.push(QUANTILE);
   else lines.push(overElements('u.total', `step(i, ${transform === 'divide' ? 'u.high' : 'u.low'});`));
   return { code: lines.join('\n'), reads, writes };

@@ -43,6 +43,11 @@ export const casesOf = (dpm: typeof lib): readonly Case[] => {
       solver: { algorithmType: 'sde-dpmsolver' },
       options: { steps: 5, seed: [3, 4], noise: 'philox' },
     },
+    {
+      what: 'SDE with noise that the step draws',
+      solver: { algorithmType: 'sde-dpmsolver++', guidance: cfg },
+      options: { steps: 6, seed: 9, noise: 'philox', order: 3, method: 'singlestep' },
+    },
     { what: 'flow', schedule: 'flow', solver: { modelType: 'flow' }, options: { steps: 5 } },
     { what: 'UniC', options: { steps: 5, corrector: 'unic' } },
     { what: 'iPNDM', options: { steps: 7, method: 'ipndm', order: 4 } },
@@ -55,6 +60,7 @@ export const casesOf = (dpm: typeof lib): readonly Case[] => {
     { what: 'a table with rows longer than a step', options: { table: longTable(dpm, schedule) } },
     { what: 'inversion', invert: true, options: { steps: 5 } },
     { what: 'correctXt', solver: { correctXt: half, guidance: cfg }, options: { steps: 4 } },
+    { what: 'a known part', solver: { correctXt: putsKnown(dpm, schedule), guidance: cfg }, options: { steps: 4 } },
     { what: 'thresholding', solver: { thresholding: true }, options: { steps: 4 }, onHost: 'thresholding' },
     { what: 'correctX0', solver: { correctX0: half }, options: { steps: 4 }, onHost: 'correctX0' },
     {
@@ -72,6 +78,20 @@ export const casesOf = (dpm: typeof lib): readonly Case[] => {
     { what: 'adaptive', options: { method: 'adaptive', maxNfe: 60 }, onHost: "method 'adaptive'" },
   ];
 };
+
+/** What a mask of a pipeline is to a run: the left half of the pictures follows numbers of its own. */
+function putsKnown({ randn }: typeof lib, schedule: lib.NoiseSchedule) {
+  const [x0, noise] = [11, 12].map((seed) => randn([2, 3, 8, 8], { seed }).data);
+  const mask = Uint8Array.from({ length: 64 }, (_, i) => (i % 8 < 4 ? 0 : 1));
+  const put = (x: Tensor, t: number) => {
+    const data = (x.data as Float32Array).map((value, i) => {
+      if (mask[i % 64] === 1) return value;
+      return schedule.alpha(t) * x0![i]! + schedule.sigma(t) * noise![i]!;
+    });
+    return { ...x, data } as Tensor;
+  };
+  return Object.assign(put, { known: { x0, noise, mask } });
+}
 
 function longTable({ classicTable }: typeof lib, schedule: lib.NoiseSchedule) {
   const table = classicTable(schedule, { steps: 7, lowerOrderFinal: false });
