@@ -26,13 +26,26 @@ export interface Report {
   runs: Results;
 }
 
-const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript' };
+/** What a page does, in words, and what opens it. */
+export interface Looked {
+  readonly what: string;
+  open(address: string): Promise<void>;
+}
+
+const TYPES: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+};
 
 /** What is missing on this machine, so that a check cannot be made. */
 export class Missing extends Error {}
 
 export class Project {
   readonly folder: string;
+  /** Where this is run. */
+  readonly checkout = root;
   readonly #apart: string;
   readonly #expected: Results;
   #count = 0;
@@ -166,8 +179,11 @@ export class Project {
     assert.ok(red > 150 && green < 100 && blue < 100, String(middle));
   }
 
+  /** What a page does, and how it is looked at. */
+  readonly #run: Looked = { what: 'wasm, in Chromium', open: (address) => this.open(address) };
+
   /** A page in headless Chromium: a script by itself, or a whole page, from a folder. */
-  async page(name: string, from: string, file: string): Promise<void> {
+  async page(name: string, from: string, file: string, { what, open } = this.#run): Promise<void> {
     const folder = join(this.folder, from);
     const html = file.endsWith('.html')
       ? readFileSync(join(folder, file))
@@ -184,15 +200,20 @@ export class Project {
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {
-      await this.open(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      await open(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     } finally {
       server.close();
     }
-    this.log(name, 'wasm, in Chromium', sizeOf(folder));
+    this.log(name, what, sizeOf(folder));
   }
 
   /** A page of a server that is started by Node and prints its address. */
-  async served(name: string, args: string[], then: (address: string) => Promise<void> = async () => {}): Promise<void> {
+  async served(
+    name: string,
+    args: string[],
+    then: (address: string) => Promise<void> = async () => {},
+    { what, open } = this.#run,
+  ): Promise<void> {
     const child = spawn(process.execPath, args, { cwd: this.folder, env: { ...process.env, NO_COLOR: '1' } });
     let printed = '';
     try {
@@ -207,11 +228,11 @@ export class Project {
         child.once('exit', () => reject(new Error(`the server ended: ${printed}`)));
       });
       await then(address);
-      await this.open(address);
+      await open(address);
     } finally {
       child.kill('SIGKILL');
     }
-    this.log(name, 'wasm, in Chromium');
+    this.log(name, what);
   }
 
   /** Opens a page and holds what it leaves in `globalThis.result` to what is computed here. */

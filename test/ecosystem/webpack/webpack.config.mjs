@@ -28,4 +28,11 @@ export default [
     entry: './page.mjs',
     output: { path: resolve('out/page'), filename: 'main.js' },
   },
+  // For a page with onnxruntime-web.
+  {
+    mode: 'production',
+    target: 'web',
+    entry: './web.mjs',
+    output: { path: resolve('out/web'), filename: 'main.js' },
+  },
 ];
