@@ -2,13 +2,15 @@
  * What pipelines do on a device beside the CPU: how far their latents are from the CPU's, how many calls they make, what
  * crosses, what is spent outside of the network, and how late the event loop is meanwhile.
  *
- *     npm run bench:device [-- --device webgpu --steps 10 --folders shapes,sd1 --guidance 3]
+ *     npm run bench:device [-- --device webgpu --steps 10 --folders shapes,sd1,browser --guidance 3]
  *
  * Folders are the embedded network and those of test/fixtures/exports that draw from a prompt: layouts of real exporters with
  * small networks of random weights; what a folder cannot do on the CPU is left out. Each run is in a process of its own, as
  * drivers write to the terminal and may end it. Where no graphics processor is found and Debian's chromium is installed, WebGPU
  * runs on the one in software that it brings (SwiftShader), and the results say so: its times are none of a graphics
  * processor's.
+ *
+ * `browser` is the embedded network in headless Chromium, by WebGPU and by WebAssembly (bench/device/browser.ts).
  *
  * Differences are the root of the mean square of the difference over that of the CPU's latents. What is measured is put into
  * bench/results/device.json, other folders' rows in it stay.
@@ -25,6 +27,7 @@ import { webGpuEnv, whyNoWebGpu } from '../../test/onnx/webgpu.js';
 import { folder, madeAt, type Reference, references } from '../../test/pipelines/exports.js';
 import { shapes } from '../../test/pipelines/models.js';
 import { machine } from '../machine.js';
+import { type BrowserRow, browserRows } from './browser.js';
 
 interface Ask {
   folder: string;
@@ -61,6 +64,8 @@ export interface DeviceResults {
   steps: number;
   guidance: number;
   rows: Row[];
+  /** The embedded network in a page. */
+  browser: BrowserRow[];
 }
 
 /** The word that a process of a run is started with. */
@@ -131,7 +136,7 @@ async function main(): Promise<void> {
   const known = (await networkDevices()).map((one) => one.device as string);
   if (!known.includes(device)) throw new RangeError(`Expected ${known.join(', ')} for --device but received ${device}`);
   const drawn = new Map(references().flatMap((one) => (one.kind === 'txt2img' ? [[one.model, one] as const] : [])));
-  const all = ['shapes', ...drawn.keys()];
+  const all = ['shapes', ...drawn.keys(), 'browser'];
   const names = values.folders?.split(',') ?? all;
   const call = { prompt: 'a red circle', steps: Number(values.steps), guidance: Number(values.guidance), seed: 1 };
   const askOf = (name: string): Omit<Ask, 'device'> => {
@@ -141,17 +146,30 @@ async function main(): Promise<void> {
   };
   const { env, on } = await environment(device, { ...askOf('shapes'), device });
   console.log(`on ${on}, ${call.steps} steps, guidance ${call.guidance}`);
-  const before: Row[] = existsSync(values.results) ? JSON.parse(readFileSync(values.results, 'utf8')).rows : [];
-  const rows = before.filter(({ folder: name }) => all.includes(name) && !names.includes(name));
+  const before: Partial<DeviceResults> = existsSync(values.results)
+    ? JSON.parse(readFileSync(values.results, 'utf8'))
+    : {};
+  let { browser = [] } = before;
+  const rows = (before.rows ?? []).filter(({ folder: name }) => all.includes(name) && !names.includes(name));
   const { version: onnxruntime } = await ortLibrary();
   const { steps, guidance } = call;
-  const keep = (row: Row) => {
-    rows.push(row);
+  const keep = (...more: Row[]) => {
+    rows.push(...more);
     rows.sort((a, b) => all.indexOf(a.folder) - all.indexOf(b.folder));
-    const content: DeviceResults = { machine: machine(), onnxruntime, device, on, steps, guidance, rows };
+    const content: DeviceResults = { machine: machine(), onnxruntime, device, on, steps, guidance, rows, browser };
     writeFileSync(values.results, `${JSON.stringify(content, null, 2)}\n`);
   };
   for (const name of names) {
+    if (name === 'browser') {
+      const found = await browserRows(steps);
+      if (typeof found === 'string') console.log(`browser          left out: ${found}`);
+      else browser = found;
+      for (const { device: there, apart, calls, late } of browser) {
+        console.log(`browser, ${there}  ${apart.toExponential(1)}  ${calls} calls  late ${late.median.toFixed(1)} ms`);
+      }
+      keep();
+      continue;
+    }
     const ask = askOf(name);
     const here = await inProcess({ ...ask, device: 'cpu' }, {}).catch((error: Error) => error);
     if (here instanceof Error) {
