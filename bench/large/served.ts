@@ -111,13 +111,16 @@ interface Told {
   data: Record<string, unknown>;
 }
 
-/** One run of the first model; `onEvent` is told at once. */
-async function run(seed: number, onEvent?: (told: Told) => void): Promise<Told[]> {
+/** One run of a model, the first where none is named; `onEvent` is told at once. */
+async function run(
+  seed: number,
+  { model, onEvent }: { model?: string; onEvent?: (told: Told) => void } = {},
+): Promise<Told[]> {
   const begun = performance.now();
   const response = await fetch(new URL('/api/runs', url), {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ prompt: 'an astronaut', steps, width: side, height: side, seed }),
+    body: JSON.stringify({ prompt: 'an astronaut', steps, width: side, height: side, seed, model }),
   });
   if (!response.ok || response.body === null) throw new Error(await response.text());
   const told: Told[] = [];
@@ -155,19 +158,8 @@ for (let state = await status(); !state.ready; state = await status()) {
 }
 console.log(`${url} is ready`);
 
-/** One of the other model, which the interface of OpenAI asks for by name. */
-async function runOther(seed: number): Promise<void> {
-  const response = await fetch(new URL('/v1/images/generations', url), {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ prompt: 'an astronaut', model: 'other', steps, size: `${side}x${side}`, seed }),
-  });
-  const answer = (await response.json()) as { data?: { b64_json: string }[] };
-  if (!answer.data?.[0]?.b64_json) throw new Error(JSON.stringify(answer));
-}
-
 const turns = [shares(await run(1))];
-await runOther(2);
+await run(2, { model: 'other' });
 turns.push(shares(await run(3)));
 for (const turn of turns) console.log(JSON.stringify(turn));
 
@@ -176,7 +168,7 @@ const waits: { promised: number; waited: number }[] = [];
 for (let i = 0; i < 3; i++) {
   let begin: () => void = () => {};
   const stepped = new Promise<void>((done) => (begin = done));
-  const first = run(10 + i, ({ event }) => event === 'step' && begin());
+  const first = run(10 + i, { onEvent: ({ event }) => event === 'step' && begin() });
   await stepped;
   const second = await run(20 + i);
   await first;
@@ -190,15 +182,17 @@ let answeredMs = Number.NaN;
 let askedAt = Number.NaN;
 const began = performance.now();
 let id = '';
-const cancelled = await run(30, ({ event, data }) => {
-  if (event === 'started') id = data.id as string;
-  if (event !== 'step' || !Number.isNaN(askedAt)) return;
-  askedAt = 0;
-  setTimeout(async () => {
-    askedAt = (performance.now() - began) / 1000;
-    await fetch(new URL(`/api/runs/${id}`, url), { method: 'DELETE' });
-    answeredMs = performance.now() - began - 1000 * askedAt;
-  }, 100);
+const cancelled = await run(30, {
+  onEvent: ({ event, data }) => {
+    if (event === 'started') id = data.id as string;
+    if (event !== 'step' || !Number.isNaN(askedAt)) return;
+    askedAt = 0;
+    setTimeout(async () => {
+      askedAt = (performance.now() - began) / 1000;
+      await fetch(new URL(`/api/runs/${id}`, url), { method: 'DELETE' });
+      answeredMs = performance.now() - began - 1000 * askedAt;
+    }, 100);
+  },
 });
 const steptimes = cancelled.filter(({ event }) => event === 'step').map((one) => one.at);
 const cancel = {

@@ -23,16 +23,16 @@ import { follow, type Keep, streamOf } from './follow.js';
 import { isForm, readRunForm } from './form.js';
 import { healthRoutes, metricsRoute } from './health.js';
 import type { Limits } from './limits.js';
-import type { Job } from './messages.js';
+import type { Uploads } from './messages.js';
 import type { Metrics } from './metrics.js';
-import type { Served } from './models.js';
+import { modelOf, noModel, type Served } from './models.js';
 import { detailOf, openaiRoutes } from './openai.js';
 import { readPage } from './page.js';
 import type { Observer } from './observe.js';
 import type { Missing } from '../base/optional.js';
 import type { Runs } from './runs.js';
 import { describe } from './schema.js';
-import { readSettings, settingsSchema } from './settings.js';
+import { readRequest, type Settings, settingsSchema } from './settings.js';
 import { UploadBudget } from './upload-budget.js';
 
 export interface AppOptions {
@@ -124,8 +124,10 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
   docsRoutes(app);
 
   app.get('/api/model', (c) => {
-    const model = engine.about;
-    if (!model) return unavailable(c, engine.absent ?? 'The model is being loaded', engine.readyIn);
+    const served = modelOf(models, c.req.query('model'));
+    if (!served) return refuse(c, 404, noModel(models));
+    const { about: model, absent, readyIn } = served.engine;
+    if (!model) return unavailable(c, absent ?? 'The model is being loaded', readyIn);
     const { body, prompt, steps, count, side, area, pixels, waiting, seconds } = limits;
     return answer(c, 200, {
       version,
@@ -154,22 +156,26 @@ export function createApp({ models, queue, limits, hosts, keys, version, keep, .
 
   const small = atMost(limits.body);
   const large = budget.guard();
-  const readRun = async (c: Context<Env>): Promise<Pick<Job, 'settings' | 'uploads'> | Response> => {
+  type Asked = { settings: Settings; model?: string; uploads?: Uploads };
+  const readRun = async (c: Context<Env>): Promise<Asked | Response> => {
     if (isForm(c.req.header('content-type'))) {
       const form = await readForm(c);
       return form instanceof Response ? form : readRunForm(form, schema, limits);
     }
     const body = await readJson(c);
     if (body instanceof Response) return body;
-    const read = readSettings(schema, body.value);
-    return 'error' in read ? refuse(c, 400, read.error) : { settings: read.settings };
+    const read = readRequest(schema, body.value);
+    return 'error' in read ? refuse(c, 400, read.error) : read;
   };
   app.post('/api/runs', (c, next) => (isForm(c.req.header('content-type')) ? large : small)(c, next));
   app.post('/api/runs', async (c) => {
-    const run = await readRun(c);
-    if (run instanceof Response) return run;
+    const asked = await readRun(c);
+    if (asked instanceof Response) return asked;
+    const { model, ...run } = asked;
+    const served = modelOf(models, model);
+    if (!served) return refuse(c, 404, noModel(models));
     const job = { ...run, coding: { format: 'png', quality: 100 }, previews: 'each' } as const;
-    const followed = await follow(following, c, engine, job, ({ data }) => encode(data));
+    const followed = await follow(following, c, served.engine, job, ({ data }) => encode(data));
     if (followed instanceof Response) return followed;
     return streamOf(c, followed, (stream, letter) => stream.writeSSE(letter));
   });

@@ -4,7 +4,7 @@ import { Wrong } from './answers.js';
 import { parseBody } from './body.js';
 import type { Limits } from './limits.js';
 import type { Uploads } from './messages.js';
-import { readSettings, type Settings, type settingsSchema, strengthSchema, text } from './settings.js';
+import { readRequest, type Settings, type settingsSchema, strengthSchema, text } from './settings.js';
 
 export const isForm = (type: string | undefined): boolean => /^multipart\/form-data\s*(;|$)/i.test(type ?? '');
 
@@ -93,7 +93,7 @@ export async function readRunForm(
   form: FormData,
   schema: ReturnType<typeof settingsSchema>,
   limits: Limits,
-): Promise<{ settings: Settings; uploads: Uploads }> {
+): Promise<{ settings: Settings; model?: string; uploads: Uploads }> {
   const fields: Record<string, string> = {};
   for (const [name, value] of form) {
     if (typeof value !== 'string') continue;
@@ -103,12 +103,12 @@ export async function readRunForm(
     if (Object.hasOwn(fields, name)) throw new Wrong(`Expected one value for ${name} but received several`);
     fields[name] = value;
   }
-  const read = readSettings(schema, readJsonField(fields.settings, limits));
+  const read = readRequest(schema, readJsonField(fields.settings, limits));
   if ('error' in read) throw new Wrong(read.error);
   const strength = fields.strength === undefined ? undefined : checked(strengthSchema(), Number(fields.strength));
   const source = fields.source === undefined ? undefined : checked(text('source', limits.prompt), fields.source);
   const uploads = { ...(await readFiles(form, strength, limits)), ...(source !== undefined ? { source } : {}) };
-  return { settings: read.settings, uploads };
+  return { ...read, uploads };
 }
 
 function readJsonField(value: string | undefined, limits: Limits): unknown {

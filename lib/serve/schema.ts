@@ -189,14 +189,14 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
           description: 'The answer is the run: closing it cancels the run and frees its place.',
           requestBody: {
             required: true,
-            content: { ...json(ref('Settings')).content, ...content('multipart/form-data', ref('RunForm')).content },
+            content: { ...json(ref('Run')).content, ...content('multipart/form-data', ref('RunForm')).content },
           },
           responses: {
             200: {
               description: 'Server-sent events; the last one is done, cancelled or failed.',
               ...content('text/event-stream', string),
             },
-            ...refusals('Error', 400, 401, 413, 415, 429, 503),
+            ...refusals('Error', 400, 401, 404, 413, 415, 429, 503),
           },
         },
       },
@@ -207,7 +207,13 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
           responses: { 204: { description: 'It will end.' }, ...refusals('Error', 401, 404) },
         },
       },
-      '/api/model': get('The model and the limits', { type: 'object' }),
+      '/api/model': {
+        get: {
+          summary: 'A model and the limits',
+          parameters: [{ name: 'model', in: 'query', schema: string, description: 'A name of /v1/models; the first.' }],
+          responses: { ...ok({ type: 'object' }), ...refusals('Error', 401, 404, 503) },
+        },
+      },
       '/api/status': get(
         'How busy the server is',
         withOptional(object({ ready: { type: 'boolean' }, running: integer, waiting: integer }), {
@@ -290,10 +296,11 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
       securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'Where the server has keys.' } },
       schemas: {
         Settings: plain(schema),
+        Run: withModel(plain(schema)),
         RunForm: withFiles({
           type: 'object',
           properties: {
-            settings: { type: 'string', contentMediaType: 'application/json', contentSchema: ref('Settings') },
+            settings: { type: 'string', contentMediaType: 'application/json', contentSchema: ref('Run') },
             strength: { type: 'number', exclusiveMinimum: 0, maximum: 1, description: 'How much is made anew.' },
             source: { type: 'string', description: 'What the image shows; with it the image is edited, see DiffEdit.' },
           },
@@ -338,6 +345,12 @@ function withOwn(request: Schema, settings: Schema): Schema {
     },
     additionalProperties: false,
   } as Schema;
+}
+
+/** With the name of the model that is to draw. */
+function withModel(settings: Schema): Schema {
+  const model = { type: 'string', description: 'A name of /v1/models; the first.' };
+  return { ...settings, properties: { ...settings.properties, model } } as Schema;
 }
 
 /** With the files of a form. */

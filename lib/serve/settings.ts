@@ -158,7 +158,7 @@ export function settingsSchema(limits: Limits) {
       const key = issue.path?.[0].key;
       if (key === undefined) return `Expected an object of settings but received ${brief(issue.input)}`;
       if (issue.expected !== 'never') return `Expected a string for ${key} but received nothing`;
-      const meant = String(key).length <= 40 ? nearest(String(key), Object.keys(entries)) : undefined;
+      const meant = String(key).length <= 40 ? nearest(String(key), [...Object.keys(entries), 'model']) : undefined;
       return `There is no setting ${brief(key)}${meant ? `; did you mean '${meant}'?` : ''}`;
     }),
     v.rawCheck(({ dataset, addIssue }) => {
@@ -184,4 +184,16 @@ export function readSettings(
 ): { settings: Settings } | { error: string } {
   const result = v.safeParse(schema, value, { abortEarly: true });
   return result.success ? { settings: result.output } : { error: result.issues[0].message };
+}
+
+/** The same with `model` beside the settings, by whose name one of those that are served is asked for. */
+export function readRequest(
+  schema: ReturnType<typeof settingsSchema>,
+  value: unknown,
+): { settings: Settings; model?: string } | { error: string } {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'model')) return readSettings(schema, value);
+  const { model, ...settings } = value as { model: unknown };
+  if (typeof model !== 'string') return { error: expected('the name of a model', 'model')({ input: model }) };
+  const read = readSettings(schema, settings);
+  return 'error' in read ? read : { ...read, model };
 }

@@ -67,12 +67,17 @@ const init_images = [
 const requests: Record<string, [init: RequestInit, status: number, path?: string][]> = {
   'post /api/runs': [
     [body({ prompt: 'red', steps: 1 }), 200],
+    [body({ prompt: 'red', steps: 1, model: 'constant' }), 200],
     [body({}), 400],
+    [body({ prompt: 'red', model: 'none' }), 404],
     [{ body: 'x' }, 415],
     [body({ prompt: 'a'.repeat(20_000) }), 413],
   ],
   'delete /api/runs/{id}': [[{}, 404, '/api/runs/none']],
-  'get /api/model': [[{}, 200]],
+  'get /api/model': [
+    [{}, 200],
+    [{}, 404, '/api/model?model=none'],
+  ],
   'get /api/status': [[{}, 200]],
   'get /api/schema': [[{}, 200]],
   'get /healthz': [[{}, 200]],

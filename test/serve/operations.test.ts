@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { encode } from 'fast-png';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Serving, startServer } from '../../lib/serve/server.js';
@@ -44,6 +45,34 @@ test('draws with several models, by name', async () => {
     assert.ok(answer.size === size || (model === 'other' && answer.size !== '4x4'), `${model}: ${answer.size}`);
   }
   assert.is((await generate({ prompt: 'red', model: 'none' })).status, 404);
+});
+
+test('runs name their model, in JSON and in forms', async () => {
+  const sizes: number[] = [];
+  for (const model of ['first', 'other']) {
+    const { width, height } = (await json(await get(`/api/model?model=${model}`))).model;
+    const found = await all(await post(server.url, { prompt: 'red', steps: 1, model }));
+    const done = found.find(({ event }) => event === 'done');
+    assert.equal([done?.data.width, done?.data.height], [width, height], `${model}: ${JSON.stringify(found.at(-1))}`);
+    const begun = found.find(({ event }) => event === 'started');
+    assert.is(begun?.data.settings.model, undefined, 'they are settings, wherever they go next');
+    sizes.push(width);
+  }
+  assert.is.not(sizes[0], sizes[1]);
+  const form = new FormData();
+  form.set('settings', JSON.stringify({ prompt: 'red', model: 'none' }));
+  const picture = encode({ width: 4, height: 4, channels: 3, data: new Uint8Array(48) });
+  form.set('image', new Blob([picture], { type: 'image/png' }), 'a.png');
+  const unknown = "There is no model of this name; expected 'first' or 'other'";
+  for (const [answer, status, message] of [
+    [await get('/api/runs', { method: 'POST', body: form }), 404, unknown],
+    [await post(server.url, { prompt: 'red', model: 'none' }), 404, unknown],
+    [await get('/api/model?model=none'), 404, unknown],
+    [await post(server.url, { prompt: 'red', model: 5 }), 400, 'Expected the name of a model for model but received 5'],
+    [await post(server.url, { prompt: 'red', modle: 'a' }), 400, "There is no setting 'modle'; did you mean 'model'?"],
+  ] as const) {
+    assert.equal([answer.status, (await json(answer)).error], [status, message]);
+  }
 });
 
 test('tells figures that agree with what was done', async () => {
