@@ -71,6 +71,10 @@ const pairArgs = {
     valueHint: 'X',
     description: 'Of apg: what the last difference adds (Default: 0)',
   },
+  'split-guidance': {
+    type: 'boolean',
+    description: 'Both predictions of guidance one after the other: half of what a call takes of memory',
+  },
 } as const satisfies ArgsDef;
 
 const drawArgs = {
@@ -112,7 +116,7 @@ type Values = Record<string, unknown> & { _: string[] };
 
 type HowGuided = Pick<
   GenerateOptions,
-  'guidanceInterval' | 'guidanceVariant' | 'guidanceEta' | 'guidanceNorm' | 'guidanceMomentum'
+  'guidanceInterval' | 'guidanceVariant' | 'guidanceEta' | 'guidanceNorm' | 'guidanceMomentum' | 'splitGuidance'
 >;
 
 function readGuidanceFlags(values: Record<string, unknown>): HowGuided {
@@ -137,6 +141,7 @@ function readGuidanceFlags(values: Record<string, unknown>): HowGuided {
     found.guidanceInterval = [ends[0], ends[1]];
   }
   if (variant !== undefined) found.guidanceVariant = choice('guidance-variant', variant, GUIDANCE_VARIANTS);
+  if (values['split-guidance'] === true) found.splitGuidance = true;
   return found;
 }
 

@@ -23,6 +23,7 @@ const NOT_KEPT = [
   'subfolder',
   'device',
   'memory',
+  'split-guidance',
   'save-latents',
   'keep',
   'latents',

@@ -29,9 +29,10 @@ test('decodes by tiles where it is asked to, and says so', async () => {
   const { code, stdout, stderr } = await start(folder, [...draw, '--vae-tiling', '64']).ended;
   assert.is(code, 0, stderr);
   assert.match(stdout, /^out\.png: 1 picture, 2 evaluations, decoded by 2 tiles of 56 x 64; /);
-  const json = await start(folder, [...draw, '--vae-tiling', 'on', '--json']).ended;
-  const { tiles, vaeTiling } = JSON.parse(json.stdout);
+  const json = await start(folder, [...draw, '--vae-tiling', 'on', '--split-guidance', '--json']).ended;
+  const { tiles, vaeTiling, splitGuidance } = JSON.parse(json.stdout);
   assert.equal([tiles, vaeTiling], [{ rows: 2, columns: 2, width: 64, height: 64, why: 'asked' }, true]);
+  assert.is(splitGuidance, true);
   const wrong = await start(folder, [...draw, '--vae-tiling', 'yes']).ended;
   assert.is(wrong.code, 2);
   assert.match(wrong.stderr, /^dpm-solver: Expected auto, on or off for --vae-tiling but received 'yes'\n$/);
