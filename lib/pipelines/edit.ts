@@ -8,13 +8,14 @@ import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { sigmaOf } from '../schedule/sigmas.js';
 import { Clock } from './clock.js';
 import { Coder } from './coder.js';
-import type { Conditioning, Shape } from './denoiser.js';
+import { Crossed } from './crossed.js';
+import type { Conditioning, Evaluate, Shape } from './denoiser.js';
 import { deviceOf } from './device.js';
 import { drive } from './drive.js';
 import { decode, elements, encodeImages, typed } from './latents.js';
 import { dilate, grow, keep, type Mask, maskImage, pasteBack, renoise, shrink } from './mask.js';
 import { inTurn } from './memory.js';
-import { networkOf, timeScaleOf } from './network.js';
+import { networkOf, onWebGpu, timeScaleOf } from './network.js';
 import type { Edit, EditOptions } from './options.js';
 import type { Parts } from './parts.js';
 import { editRunOf, guidanceOf, scheduleOf, solverOptionsOf } from './plan.js';
@@ -64,6 +65,8 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
   const listener = onStep && Watch.listen(onStep);
   let stage: Stage;
   const clock = new Clock(started);
+  const crossed = new Crossed();
+  const counting = (evaluate: Evaluate) => crossed.counting(evaluate, onWebGpu(parts) ? 'an edit' : undefined);
   const wishes = { tiling: request.tiling, signal, warn: options.onWarning, onProgress, previewer: parts.previewer };
   const between = { coder: vae ? new Coder(vae, wishes) : undefined, clock, onProgress };
   const turn = { memory, onProgress };
@@ -82,11 +85,14 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     const noise = draws.randn([1, ...shape]).data as Float32Array;
     const contrast = request.mask
       ? undefined
-      : await contrastOf(parts, request, { ...{ draws, schedule, x0, shape, clock, signal, stage }, pair: [from, to] });
+      : await contrastOf(parts, request, {
+          ...{ draws, schedule, x0, shape, clock, counting, signal, stage },
+          pair: [from, to],
+        });
     const small = request.mask ? shrink(request.mask, limits.factor) : contrastMask(contrast!, shape, request);
 
     const single = { guidance: { ...guidance, pair: undefined }, rescale: 0, shape, fold: true, split: false };
-    const invertNetwork = clock.timed(networkOf(parts, [from], [away], single).evaluate);
+    const invertNetwork = clock.timed(counting(networkOf(parts, [from], [away], single).evaluate));
     const inverter = new DPMSolver(invertNetwork, schedule, {
       ...plain,
       ...odeOf(plain.algorithmType),
@@ -126,7 +132,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
         onStep: (progress) => watch.tell(progress),
       },
     );
-    await drive(sampling, { network: network.evaluate, clock, signal, watch });
+    await drive(sampling, { network: counting(network.evaluate), clock, signal, watch });
     const sample = sampling.result.data as Float32Array;
     keep(sample, x0, small);
     return { sample, small, nfe: (contrast?.nfe ?? 0) + inversion.nfe + sampling.nfe };
@@ -147,6 +153,7 @@ export async function edit(parts: Parts, options: EditOptions, started: number):
     memory,
     ...(between.coder?.tiles ? { tiles: between.coder.tiles } : {}),
     device: deviceOf(parts.session),
+    ...(crossed.transfers ? { transfers: crossed.transfers } : {}),
     timings: clock.timings(vae !== null),
   };
 }
@@ -180,6 +187,7 @@ interface Ground {
   readonly x0: Float32Array;
   readonly shape: Shape;
   readonly clock: Clock;
+  readonly counting: (evaluate: Evaluate) => Evaluate;
   readonly signal: AbortSignal | undefined;
   readonly stage: Stage;
 }
@@ -188,11 +196,11 @@ interface Ground {
 async function contrastOf(
   parts: Parts,
   { maskStrengths, maskSamples }: EditRequest,
-  { pair, draws, schedule, x0, shape, clock, signal, stage }: Ground,
+  { pair, draws, schedule, x0, shape, clock, counting, signal, stage }: Ground,
 ): Promise<{ data: Float64Array; nfe: number }> {
   const { denoiser, limits } = parts;
   const options = { timeScale: timeScaleOf(parts), guidance: limits.defaultGuidance };
-  const evaluate = clock.timed(denoiser.prepare(pair, shape, options));
+  const evaluate = clock.timed(counting(denoiser.prepare(pair, shape, options)));
   const n = elements(shape);
   const plane = shape[1] * shape[2];
   const data = new Float64Array(plane);

@@ -51,6 +51,11 @@ export function networkOf(
   return { evaluate, scale: pair };
 }
 
+/** Are the networks on WebGPU, where states can stay? */
+export function onWebGpu({ session }: Parts): boolean {
+  return session.device === 'webgpu' && !session.executionProviders;
+}
+
 const OTHER_BATCH = 'a network for another number of samples';
 
 /** A network of one batch whose states stay on WebGPU. */
@@ -70,8 +75,8 @@ export async function networkThere(
   unconditional: readonly Conditioning[],
   { guidance, shape, split, extra, by }: Omit<NetworkOptions, 'rescale' | 'fold'> & { by: string | undefined },
 ): Promise<NetworkThere | string | undefined> {
-  const { denoiser, shared, session } = parts;
-  if (session.device !== 'webgpu' || session.executionProviders) return undefined;
+  const { denoiser, shared } = parts;
+  if (!onWebGpu(parts)) return undefined;
   // What calls the network has its states on the host.
   if (by !== undefined) return by;
   if (shared) return 'calls of a session share the network';

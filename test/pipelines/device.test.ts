@@ -175,6 +175,16 @@ const mask = { width: 16, height: 16, data: image.data.map((_, i) => (i % 16 < 8
   assert.is(watched.downloaded - plain.downloaded, 4 * (2 * 2 * state + state));
 });
 
+(reason ? test.skip : test)('tells of an edit on WebGPU that its steps are on the host', async () => {
+  const edit = { source: 'red', target: 'blue' };
+  const { code, output, errors } = await draw(layout('sd'), 'webgpu', 2, webGpuEnv, { edit, image, mask });
+  assert.is(code, 0, errors);
+  const { device, calls, transfers } = JSON.parse(output);
+  assert.equal([device, transfers.onHost], ['webgpu', 'an edit']);
+  // Up and down, two steps each, of one state.
+  assert.equal([calls, transfers.uploaded, transfers.downloaded], [4, 4 * state, 4 * state]);
+});
+
 for (const [name, folder, steps, more, onHost] of [
   ['in pixels', shapes, 2, {}, undefined],
   ['in latents, guided, encoder and decoder too', layout('sd'), 4, { guidance: 3, order: 2 }, undefined],

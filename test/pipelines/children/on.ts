@@ -10,9 +10,12 @@ async function main(): Promise<void> {
     string?,
   ];
   const pipe = await DiffusionPipeline.fromPretrained(folder, { device });
-  const { watched, ...options } = JSON.parse(more, (key, value) => (key === 'data' ? Uint8Array.from(value) : value));
+  const { watched, edit, ...options } = JSON.parse(more, (key, value) =>
+    key === 'data' ? Uint8Array.from(value) : value,
+  );
   const onStep = watched ? { onStep: () => {} } : {};
-  const made = await pipe({ prompt, steps: Number(steps), guidance: 1, seed: 1, order: 1, ...onStep, ...options });
+  const call = { steps: Number(steps), guidance: 1, seed: 1, order: 1 as const, ...onStep, ...options };
+  const made = await (edit ? pipe.edit({ ...edit, ...call }) : pipe({ prompt, ...call }));
   const { device: where, transfers, timings } = made;
   console.log(JSON.stringify({ device: where, transfers, calls: timings.networkCalls, data: [...made.sample.data] }));
   await pipe.dispose();
