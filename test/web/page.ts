@@ -106,6 +106,8 @@ export async function thresholds(dpm: Dpm): Promise<{ of: number; differ: number
     [100, 5, 7],
     [10, 16, 16],
     [2, 48, 48],
+    // Several workgroups a sample: the last one with part of its share.
+    [2, 80, 81],
   ]) {
     for (const thresholding of [
       true,

@@ -7,6 +7,7 @@ import type { Transfers } from '../../solver/engine.js';
 import type { Made } from './graph.js';
 import { type GpuBuffer, type GpuDevice, type GpuEncoder, type GpuPipeline, Pool, READ, USAGE } from './gpu.js';
 import type { FloatType, Stepped, StepRequest, Steps } from './steps.js';
+import { partsOf, searchBuffer, SEARCHES } from './wgsl-quantile.js';
 import {
   groupsOf,
   inputKernel,
@@ -15,6 +16,7 @@ import {
   kernelOf,
   type KernelShape,
   resolve,
+  searchKernel,
   uniformOf,
 } from './wgsl.js';
 
@@ -31,6 +33,7 @@ export class WgslSteps implements Steps {
   readonly #device: GpuDevice;
   readonly #pool: Pool;
   readonly #uniforms: GpuBuffer[] = [];
+  #search: GpuBuffer | undefined;
   #found: GpuBuffer | undefined;
   #told: GpuBuffer | undefined;
 
@@ -82,9 +85,13 @@ export class WgslSteps implements Steps {
     const twice = input?.type === 'float32' && input.twice;
     const makes: Made[] = ['out', ...(request.second ? ['out2' as const] : []), ...(keep ? ['d0' as const] : [])];
     const type = (output?.type ?? null) as FloatType | null;
-    const shape: KernelShape = { resolved, output: type, makes, twice, draws: request.draws };
     const batch = dims[0];
-    const uniform = this.#uniform(1, uniformOf(shape, batch, elementsOf(dims) / batch));
+    const n = elementsOf(dims) / batch;
+    const parts = partsOf(n);
+    const spread = resolved.transform === 'quantile' && parts > 1;
+    const shape: KernelShape = { resolved, output: type, makes, twice, spread, draws: request.draws };
+    const bytes = uniformOf(shape, batch, n);
+    const uniform = this.#uniform(1, bytes);
     const buffers = new Map<string, GpuBuffer>();
     const uploaded: OrtValue[] = [];
     const made: Record<string, OrtValue> = {};
@@ -95,8 +102,19 @@ export class WgslSteps implements Steps {
       buffers.set('m', bufferOf(output));
       buffers.set('found', this.#flag());
     }
-    const passes: { kernel: Kernel; pipeline: GpuPipeline }[] = [];
-    for (const kernel of this.#kernels(shape)) {
+    if (spread) {
+      const [, , , , k] = new Uint32Array(bytes.buffer);
+      buffers.set('search', this.#searchFrom(batch, k));
+    }
+    const alone = resolved.transform === 'quantile' && !spread;
+    const whole = alone ? batch : groupsOf(elementsOf(dims));
+    const kernels: (readonly [Kernel, groups: number])[] = [];
+    for (const search of spread ? SEARCHES : []) {
+      kernels.push([searchKernel(shape, search), search === 'count' || search === 'least' ? parts * batch : batch]);
+    }
+    for (const kernel of this.#kernels(shape)) kernels.push([kernel, whole]);
+    const passes: { kernel: Kernel; pipeline: GpuPipeline; groups: number }[] = [];
+    for (const [kernel, groups] of kernels) {
       for (const name of kernel.reads) {
         if (buffers.has(name)) continue;
         let value = await request.operand(name as Exclude<typeof name, 'm'>);
@@ -107,11 +125,10 @@ export class WgslSteps implements Steps {
         }
         buffers.set(name, bufferOf(value as OrtValue));
       }
-      passes.push({ kernel, pipeline: await this.#pipeline(kernel.code) });
+      passes.push({ kernel, pipeline: await this.#pipeline(kernel.code), groups });
     }
-    const groups = resolved.transform === 'quantile' ? batch : groupsOf(elementsOf(dims));
     await this.#submit((encoder) => {
-      for (const { kernel, pipeline } of passes) {
+      for (const { kernel, pipeline, groups } of passes) {
         const bound = [...kernel.reads, ...kernel.writes].map((name) => buffers.get(name) as GpuBuffer);
         this.#dispatch(encoder, pipeline, [uniform, ...bound], groups);
       }
@@ -124,7 +141,7 @@ export class WgslSteps implements Steps {
 
   release(): void {
     this.#pool.destroy();
-    for (const buffer of [...this.#uniforms, this.#found, this.#told]) buffer?.destroy();
+    for (const buffer of [...this.#uniforms, this.#found, this.#told, this.#search]) buffer?.destroy();
   }
 
   /** One kernel, or where it has more buffers than the device allows two: one for the state and one for the rest. */
@@ -135,6 +152,16 @@ export class WgslSteps implements Steps {
     const first = kernelOf({ ...shape, makes: ['out'] });
     const others = shape.makes.filter((made) => made !== 'out');
     return [first, ...others.map((made) => kernelOf({ ...shape, makes: [made], twice: false }))];
+  }
+
+  /** Made once for a run: each search leaves it as the next one wants it. */
+  #searchFrom(batch: number, k: number): GpuBuffer {
+    if (!this.#search) {
+      const words = searchBuffer(batch, k);
+      this.#search = this.#device.createBuffer({ size: words.byteLength, usage: USAGE.storage | USAGE.copyTarget });
+      this.#write(this.#search, words);
+    }
+    return this.#search;
   }
 
   #flag(): GpuBuffer {

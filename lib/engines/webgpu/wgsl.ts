@@ -4,7 +4,7 @@ import { ROW, SUM, TRANSFORM } from '../../addon/coefficients.js';
 import type { Made, Term } from './graph.js';
 import type { FloatType, StepRequest } from './steps.js';
 import { NOISE, WIDE } from './wgsl-noise.js';
-import { GROUP, QUANTILE } from './wgsl-quantile.js';
+import { FOUND_BOUND, GROUP, partsOf, QUANTILE, type Search, SEARCH_KERNELS } from './wgsl-quantile.js';
 
 /** What a sum is over: tensors, the prediction P, and what the history keeps of it. */
 type Source = Exclude<Term, 'd0'> | 'p' | 'd0';
@@ -72,6 +72,8 @@ export interface KernelShape {
   readonly makes: readonly Made[];
   /** The network's input is the new state, twice. */
   readonly twice: boolean;
+  /** Has the bound been found by kernels of its own? */
+  readonly spread: boolean;
   /** Is noise drawn by the kernel, from the seeds that stand for it? */
   readonly draws: boolean;
 }
@@ -80,7 +82,7 @@ export interface KernelShape {
 export interface Kernel {
   readonly code: string;
   readonly reads: readonly Exclude<Term, 'u' | 'd0'>[];
-  readonly writes: readonly (Made | 'next' | 'found')[];
+  readonly writes: readonly (Made | 'next' | 'found' | 'search')[];
 }
 
 /** Elements of a thread of the plain step. */
@@ -108,6 +110,7 @@ export function uniformOf({ resolved }: KernelShape, batch: number, n: number): 
   words[7] = Number(units >> 32n);
   numbers[8] = floor;
   numbers[9] = Math.min(cap, 3.4028234663852886e38);
+  words[10] = partsOf(n);
   numbers.set(
     listOf(resolved).map(([, weight]) => weight),
     COEFFICIENTS_AT,
@@ -132,7 +135,8 @@ export function groupsOf(elements: number): number {
 }
 
 /** The kernel of a shape. */
-export function kernelOf({ resolved, output, makes, twice, draws }: KernelShape): Kernel {
+export function kernelOf(shape: KernelShape): Kernel {
+  const { resolved, output, makes, twice, spread, draws } = shape;
   const { prediction, given, transform, d0, sums } = resolved;
   const divides = transform === 'quantile' || transform === 'divide';
   const wanted = sums.filter(({ made }) => makes.includes(made));
@@ -143,44 +147,20 @@ export function kernelOf({ resolved, output, makes, twice, draws }: KernelShape)
   const sources = new Set<Source>(inSums);
   if (usesP) for (const [source] of given ? [['kept'] as const] : prediction) sources.add(source);
   if (usesD0) for (const [source] of d0 ?? []) sources.add(source);
-  const reads = [...new Set([...sources].map((source) => (source === 'u' ? 'm' : source)))].filter(
-    (source): source is Exclude<Term, 'u' | 'd0'> => source !== 'p' && source !== 'd0',
-  );
+  const reads = tensorsOf(sources);
   const writes: Kernel['writes'][number][] = [...makes];
   if (twice) writes.push('next');
   if (output) writes.push('found');
+  if (spread) writes.push('search');
   // Coefficients by where they stand in the uniform.
   let at = 0;
   const numbered = (terms: readonly Weighed[]) => terms.map(([source]) => [source, at++] as const);
   const p = numbered(prediction);
   const kept = numbered(d0 ?? []);
   const made = sums.map((one) => ({ ...one, terms: numbered(one.terms) }));
-  const lines: string[] = [HEAD];
-  let binding = 1;
-  for (const name of reads) {
-    const type = name === 'm' && output === 'float16' ? 'u32' : name === 'z' && draws ? 'vec4<u32>' : 'f32';
-    lines.push(`@group(0) @binding(${binding++}) var<storage, read> b_${name}: array<${type}>;`);
-  }
-  for (const name of writes) {
-    const type = name === 'found' ? 'atomic<u32>' : 'array<f32>';
-    lines.push(`@group(0) @binding(${binding++}) var<storage, read_write> b_${name}: ${type};`);
-  }
-  const load = (source: Source): string => {
-    if (source === 'p' || source === 'd0') return source;
-    if (source === 'z' && draws) return 'noise(i)';
-    if (source !== 'm' && source !== 'u') return `b_${source}[i]`;
-    // The unconditional half is the first one.
-    const index = source === 'm' && prediction.some(([one]) => one === 'u') ? 'i + u.total' : 'i';
-    return output === 'float16' ? `half(${index})` : `b_m[${index}]`;
-  };
-  const sumOf = (terms: readonly (readonly [Source, number])[]): string => {
-    const products = terms.map(([source, i]) => `product(u.c[${i >> 2}][${i & 3}], ${load(source)})`);
-    return products.length === 0 ? '0.0' : products.reduce((sum, next) => `rounded(${sum} + ${next})`);
-  };
-  if (reads.includes('m') && output === 'float16') lines.push(HALF);
-  if (usesP) {
-    lines.push(`fn predicted(i: u32) -> f32 { return ${given ? 'b_kept[i]' : sumOf(p)}; }`);
-  }
+  const lines = declared(shape, reads, writes);
+  const sumOf = (terms: readonly Numbered[]) => summed(shape, terms);
+  if (usesP) lines.push(predicted(shape, p));
   const body: string[] = [];
   if (usesP) {
     body.push('var p = predicted(i);');
@@ -199,11 +179,77 @@ export function kernelOf({ resolved, output, makes, twice, draws }: KernelShape)
   const noisy = draws && reads.includes('z');
   if (transform !== 'none') lines.push(CLIP);
   if (divides || noisy) lines.push(DIVIDE);
-  if (transform === 'quantile' || noisy) lines.push(WIDE);
+  const alone = transform === 'quantile' && !spread;
+  if (alone || noisy) lines.push(WIDE);
   if (noisy) lines.push(NOISE);
-  if (transform === 'quantile') lines.push(QUANTILE);
-  else lines.push(overElements('u.total', `step(i, ${transform === 'divide' ? 'u.high' : 'u.low'});`));
+  if (alone) lines.push(QUANTILE);
+  else {
+    const bound = spread ? FOUND_BOUND : transform === 'divide' ? 'u.high' : 'u.low';
+    lines.push(overElements('u.total', `step(i, ${bound});`));
+  }
   return { code: lines.join('\n'), reads, writes };
+}
+
+/** A kernel of the search for the bounds of a step whose shape is `spread`. */
+export function searchKernel(shape: KernelShape, search: Search): Kernel {
+  const { prediction, given } = shape.resolved;
+  const looks = search === 'count' || search === 'least';
+  const reads = looks ? tensorsOf(given ? ['kept'] : prediction.map(([source]) => source)) : [];
+  const lines = declared(shape, reads, ['search']);
+  if (looks) {
+    lines.push(
+      predicted(
+        shape,
+        prediction.map(([source], i) => [source, i]),
+      ),
+    );
+  }
+  return { code: [...lines, WIDE, SEARCH_KERNELS[search]].join('\n'), reads, writes: ['search'] };
+}
+
+/** A source, and where in the uniform its coefficient is. */
+type Numbered = readonly [source: Source, at: number];
+
+/** The tensors that sources are read from. */
+function tensorsOf(sources: Iterable<Source>): Exclude<Term, 'u' | 'd0'>[] {
+  return [...new Set(Array.from(sources, (source) => (source === 'u' ? 'm' : source)))].filter(
+    (source): source is Exclude<Term, 'u' | 'd0'> => source !== 'p' && source !== 'd0',
+  );
+}
+
+/** The head of a kernel: its buffers in the order of their bindings. */
+function declared({ output, draws }: KernelShape, reads: Kernel['reads'], writes: Kernel['writes']): string[] {
+  const lines: string[] = [HEAD];
+  let binding = 1;
+  for (const name of reads) {
+    const type = name === 'm' && output === 'float16' ? 'u32' : name === 'z' && draws ? 'vec4<u32>' : 'f32';
+    lines.push(`@group(0) @binding(${binding++}) var<storage, read> b_${name}: array<${type}>;`);
+  }
+  for (const name of writes) {
+    const type = name === 'found' ? 'atomic<u32>' : name === 'search' ? 'array<atomic<u32>>' : 'array<f32>';
+    lines.push(`@group(0) @binding(${binding++}) var<storage, read_write> b_${name}: ${type};`);
+  }
+  if (reads.includes('m') && output === 'float16') lines.push(HALF);
+  return lines;
+}
+
+/** A sum, in the order of its terms. */
+function summed({ resolved, output, draws }: KernelShape, terms: readonly Numbered[]): string {
+  const load = (source: Source): string => {
+    if (source === 'p' || source === 'd0') return source;
+    if (source === 'z' && draws) return 'noise(i)';
+    if (source !== 'm' && source !== 'u') return `b_${source}[i]`;
+    // The unconditional half is the first one.
+    const index = source === 'm' && resolved.prediction.some(([one]) => one === 'u') ? 'i + u.total' : 'i';
+    return output === 'float16' ? `half(${index})` : `b_m[${index}]`;
+  };
+  const products = terms.map(([source, i]) => `product(u.c[${i >> 2}][${i & 3}], ${load(source)})`);
+  return products.length === 0 ? '0.0' : products.reduce((sum, next) => `rounded(${sum} + ${next})`);
+}
+
+/** P before its transform; its terms are the first ones. */
+function predicted(shape: KernelShape, terms: readonly Numbered[]): string {
+  return `fn predicted(i: u32) -> f32 { return ${shape.resolved.given ? 'b_kept[i]' : summed(shape, terms)}; }`;
 }
 
 // Products and sums that cannot be fused, nor be put in another order: what is exclusive-ored is zero, and no compiler knows.
@@ -211,7 +257,7 @@ const HEAD = `
 struct Uniform {
   n: u32, total: u32, batch: u32, zero: u32,
   k: u32, between: u32, weight: vec2<u32>,
-  low: f32, high: f32, unused0: f32, unused1: f32,
+  low: f32, high: f32, parts: u32, unused: u32,
   c: array<vec4<f32>, ${MOST_COEFFICIENTS / 4}>,
 }
 @group(0) @binding(0) var<uniform> u: Uniform;
