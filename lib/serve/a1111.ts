@@ -40,6 +40,38 @@ const schedules: Record<string, string | undefined> = {
   Beta: 'beta',
 };
 
+/** What of a request counts here. */
+const HONOURED = new Set([
+  ...['prompt', 'negative_prompt', 'seed', 'steps', 'cfg_scale', 'width', 'height', 'batch_size', 'n_iter'],
+  ...['sampler_name', 'sampler_index', 'scheduler', 'override_settings', 'send_images'],
+  ...['init_images', 'mask', 'denoising_strength', 'inpainting_mask_invert'],
+]);
+/** What is asked for by these is another picture than would be made without: who sends more than nothing is refused. */
+const REFUSED: Record<string, string> = {
+  script_name: 'no script',
+  alwayson_scripts: 'no scripts',
+  enable_hr: 'false',
+  refiner_checkpoint: 'no refiner',
+};
+/** What says nothing by itself, whatever it is: of files, tasks and passes that there are not here. */
+const IDLE =
+  /^(?:hr_|firstphase_|do_not_save_|save_images$|include_init_images$|override_settings_restore_afterwards$|force_task_id$|refiner_switch_at$|script_args$|disable_extra_networks$|inpaint_full_res_padding$|comments$|user$)/;
+/** Values that ask for what is done here anyway, besides none, false and what is empty. */
+const NEUTRAL: Record<string, readonly unknown[]> = {
+  subseed: [-1],
+  ...{ subseed_strength: [0], seed_resize_from_h: [-1, 0], seed_resize_from_w: [-1, 0] },
+  ...{ eta: [0], s_churn: [0], s_tmin: [0], s_tmax: [0], s_noise: [1], s_min_uncond: [0] },
+  ...{
+    mask_blur: [0],
+    mask_blur_x: [0],
+    mask_blur_y: [0],
+    inpainting_fill: [1],
+    inpaint_full_res: [0],
+    resize_mode: [0],
+  },
+  initial_noise_multiplier: [1],
+};
+
 type Body = Record<string, unknown>;
 type Context = Parameters<typeof refuse>[0];
 
@@ -77,6 +109,10 @@ async function draw(
   const json = await readJson(c);
   if (json instanceof Response) return json;
   const body = objectIn(json);
+  const refused = Object.keys(REFUSED).find((name) => !isNothing(body[name]));
+  if (refused) {
+    return refuse(c, 422, `Expected ${REFUSED[refused]} for ${refused}, which is not made here, but received one`);
+  }
   const asked = readBody(body);
   const uploads = pictures(body);
   const read = readSettings(options.settings, asked.settings);
@@ -98,12 +134,33 @@ async function draw(
     ...{ prompt: read.settings.prompt, all_prompts: seeds.map(() => read.settings.prompt) },
     ...{ negative_prompt: read.settings.negativePrompt ?? '', seed: seeds[0], all_seeds: seeds, width, height },
     ...{ cfg_scale: guidance, steps: read.settings.steps, nfe, sd_model_name: served.id },
+    ignored: ignoredIn(body, uploads !== undefined),
   };
   const { init_images: _, mask: __, ...parameters } = body;
-  return answer(c, 200, { images, parameters, info: JSON.stringify(info) });
+  const sent = body.send_images === false ? [] : images;
+  return answer(c, 200, { images: sent, parameters, info: JSON.stringify(info) });
 }
 
-/** What tools send is a long list of things that most servers do not have: what is not known is passed over. */
+/** None, false, or empty. */
+function isNothing(value: unknown): boolean {
+  return (
+    value == null || value === false || value === '' || (typeof value === 'object' && Object.keys(value).length === 0)
+  );
+}
+
+/** Fields that would have made another picture, had they been heeded. */
+function ignoredIn(body: Body, fromPicture: boolean): string[] {
+  const names = Object.keys(body).filter((name) => {
+    return !HONOURED.has(name) && !IDLE.test(name) && !isNothing(body[name]) && !NEUTRAL[name]?.includes(body[name]);
+  });
+  const { sd_model_checkpoint: _, ...others } = { ...(body.override_settings as Body | null) };
+  const pictures = fromPicture ? [] : ['init_images', 'mask'].filter((name) => !isNothing(body[name]));
+  return [...names, ...pictures, ...Object.keys(others).map((name) => `override_settings.${name}`)].map((name) =>
+    name.slice(0, 100),
+  );
+}
+
+/** What tools send is a long list of things that most servers do not have: what is not known is passed over, and told. */
 function readBody(body: Body): { settings: Body; model: string | undefined } {
   const number = (name: string): number | undefined => {
     const value = body[name];

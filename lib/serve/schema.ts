@@ -116,6 +116,7 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
     404: 'There is none of this name.',
     413: 'The body is too large.',
     415: 'The body has another type.',
+    422: 'What is asked for is not made here.',
     429: 'The queue is full, or this client has all the places that one may have.',
     500: 'The run failed.',
     501: 'A package is missing, which the sentence names.',
@@ -172,7 +173,7 @@ export function describe(schema: ReturnType<typeof settingsSchema>, limits: Limi
       },
       responses: {
         ...ok(object({ images: list(png), parameters: { type: 'object' }, info: string })),
-        ...refusals('Error', 400, 401, 404, 413, 415, 429, 500, 503),
+        ...refusals('Error', 400, 401, 404, 413, 415, 422, 429, 500, 503),
       },
     },
   });

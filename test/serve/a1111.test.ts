@@ -80,6 +80,75 @@ test('starts from a picture, keeps what a mask does not cover, and the other way
   }
 });
 
+/** The fields of the web UI 1.10 (modules/processing.py and modules/api/models.py), at what it takes where they are not sent. */
+const DEFAULTS = {
+  ...{ prompt: '', negative_prompt: '', styles: null, seed: -1, subseed: -1, subseed_strength: 0 },
+  ...{ seed_resize_from_h: -1, seed_resize_from_w: -1, sampler_name: null, scheduler: null, batch_size: 1, n_iter: 1 },
+  ...{
+    steps: 50,
+    cfg_scale: 7,
+    width: 512,
+    height: 512,
+    restore_faces: null,
+    tiling: null,
+    do_not_save_samples: false,
+  },
+  ...{ do_not_save_grid: false, eta: null, denoising_strength: 0, s_min_uncond: null, s_churn: null, s_tmax: null },
+  ...{ s_tmin: null, s_noise: null, override_settings: null, override_settings_restore_afterwards: true },
+  ...{ refiner_checkpoint: null, refiner_switch_at: null, disable_extra_networks: false, comments: null },
+  ...{ enable_hr: false, firstphase_width: 0, firstphase_height: 0, hr_scale: 2, hr_upscaler: null },
+  ...{ hr_second_pass_steps: 0, hr_resize_x: 0, hr_resize_y: 0, hr_checkpoint_name: null, hr_sampler_name: null },
+  ...{ hr_scheduler: null, hr_prompt: '', hr_negative_prompt: '', sampler_index: 'Euler', script_name: null },
+  ...{ script_args: [], send_images: true, save_images: false, alwayson_scripts: {}, force_task_id: null },
+  infotext: null,
+};
+/** Those that it has for pictures only. */
+const OF_PICTURES = {
+  ...{ resize_mode: 0, image_cfg_scale: null, mask: null, mask_blur_x: 4, mask_blur_y: 4, mask_blur: null },
+  ...{ inpainting_fill: 0, inpaint_full_res: true, inpaint_full_res_padding: 0, inpainting_mask_invert: 0 },
+  ...{ initial_noise_multiplier: null, latent_mask: null, include_init_images: false },
+};
+const small = { prompt: 'red', steps: 3, width: 4, height: 4, seed: 1, sampler_name: 'DDIM' };
+
+test('tells which fields it has passed over that would have made another picture', async () => {
+  const ignored = async (path: string, body: object): Promise<string[]> => {
+    const answer = await send(path, body);
+    assert.is(answer.status, 200, JSON.stringify(answer.body));
+    return JSON.parse(answer.body.info).ignored;
+  };
+  assert.equal(await ignored('txt2img', { ...DEFAULTS, ...small }), []);
+  const image = png(new Uint8Array(48));
+  const defaults = { ...DEFAULTS, ...OF_PICTURES, ...small, init_images: [image], denoising_strength: 0.5 };
+  const blurred = ['mask_blur_x', 'mask_blur_y', 'inpainting_fill', 'inpaint_full_res'];
+  assert.equal(await ignored('img2img', defaults), blurred);
+  const asked = {
+    ...{ styles: ['bold'], subseed: 3, subseed_strength: 0.5, seed_resize_from_h: 8, seed_resize_from_w: 8 },
+    ...{ restore_faces: true, tiling: true, eta: 0.5, s_min_uncond: 1, s_churn: 1, s_tmax: 9, s_tmin: 1, s_noise: 0.9 },
+    ...{ infotext: 'Steps: 4', other: 1, init_images: [image] },
+  };
+  const override_settings = { CLIP_stop_at_last_layers: 2, sd_model_checkpoint: 'constant' };
+  assert.equal(
+    (await ignored('txt2img', { ...small, ...asked, override_settings })).sort(),
+    [...Object.keys(asked), 'override_settings.CLIP_stop_at_last_layers'].sort(),
+  );
+});
+
+test('refuses what would be another picture altogether, and sends none where none is wanted', async () => {
+  for (const field of [
+    { script_name: 'x/y/z plot' },
+    { alwayson_scripts: { ControlNet: { args: [] } } },
+    { enable_hr: true },
+    { refiner_checkpoint: 'refiner' },
+  ]) {
+    const [name] = Object.keys(field);
+    const { status, body } = await send('txt2img', { ...small, ...field });
+    assert.is(status, 422);
+    assert.match(body.detail, new RegExp(`^Expected (?:no|false).* for ${name}, which is not made here`));
+  }
+  const { body } = await send('txt2img', { ...small, send_images: false });
+  assert.equal(body.images, []);
+});
+
 test('refuses in one sentence', async () => {
   for (const [path, body, status, message] of [
     ['txt2img', { prompt: 'red', steps: 'many' }, 400, /^Expected a number for steps/],
