@@ -7,7 +7,7 @@
 // everything with one sentence (`control`), which is the least that this machine's Node, system and cores take. The status is
 // asked 50 times a second, whether those before are answered or not.
 //
-// Writes bench/results/serve.json.
+// Writes bench/results/serve.json, and fails where a status request was not answered.
 import { type ChildProcess, fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -131,6 +131,7 @@ for (const { name } of kinds) {
     ...{ serverCores: Number(serverCores.toFixed(2)), attackerCores: Number(attackerCores.toFixed(2)), ...rest },
   }));
   results.push({ kind: name, ...ours, control });
+  if (found[1].took.length < found[1].asked) process.exitCode = 1;
   for (const [who, one] of Object.entries({ control, ours })) {
     console.log(
       `${name.padEnd(48)} ${who.padEnd(8)} ${String(one.attacks).padStart(7)} attacks, answered ${one.answered}: median ${one.p50Ms}, ` +

@@ -3,18 +3,29 @@
 // sharing the machine: one run after the other (the queue as it was), dynamic batching of whole runs (those that wait and
 // agree on steps and guidance become one batch), and a session, which shares every network call.
 //
-// A rate that no way can keep up with says what throughput there is; a rate of half of that says how long a run waits until
-// the network has seen it for the first time. Throughput is told as a share of the network's own: samples a second of calls
-// that are always full, measured in the same process before and after. Writes bench/results/load.json.
+// More than any way can keep up with says what throughput there is, while runs wait: as a share of the network's own, samples a
+// second of onnxruntime's calls at a full batch and nothing else, which are timed before and after each. Half of what the network
+// can do says how long a run waits until it is in a network call, beside what such a call takes. All are measured by turns in
+// one process, so that what else the machine does is in each of them; shares are told by their median. About 8 minutes.
+// (The network has one size of pictures; how sizes take turns is in test/pipelines/rounds.test.ts.)
+//
+// Writes bench/results/load.json.
+import { setMaxListeners } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { OrtNetwork } from '../../lib/onnx/index.js';
 import { DiffusionPipeline, type GenerateOptions } from '../../lib/pipelines/index.js';
 import { machine } from '../machine.js';
 
 const quick = process.argv.includes('--quick');
-const seconds = quick ? 8 : 30;
-const clients = quick ? [1, 16] : [1, 4, 16, 64];
+const rounds = quick ? 1 : 5;
+const saturatedSeconds = 4;
+const halfSeconds = quick ? 8 : 60;
+const clients = quick ? [16] : [1, 4, 16, 64];
 const pipe = await DiffusionPipeline.fromPretrained('shapes');
 const full = pipe.session().most();
+const unet = await OrtNetwork.open(fileURLToPath(new URL('../../models/shapes/unet/model.onnx', import.meta.url)));
 
 /** Numbers that are the same in every run of this file. */
 function random(seed: number): () => number {
@@ -35,11 +46,12 @@ interface Arrival {
 
 const prompts = ['a red circle on a blue background', 'a green square', 'a blue triangle on a red background'];
 
-function arrivals(rate: number, from: number, duration: number): Arrival[] {
+/** @param already how many are there at the beginning */
+function arrivals(rate: number, from: number, duration: number, already = 0): Arrival[] {
   const next = random(7);
   const all: Arrival[] = [];
   for (let at = 0; ; ) {
-    at += -Math.log(1 - next()) / rate;
+    if (all.length >= already) at += -Math.log(1 - next()) / rate;
     if (at > duration) return all;
     const steps = [5, 8, 10, 15, 20][Math.floor(next() * 5)];
     const guidance = [1, 3, 5][Math.floor(next() * 3)];
@@ -53,29 +65,44 @@ function arrivals(rate: number, from: number, duration: number): Arrival[] {
   }
 }
 
-/** Samples that the network evaluates for a run. */
-const samplesOf = ({ steps, guidance, count }: Arrival['options']): number => steps * count * (guidance > 1 ? 2 : 1);
+/** Samples that an evaluation of a run has. */
+const rowsOf = ({ count, guidance }: Pick<Arrival['options'], 'count' | 'guidance'>): number =>
+  count * (guidance > 1 ? 2 : 1);
 
-/** Samples a second of full calls. */
+/** Samples a second of the network's own calls, each full. */
 async function own(): Promise<number> {
-  const session = pipe.session({ maxBatch: full, reproducible: true });
-  const runs = Array.from({ length: full }, (_, seed) =>
-    session.generate({ prompt: prompts[0], steps: quick ? 10 : 30, guidance: 1, seed }),
-  );
+  const tensor = (...dims: number[]) => ({ data: new Float32Array(dims.reduce((a, b) => a * b, 1)), dims });
+  const feeds = {
+    sample: tensor(full, 3, 32, 32),
+    timestep: { data: new Float32Array(full).fill(500), dims: [full] },
+    encoder_hidden_states: tensor(full, 8, 64),
+  };
+  const outputs = { out_sample: tensor(full, 3, 32, 32) };
+  await unet.run(feeds, { outputs });
+  let calls = 0;
   const start = performance.now();
-  await Promise.all(runs);
-  return (full * (quick ? 10 : 30) * 1000) / (performance.now() - start);
+  while (performance.now() - start < 1000) {
+    await unet.run(feeds, { outputs });
+    calls++;
+  }
+  return (calls * full * 1000) / (performance.now() - start);
 }
 
-type Way = (arrival: Arrival, begun: () => void) => Promise<void>;
+/** What a way tells of a run: that it is in a network call since so long ago, and that an evaluation of so many samples is over. */
+interface Told {
+  begun(at: number): void;
+  evaluated(samples: number): void;
+  signal: AbortSignal;
+}
+type Way = (arrival: Arrival, told: Told) => Promise<void>;
 
 /** One run after the other. */
 function queue(): Way {
   let last: Promise<unknown> = Promise.resolve();
-  return (arrival, begun) => {
+  return (arrival, { begun, evaluated, signal }) => {
     const run = last.then(() => {
-      begun();
-      return pipe(arrival.options);
+      begun(performance.now());
+      return pipe({ ...arrival.options, signal, onStep: () => evaluated(rowsOf(arrival.options)) });
     });
     last = run.catch(() => undefined);
     return run.then(() => undefined);
@@ -84,12 +111,11 @@ function queue(): Way {
 
 /** Whole runs that wait and agree are one batch. */
 function dynamic(): Way {
-  const waiting: { arrival: Arrival; begun: () => void; done: () => void }[] = [];
+  const waiting: { arrival: Arrival; told: Told; done: () => void; failed: (error: unknown) => void }[] = [];
   let busy = false;
   const work = async (): Promise<void> => {
-    busy = true;
     while (waiting.length > 0) {
-      const [{ arrival: first }] = waiting;
+      const [{ arrival: first, told }] = waiting;
       const { steps, guidance } = first.options;
       const most = full / (guidance > 1 ? 2 : 1);
       const batch: typeof waiting = [];
@@ -101,22 +127,28 @@ function dynamic(): Way {
           batch.push(...waiting.splice(i, 1));
         } else i++;
       }
-      for (const { begun } of batch) begun();
+      const now = performance.now();
+      for (const one of batch) one.told.begun(now);
       const all = batch.flatMap(({ arrival: { options } }) =>
         Array.from({ length: options.count }, (_, i) => ({ prompt: options.prompt, seed: (options.seed ?? 0) + i })),
       );
-      await pipe({
-        ...{ steps, guidance, batchSize: all.length },
-        prompt: all.map(({ prompt }) => prompt as string),
-        seeds: all.map(({ seed }) => seed),
-      });
-      for (const { done } of batch) done();
+      try {
+        await pipe({
+          ...{ steps, guidance, batchSize: all.length, signal: told.signal },
+          prompt: all.map(({ prompt }) => prompt as string),
+          seeds: all.map(({ seed }) => seed),
+          onStep: () => told.evaluated(rowsOf({ count: all.length, guidance })),
+        });
+        for (const { done } of batch) done();
+      } catch (error) {
+        for (const { failed } of batch) failed(error);
+      }
     }
     busy = false;
   };
-  return (arrival, begun) =>
-    new Promise((done) => {
-      waiting.push({ arrival, begun, done });
+  return (arrival, told) =>
+    new Promise((done, failed) => {
+      waiting.push({ arrival, told, done, failed });
       if (!busy) setImmediate(() => void work());
       busy = true;
     });
@@ -124,100 +156,140 @@ function dynamic(): Way {
 
 /** Every network call is shared; as many runs are let in as the server lets in. */
 function shared(calls: number[]): Way {
-  const session = pipe.session({ onCall: ({ milliseconds }) => calls.push(milliseconds) });
-  const waiting: (() => void)[] = [];
+  let began = 0;
+  const session = pipe.session({
+    onCall: ({ milliseconds }) => {
+      calls.push(milliseconds);
+      began = performance.now() - milliseconds;
+    },
+  });
+  const waiting: { rows: number; go: () => void }[] = [];
   let inside = 0;
-  const enter = (rows: number): Promise<void> | undefined => {
-    if (inside === 0 || inside + rows <= 2 * session.most()) {
+  const advance = (): void => {
+    const room = 2 * Math.max(full, session.most());
+    while (waiting.length > 0 && (inside === 0 || inside + waiting[0].rows <= room)) {
+      const { rows, go } = waiting.shift() as (typeof waiting)[number];
       inside += rows;
-      return undefined;
+      go();
     }
-    return new Promise((go) =>
-      waiting.push(() => {
-        inside += rows;
-        go();
-      }),
-    );
   };
-  return async ({ options, client }, begun) => {
-    const rows = options.count * (options.guidance > 1 ? 2 : 1);
-    await enter(rows);
-    let first = true;
-    await session.generate({
-      ...options,
-      client,
-      onStep: () => {
-        if (first) begun();
-        first = false;
-      },
+  return async ({ options, client }, { begun, evaluated, signal }) => {
+    const rows = rowsOf(options);
+    await new Promise<void>((go) => {
+      waiting.push({ rows, go });
+      advance();
     });
-    inside -= rows;
-    while (waiting.length > 0 && inside < 2 * session.most()) waiting.shift()?.();
+    let first = true;
+    try {
+      await session.generate({
+        ...{ ...options, client, signal },
+        onStep: () => {
+          evaluated(rows);
+          // Its step follows the call that it was in.
+          if (first) begun(began);
+          first = false;
+        },
+      });
+    } finally {
+      inside -= rows;
+      advance();
+    }
   };
 }
 
-const at = (sorted: readonly number[], share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+const at = (values: readonly number[], share: number): number => {
+  const sorted = [...values].sort((a, b) => a - b);
+  return Number((sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0).toFixed(3));
+};
+const spread = (values: readonly number[]) => ({ p50: at(values, 0.5), p99: at(values, 0.99) });
 
-async function serve(way: Way, all: readonly Arrival[]) {
+/** Samples a second while runs wait, the first quarter left out; what is then not over is given up. */
+async function throughput(way: Way, all: readonly Arrival[], seconds: number): Promise<number> {
+  const abort = new AbortController();
+  setMaxListeners(0, abort.signal);
+  let samples = 0;
+  let counting = false;
+  const told = {
+    begun: () => undefined,
+    evaluated: (rows: number) => {
+      if (counting) samples += rows;
+    },
+    signal: abort.signal,
+  };
+  const runs = all.map(async (arrival) => {
+    await sleep(arrival.at * 1000);
+    if (!abort.signal.aborted) await way(arrival, told);
+  });
+  const over = Promise.allSettled(runs);
+  await sleep(250 * seconds);
   const start = performance.now();
-  const admitted: number[] = [];
-  const latencies: number[] = [];
+  counting = true;
+  await sleep(750 * seconds);
+  counting = false;
+  const took = (performance.now() - start) / 1000;
+  abort.abort(new Error('enough'));
+  await over;
+  return samples / took;
+}
+
+/** How long runs wait until they are in a network call, and until they are over. */
+async function delays(way: Way, all: readonly Arrival[]): Promise<{ admission: number[]; latency: number[] }> {
+  const admission: number[] = [];
+  const latency: number[] = [];
+  const { signal } = new AbortController();
   await Promise.all(
     all.map(async (arrival) => {
-      await new Promise((go) => setTimeout(go, arrival.at * 1000));
+      await sleep(arrival.at * 1000);
       const came = performance.now();
-      await way(arrival, () => admitted.push(performance.now() - came));
-      latencies.push(performance.now() - came);
+      // One that came while the call was under way that it is taken to have been in had no wait.
+      const begun = (begun: number): void => void admission.push(Math.max(0, begun - came));
+      await way(arrival, { begun, evaluated: () => undefined, signal });
+      latency.push(performance.now() - came);
     }),
   );
-  const took = (performance.now() - start) / 1000;
-  const samples = all.reduce((sum, { options }) => sum + samplesOf(options), 0);
-  admitted.sort((a, b) => a - b);
-  latencies.sort((a, b) => a - b);
-  return {
-    runs: all.length,
-    samplesPerSecond: samples / took,
-    admissionMs: { p50: at(admitted, 0.5), p99: at(admitted, 0.99) },
-    latencyMs: {
-      p50: at(latencies, 0.5),
-      mean: latencies.reduce((a, b) => a + b, 0) / latencies.length,
-      p99: at(latencies, 0.99),
-    },
-  };
+  return { admission, latency };
 }
 
 await own();
 /** Samples of the mean run, of as many of them as say it well. */
 const drawn = arrivals(100, 1, 100);
-const perRun = drawn.reduce((sum, { options }) => sum + samplesOf(options), 0) / drawn.length;
-const results = [];
+const perRun = drawn.reduce((sum, { options }) => sum + options.steps * rowsOf(options), 0) / drawn.length;
+const NAMES = ['session', 'dynamic', 'queue'] as const;
+const ways = (calls: number[] = []) => ({ session: shared(calls), dynamic: dynamic(), queue: queue() });
+
+const saturated = [];
 for (const count of clients) {
-  for (const [load, share] of [
-    ['saturated', 1.5],
-    ['half', 0.5],
-  ] as const) {
-    const before = await own();
-    const all = arrivals((share * before) / perRun, count, seconds);
-    const calls: number[] = [];
-    const ways = { queue: queue(), dynamic: dynamic(), session: shared(calls) };
-    const told: Record<string, unknown> = {};
-    for (const [name, way] of Object.entries(ways)) told[name] = await serve(way, all);
-    const after = await own();
-    calls.sort((a, b) => a - b);
-    const ceiling = (before + after) / 2;
-    const { samplesPerSecond } = told.session as { samplesPerSecond: number };
-    const row = {
-      ...{ clients: count, load, ownSamplesPerSecond: [before, after], shareOfOwn: samplesPerSecond / ceiling },
-      networkCallMs: { p50: at(calls, 0.5), p99: at(calls, 0.99) },
-      ...told,
-    };
-    results.push(row);
-    console.log(JSON.stringify(row));
+  const shares: Record<(typeof NAMES)[number], number[]> = { session: [], dynamic: [], queue: [] };
+  for (let round = 0; round < rounds; round++) {
+    let before = await own();
+    for (const name of NAMES) {
+      const all = arrivals((1.5 * before) / perRun, count, saturatedSeconds, 32);
+      const made = await throughput(ways()[name], all, saturatedSeconds);
+      const after = await own();
+      shares[name].push(Number((made / ((before + after) / 2)).toFixed(3)));
+      before = after;
+    }
   }
+  const row = { clients: count, ...Object.fromEntries(NAMES.map((name) => [name, at(shares[name], 0.5)])), shares };
+  saturated.push(row);
+  console.log(JSON.stringify(row));
 }
+
+const half: Record<string, unknown> = {};
+const rate = (0.5 * (await own())) / perRun;
+const fewer = arrivals(rate, 16, halfSeconds);
+const calls: number[] = [];
+for (const [name, way] of Object.entries(ways(calls))) {
+  const { admission, latency } = await delays(way, fewer);
+  half[name] = { admissionMs: spread(admission), latencyMs: spread(latency) };
+  console.log(`${name} at half load: ${JSON.stringify(half[name])}`);
+}
+const networkCallMs = spread(calls);
+console.log(`${fewer.length} runs; network calls of the session: ${JSON.stringify(networkCallMs)}`);
+await unet.dispose();
 await pipe.dispose();
 if (!quick) {
   const file = new URL('../results/load.json', import.meta.url);
-  writeFileSync(file, `${JSON.stringify({ machine: machine(), seconds, full, results }, null, 2)}\n`);
+  const told = { machine: machine(), full, saturated, half: { runs: fewer.length, networkCallMs, ...half } };
+  writeFileSync(file, `${JSON.stringify(told, null, 2)}\n`);
 }

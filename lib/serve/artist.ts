@@ -24,6 +24,8 @@ import { readUploads, resized, sizesFor } from './uploads.js';
 
 let pipe: DiffusionPipeline;
 let session: PipelineSession;
+/** Samples of a call before anything is known of how long they take. */
+let usual = 1;
 let folder = '';
 const going = new Map<string, AbortController>();
 
@@ -56,6 +58,7 @@ async function open(place: Place, wait: boolean): Promise<void> {
       await asked;
     });
     session = pipe.session({ maxBatch, reproducible, onCall: tellCall });
+    usual = session.most();
     tellMemory();
     send({ type: 'opened' });
     // The first run's steps would wait for it to be told.
@@ -66,9 +69,13 @@ async function open(place: Place, wait: boolean): Promise<void> {
   }
 }
 
-/** Of every network call the server is told, and how many samples of runs there is room for. */
+/**
+ * Of every network call the server is told, and how many samples of runs there is room for. Where small calls are as fast as large
+ * ones no fewer runs are let in for that: they take turns, and nobody waits for the whole of another's.
+ */
 function tellCall(call: { samples: number; milliseconds: number }): void {
-  send({ type: 'call', ...call, room: ROOM * session.most() });
+  const batch = session.most();
+  send({ type: 'call', ...call, batch, room: ROOM * Math.max(batch, usual) });
   tellMemory();
 }
 

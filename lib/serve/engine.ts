@@ -2,7 +2,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { modelName } from '../hub/index.js';
-import { ROOM } from './limits.js';
 import type { Done, Job, Model, Needs, Order, Place, Report, Step } from './messages.js';
 import type { Observer } from './observe.js';
 
@@ -75,6 +74,7 @@ export class Engine {
   readonly #checks = new Map<string, { resolve(error: string | undefined): void; reject(error: Error): void }>();
   readonly #runs = new Map<string, { listener: Listener; cancelled: boolean; resolve(outcome: Outcome): void }>();
   #room = 0;
+  #batch = 0;
   #closed = false;
   /** Starts in a row that came to nothing. */
   #failures = 0;
@@ -157,7 +157,7 @@ export class Engine {
 
   /** Samples that a network call may have now; 0 before the first. */
   get batch(): number {
-    return this.#room / ROOM;
+    return this.#batch;
   }
 
   /** Of the process that draws, for tests. @internal */
@@ -322,6 +322,7 @@ export class Engine {
           child.kill('SIGKILL');
         } else if (report.type === 'call') {
           this.#room = report.room;
+          this.#batch = report.batch;
           const { samples, milliseconds } = report;
           this.#observer.called?.({ model: this.name, samples, seconds: milliseconds / 1000 });
         } else this.#hear(report);

@@ -113,8 +113,8 @@ export type Report =
   | { type: 'opened' }
   /** Bytes that the process has now, and the most that it had. */
   | { type: 'memory'; bytes: number; most: number }
-  /** A network call, and how many samples there is room for in runs that go on at once. */
-  | { type: 'call'; samples: number; milliseconds: number; room: number }
+  /** A network call, how many samples the next may have, and how many there is room for in runs that go on at once. */
+  | { type: 'call'; samples: number; milliseconds: number; batch: number; room: number }
   | { type: 'broken'; error: string }
   | { type: 'checked'; id: string; error?: string }
   | { type: 'step'; id: string; data: Step }

@@ -151,7 +151,7 @@ class Process extends EventEmitter {
       this.#tell({ type: 'loading', done: 10, of: 10 });
       this.#tell({ type: 'memory', bytes: this.#needs.fast, most: this.#needs.fast });
       this.#tell({ type: 'opened' });
-      this.#tell({ type: 'call', samples: 1, milliseconds: 1, room: 64 });
+      this.#tell({ type: 'call', samples: 1, milliseconds: 1, batch: 32, room: 64 });
     };
     if (order.type === 'open') {
       this.#tell({ type: 'described', model, needs: this.#needs });

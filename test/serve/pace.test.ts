@@ -163,7 +163,7 @@ class Stub extends EventEmitter {
         const known = { name: 'm', width: 8, height: 8, multiple: 8, guidance: 1, words: null };
         this.tell({ type: 'described', model: known, needs: undefined });
         this.tell({ type: 'opened' });
-        this.tell({ type: 'call', samples: 1, milliseconds: 1, room: this.#room });
+        this.tell({ type: 'call', samples: 1, milliseconds: 1, batch: 1, room: this.#room });
       } else if (order.type === 'check') this.tell({ type: 'checked', id: order.id });
       else if (order.type === 'run') this.runs.set(order.id, { steps: order.job.settings.steps, done: 0 });
     });
