@@ -4,9 +4,11 @@
  *     npm run bench:few -- fresh [--guidance 3] [--pictures 64] [--steps 5,6] [--tables FILE]
  *     npm run bench:few -- foreign [--steps 6,8]
  *     npm run bench:few -- network [--steps 4,5,6,8,10] [--guidance 3] [--resume DIR] [--output FILE]
+ *     npm run bench:few -- pictures [--guidance 1,3,8] [--steps 4,5,6,8,10] [--pictures 128] [--references 128] [--families DDIM,table] [--methods 'DDIM, axis;2M, karras'] [--tables FILE]
  *     npm run bench:few -- best
  *     npm run bench:few -- mixtures
  *     npm run bench:few -- guided
+ *     npm run bench:few -- spread
  *     npm run bench:few -- variants
  *     npm run bench:few -- budgets
  *     npm run bench:few -- transfer
@@ -26,7 +28,9 @@ import { type ForeignResult, measureForeign } from './foreign.js';
 import { measureFresh } from './fresh.js';
 import { type Cell, measureMixtures } from './mixtures.js';
 import { calibrateShapes } from './network.js';
+import { measurePictures, type PicturesCell } from './pictures.js';
 import { type Draw, measureRandom, summaryOf } from './random.js';
+import { measureSpread, type SpreadCell } from './spread.js';
 import { measureSamples, measureTransfer } from './transfer.js';
 import { measureVariants } from './variants.js';
 
@@ -34,11 +38,19 @@ const text = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    ...{ steps: text, guidance: { ...text, default: '3' }, pictures: { ...text, default: '64' } },
-    ...{ calibrations: { ...text, default: '100' }, resume: text, output: text, tables: text },
+    ...{ steps: text, guidance: text, pictures: text },
+    ...{
+      calibrations: { ...text, default: '100' },
+      resume: text,
+      output: text,
+      tables: text,
+      families: text,
+      methods: text,
+      references: text,
+    },
   },
 });
-const guidance = Number(values.guidance);
+const guidance = Number(values.guidance ?? 3);
 const steps = values.steps?.split(',').map(Number);
 const tell = (line: string) => console.log(line);
 
@@ -67,7 +79,7 @@ function before<T>(name: string, key: string): T[] {
 const parts: Record<string, () => Promise<void>> = {
   async fresh() {
     const { tables } = values;
-    const measured = await measureFresh({ guidance, pictures: Number(values.pictures), steps, tables }, tell);
+    const measured = await measureFresh({ guidance, pictures: Number(values.pictures ?? 64), steps, tables }, tell);
     write(`fresh-${guidance}`, measured);
   },
   async foreign() {
@@ -78,6 +90,20 @@ const parts: Record<string, () => Promise<void>> = {
     const { resume, output } = values;
     write(`network-${guidance}`, await calibrateShapes(steps ?? [4, 5, 6, 8, 10], { guidance, resume, output }, tell));
   },
+  async pictures() {
+    const { guidance = '1,3,8', pictures = 128, references = 128, families, methods, tables } = values;
+    const wanted = {
+      ...{
+        guidance: guidance.split(',').map(Number),
+        steps: steps ?? [4, 5, 6, 8, 10],
+        pictures: Number(pictures),
+        references: Number(references),
+      },
+      ...{ families: families?.split(','), methods: methods?.split(';'), tables },
+    };
+    const keep = (cells: readonly PicturesCell[]) => write('pictures', { cells });
+    await measurePictures(wanted, keep, before<PicturesCell>('pictures', 'cells'), tell);
+  },
   async best() {
     writeBestTables(tell);
   },
@@ -86,6 +112,9 @@ const parts: Record<string, () => Promise<void>> = {
   },
   async guided() {
     await measureMixtures(true, before<Cell>('guided', 'cells'), (cells) => write('guided', { cells }), tell);
+  },
+  async spread() {
+    await measureSpread(before<SpreadCell>('spread', 'cells'), (cells) => write('spread', { cells }), tell);
   },
   async variants() {
     write('variants', { rows: await measureVariants(tell) });

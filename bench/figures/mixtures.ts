@@ -8,6 +8,7 @@ import type { Draw, summaryOf } from '../few/random.js';
 import type { SampleCount, Transfer } from '../few/transfer.js';
 import type { Variant } from '../few/variants.js';
 import { percent } from '../quality/claims.js';
+import type { Spread, SpreadCell } from '../few/spread.js';
 import { optional, type Rendered, table } from './data.js';
 import { plot, type Series } from './plot.js';
 
@@ -34,6 +35,8 @@ export function render(): Rendered {
   if (variants) all.tables['few-variants'] = variantsTable(variants);
   const budgets = optional<Awaited<ReturnType<typeof measureBudgets>>>('few-budgets');
   if (budgets) all.tables['few-budgets'] = budgetsTable(budgets);
+  const spread = optional<{ cells: SpreadCell[] }>('few-spread')?.cells;
+  if (spread) all.tables['few-spread'] = spreadTable(spread);
   const transfer = optional<{ transfers: Transfer[]; samples: SampleCount[] }>('few-transfer');
   if (transfer) {
     all.tables['few-transfer'] = transferTable(transfer.transfers);
@@ -346,4 +349,26 @@ function samplesPlot(rows: readonly SampleCount[]): string {
     })),
     note: '16-D mixture, guidance 3, VP, 6 evaluations; means of two calibrations with other samples each; 128 samples choose.',
   });
+}
+
+function spreadTable(cells: readonly SpreadCell[]): string {
+  const said = ({ distance, error }: Spread) => `${number(distance)} ± ${number(1.96 * error)}`;
+  return table(
+    [
+      'mixture',
+      'schedule',
+      'evaluations',
+      'table',
+      'best of DDIM, 2M, 3M',
+      '',
+      'best of all else',
+      '',
+      '2M at 20',
+      'exact',
+    ],
+    cells.map(({ problem, schedule, steps, table: ours, classic, other, many, exact }) => [
+      ...[problem, schedule, steps, said(ours), said(classic), classic.name, said(other), other.name, said(many)],
+      said(exact),
+    ]),
+  );
 }

@@ -28,6 +28,9 @@ export interface Cost {
 /** Of evaluations, that the claims are about. */
 export const NUMBERS = [10, 15, 20] as const;
 
+/** Which of the pictures are right. */
+type Judged = Pick<Cell, 'pictures' | 'verdicts'>;
+
 export class Cells {
   readonly #results: Results;
 
@@ -37,6 +40,11 @@ export class Cells {
 
   find(row: string, guidance: number, steps: number): Cell | undefined {
     return this.#results.cells.find((one) => one.row === row && one.guidance === guidance && one.steps === steps);
+  }
+
+  /** The cells of all rows. */
+  at(guidance: number, steps: number): Cell[] {
+    return this.#results.cells.filter((one) => one.guidance === guidance && one.steps === steps);
   }
 
   /** The cells of a row by number of evaluations. */
@@ -55,7 +63,7 @@ export class Cells {
   }
 
   /** By how much more of the pictures that both have are right in `a` than in `b`, one by one; 1.96 standard errors. */
-  difference(a: Cell, b: Cell): { difference: number; error: number } {
+  difference(a: Judged, b: Judged): { difference: number; error: number } {
     const n = Math.min(a.pictures, b.pictures);
     const [x, y] = [Buffer.from(a.verdicts, 'base64'), Buffer.from(b.verdicts, 'base64')];
     let [more, less] = [0, 0];

@@ -21,6 +21,12 @@ const SHARED = 3;
 
 type Half = 'conditional' | 'unconditional';
 
+/** The pictures of a batch: from the first to the one after the last. */
+export type Range = readonly [from: number, to: number];
+
+const inBatches = (pictures: number): Range[] =>
+  Array.from({ length: Math.ceil(pictures / BATCH) }, (_, i) => [i * BATCH, Math.min((i + 1) * BATCH, pictures)]);
+
 /**
  * Of a model's folder: results for other weights or another configuration are others. Of a graph the weights count, so that
  * one whose inputs were named anew is the same; tables are no part of it, as they say how it is asked.
@@ -62,19 +68,33 @@ export class Evaluator {
   readonly #denoiser: Denoiser;
   readonly #prompts: readonly Prompt[];
   readonly #encoded: Encoded;
+  readonly #ranges: readonly Range[];
   readonly #shared = new Map<string, Float32Array>();
   /** Evaluations of a batch that were made, and that were found already made. */
   made = 0;
   found = 0;
 
-  private constructor(network: Network, denoiser: Denoiser, prompts: readonly Prompt[], encoded: Encoded) {
+  private constructor(
+    network: Network,
+    denoiser: Denoiser,
+    prompts: readonly Prompt[],
+    encoded: Encoded,
+    ranges: readonly Range[],
+  ) {
+    this.#ranges = ranges;
     this.network = network;
     this.#denoiser = denoiser;
     this.#prompts = prompts;
     this.#encoded = encoded;
   }
 
-  static async open(folder: string, prompts: readonly Prompt[], threads: number): Promise<Evaluator> {
+  /** @param ranges the pictures of each batch; all of them, in order, where absent */
+  static async open(
+    folder: string,
+    prompts: readonly Prompt[],
+    threads: number,
+    ranges: readonly Range[] = inBatches(prompts.length),
+  ): Promise<Evaluator> {
     const json = (path: string) => JSON.parse(readFileSync(join(folder, path), 'utf8'));
     const config = json('scheduler/scheduler_config.json');
     const { schedule, modelType } = readScheduler(config, 'scheduler_config.json').training;
@@ -90,24 +110,25 @@ export class Evaluator {
       { overlong: 'refuse', warn: undefined },
     );
     await conditioner.release();
-    return new Evaluator({ schedule, modelType, config }, denoiser, prompts, encoded);
+    return new Evaluator({ schedule, modelType, config }, denoiser, prompts, encoded, ranges);
   }
 
   get batches(): number {
-    return Math.ceil(this.#prompts.length / BATCH);
+    return this.#ranges.length;
   }
 
   /** The prompts of a batch. */
   promptsOf(batch: number): readonly Prompt[] {
-    return this.#prompts.slice(batch * BATCH, (batch + 1) * BATCH);
+    return this.#prompts.slice(...this.#ranges[batch]);
   }
 
   /** Start noise: picture i is drawn from the seed i, as the pipeline does with seed 0. */
   noise(batch: number): Tensor {
+    const [from] = this.#ranges[batch];
     const count = this.promptsOf(batch).length;
     const data = new Float32Array(count * VALUES);
     for (let i = 0; i < count; i++) {
-      data.set(generator(batch * BATCH + i).randn([1, ...SHAPE]).data as Float32Array, i * VALUES);
+      data.set(generator(from + i).randn([1, ...SHAPE]).data as Float32Array, i * VALUES);
     }
     return { type: 'float32', data, dims: [count, ...SHAPE] } as Tensor;
   }

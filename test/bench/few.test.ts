@@ -5,7 +5,9 @@ import { Mixture, normal, uniform } from '../../bench/error/mixture.js';
 import { Exact, partOf, randomMixture, SCHEDULES, type ScheduleName } from '../../bench/few/exact.js';
 import { meanOf, medianOf, rootMeanSquareOf, shareOf } from '../../bench/few/intervals.js';
 import { methodsOf } from '../../bench/few/methods.js';
+import { bits, rangesOf } from '../../bench/few/pictures.js';
 import { quick, SharedMixture } from '../../bench/few/shared-mixture.js';
+import { momentsOfMixture } from '../../bench/few/spread.js';
 import { assertClose } from '../support.js';
 
 test('a mixture of equal variances is the same by inner products', () => {
@@ -56,6 +58,39 @@ test('intervals hold the true figure about 95 times of 100', () => {
   for (const [name, count] of Object.entries(held)) {
     assert.ok(count > 0.91 * repeats && count < 0.985 * repeats, `${name}: ${count} of ${repeats}`);
   }
+});
+
+test('the mean and the covariance of a mixture are those of all its components together', () => {
+  // A quarter of N(0, 1) and three of N(4, 9), beside an element that goes from 2 to -2 with them.
+  const mixture = new Mixture(
+    2,
+    Float64Array.of(0.25, 0.75),
+    Float64Array.of(0, 2, 4, -2),
+    Float64Array.of(1, 0.5, 9, 0.5),
+  );
+  const { mean, covariance } = momentsOfMixture(mixture);
+  assertClose(mean, [3, -1], { atol: 1e-14 });
+  // Variances within and between: 7 + 3 and 0.5 + 3; between alone where elements go together: 0.75 * 0.25 * 4 * -4.
+  assertClose(covariance, [10, -3, -3, 3.5], { atol: 1e-14 });
+});
+
+test('pictures are those of bench:quality, each once, and what calibrations have seen comes last', () => {
+  const ranges = rangesOf(1024);
+  assert.equal(ranges.slice(0, 3), [
+    [256, 272],
+    [272, 320],
+    [320, 384],
+  ]);
+  const all = ranges.flatMap(([from, to]) => Array.from({ length: to - from }, (_, i) => from + i));
+  assert.equal(
+    [...all].sort((a, b) => a - b),
+    Array.from({ length: 1024 }, (_, i) => i),
+  );
+  // With fewer the first are the same.
+  assert.equal(rangesOf(100).flat().slice(0, -1), ranges.slice(0, 3).flat().slice(0, -1));
+  const right = all.map((picture) => (picture % 5 === 0 ? '1' : '0')).join('');
+  const bytes = Buffer.from(bits(right), 'base64');
+  for (const picture of all) assert.is((bytes[picture >> 3] >> (picture & 7)) & 1, picture % 5 === 0 ? 1 : 0);
 });
 
 test('every solver that tables are held against runs on every schedule, and asks as often as it says', async () => {
