@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Serving, startServer } from '../../lib/serve/server.js';
 import { hasShapes, shapes } from '../pipelines/models.js';
-import { eventually, idle } from './client.js';
+import { eventually, events, idle, post, until } from './client.js';
 
 const chromium = process.env.DPM_SOLVER_CHROMIUM ?? '/usr/bin/chromium';
 const page_ = suite('page');
@@ -173,6 +173,8 @@ test('shows noise, then every step, then pictures, figures and a download', asyn
     }
     return (await state('a')) === 'done';
   }, 'the run never ended');
+  // It may have ended while axe looked.
+  for (const picture of await pictures('a')) seen.add(picture);
   assert.ok(seen.size >= 12, `pictures changed while they were made: ${seen.size} were seen`);
   await shot('done');
   await accessible('done');
@@ -206,6 +208,27 @@ test('cancels, and keeps what is there', async () => {
   assert.is(await page.evaluate(() => document.activeElement?.id), 'run');
   await shot('cancelled');
   await accessible('cancelled');
+});
+
+test('says how long it waits', async () => {
+  const leave = new AbortController();
+  const other = await post(server.url, { prompt: 'a red circle', steps: 200, count: 16 }, { signal: leave.signal });
+  try {
+    await until(events(other), 'step');
+    await open('#steps=6&prompt=a+green+square');
+    await page.click('#run');
+    await reaches('a', 'queued');
+    const text = () => page.textContent('.pane[data-side=a] .status');
+    await eventually(async () => (await text()) !== 'Starting…', 'no place was told');
+    assert.match((await text()) ?? '', /^Waiting: 1 run before this one(?:, begins in about \d+ seconds?)?$/);
+    await shot('waiting');
+    await whole('waiting');
+    await accessible('waiting');
+    await page.click('#cancel');
+    await reaches('a', 'cancelled');
+  } finally {
+    leave.abort();
+  }
 });
 
 test('compares two settings with the same noise', async () => {
