@@ -4,7 +4,7 @@
  *     npm run bench:few -- fresh [--guidance 3] [--pictures 64] [--steps 5,6] [--tables FILE]
  *     npm run bench:few -- foreign [--steps 6,8]
  *     npm run bench:few -- network [--steps 4,5,6,8,10] [--guidance 3] [--resume DIR] [--output FILE]
- *     npm run bench:few -- pictures [--guidance 1,3,8] [--steps 4,5,6,8,10] [--pictures 128] [--references 128] [--families DDIM,table] [--methods 'DDIM, axis;2M, karras'] [--tables FILE]
+ *     npm run bench:few -- pictures [--guidance 1,3,8] [--steps 4,5,6,8,10] [--pictures 128] [--references 128] [--families DDIM,table] [--methods 'DDIM, axis;2M, karras'] [--tables FILE] [--no-frechet]
  *     npm run bench:few -- best
  *     npm run bench:few -- mixtures
  *     npm run bench:few -- guided
@@ -47,6 +47,7 @@ const { values, positionals } = parseArgs({
       families: text,
       methods: text,
       references: text,
+      'no-frechet': { type: 'boolean', default: false },
     },
   },
 });
@@ -99,7 +100,7 @@ const parts: Record<string, () => Promise<void>> = {
         pictures: Number(pictures),
         references: Number(references),
       },
-      ...{ families: families?.split(','), methods: methods?.split(';'), tables },
+      ...{ families: families?.split(','), methods: methods?.split(';'), tables, frechet: !values['no-frechet'] },
     };
     const keep = (cells: readonly PicturesCell[]) => write('pictures', { cells });
     await measurePictures(wanted, keep, before<PicturesCell>('pictures', 'cells'), tell);

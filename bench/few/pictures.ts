@@ -70,8 +70,9 @@ export interface PicturesRow {
   compared: number;
   mean: Measured;
   rmse: Measured;
-  frechet: number;
-  frechetError: number;
+  /** Absent where it was not asked for. */
+  frechet?: number;
+  frechetError?: number;
 }
 
 export interface PicturesCell {
@@ -105,6 +106,8 @@ export interface PicturesOptions {
   /** Methods that run, each for itself; all where absent. */
   methods?: readonly string[];
   tables?: string;
+  /** Are ends compared as a distribution, too? */
+  frechet: boolean;
 }
 
 export async function measurePictures(
@@ -116,6 +119,7 @@ export async function measurePictures(
     families,
     methods,
     tables: file = TABLES_FILE,
+    frechet: spread,
   }: PicturesOptions,
   keep: (cells: readonly PicturesCell[]) => void,
   before: readonly PicturesCell[],
@@ -130,16 +134,26 @@ export async function measurePictures(
   const axis = new Axis(schedule);
   const hash = hashModel(FOLDER);
   const store = new Store(hash);
-  const truth = await store.floats('drawn', async () => {
-    const drawn = drawnPictures(DRAWN, 1);
-    const found = new Float32Array(DRAWN * FEATURES);
-    for (let at = 0; at < DRAWN; at += BATCH) {
-      found.set(await features.of(drawn.subarray(at * VALUES, (at + BATCH) * VALUES)), at * FEATURES);
-    }
-    return found;
-  });
-  const distance = new FrechetDistance(momentsOf(truth, FEATURES));
+  const drawnFeatures = () =>
+    store.floats('drawn', async () => {
+      const drawn = drawnPictures(DRAWN, 1);
+      const found = new Float32Array(DRAWN * FEATURES);
+      for (let at = 0; at < DRAWN; at += BATCH) {
+        found.set(await features.of(drawn.subarray(at * VALUES, (at + BATCH) * VALUES)), at * FEATURES);
+      }
+      return found;
+    });
+  const distance = spread ? new FrechetDistance(momentsOf(await drawnFeatures(), FEATURES)) : null;
   const cells = [...before];
+
+  /** With some of the families the others of an earlier run stay. */
+  const merge = (cell: PicturesCell) => {
+    const at = cells.findIndex(({ guidance, steps }) => guidance === cell.guidance && steps === cell.steps);
+    const old = at < 0 ? [] : cells[at].rows.filter((row) => !cell.rows.some(({ name }) => name === row.name));
+    const merged = { ...cell, left: { ...cells[at]?.left, ...cell.left }, rows: [...cell.rows, ...old] };
+    cells.splice(at < 0 ? cells.length : at, at < 0 ? 0 : 1, merged);
+    keep(cells.sort((a, b) => a.guidance - b.guidance || a.steps - b.steps));
+  };
 
   for (const scale of scales) {
     const solverOf = (guidance: Partial<ClassifierFreeGuidance> = {}) =>
@@ -196,13 +210,8 @@ export async function measurePictures(
           continue;
         }
         cell.rows.push(await rowOf(steps, best));
+        merge(cell);
       }
-      const at = cells.findIndex((one) => one.guidance === scale && one.steps === steps);
-      // With some of the families the others of an earlier run stay.
-      const old = at < 0 ? [] : cells[at].rows.filter((row) => !cell.rows.some(({ name }) => name === row.name));
-      const merged = { ...cell, left: { ...cells[at]?.left, ...cell.left }, rows: [...cell.rows, ...old] };
-      cells.splice(at < 0 ? cells.length : at, at < 0 ? 0 : 1, merged);
-      keep(cells.sort((a, b) => a.guidance - b.guidance || a.steps - b.steps));
     }
 
     function entriesOf(steps: number, scale: number): Entry[] {
@@ -245,7 +254,7 @@ export async function measurePictures(
       const right = units.map((unit) => unit.right).join('');
       const errors = units.flatMap((unit) => unit.errors);
       const rows = Float32Array.from(units.flatMap((unit) => floats(unit.features)));
-      const frechet = distance.bootstrap(rows, DRAWS, uniform(1));
+      const frechet = distance?.bootstrap(rows, DRAWS, uniform(1));
       const hits = right.split('1').length - 1;
       const { family, name } = entry;
       const row: PicturesRow = {
@@ -256,11 +265,12 @@ export async function measurePictures(
           mean: short(meanOf(errors)),
           rmse: short(rootMeanSquareOf(errors)),
         },
-        ...{ frechet: frechet.distance, frechetError: frechet.error },
+        ...(frechet ? { frechet: frechet.distance, frechetError: frechet.error } : {}),
       };
+      const away = frechet ? `, Frechet ${frechet.distance.toFixed(1)} (${frechet.error.toFixed(1)})` : '';
       tell(
         `guidance ${scale}, ${steps}: ${name}: right ${(100 * row.right[0]).toFixed(1)}%, mean ${row.mean[0].toFixed(4)}, ` +
-          `RMSE ${row.rmse[0].toFixed(4)}, Frechet ${row.frechet.toFixed(1)} (${row.frechetError.toFixed(1)}) of ${right.length}`,
+          `RMSE ${row.rmse[0].toFixed(4)}${away} of ${right.length}`,
       );
       return row;
     }
@@ -298,6 +308,19 @@ export function bits(digits: string): string {
     if (digits[i] === '1') bytes[at >> 3] |= 1 << (at & 7);
   }
   return bytes.toString('base64');
+}
+
+/** Of bits by bench:quality's order those of the first so many pictures here, and how many are set. */
+export function picked(verdicts: string, pictures: number): { pictures: number; verdicts: string; right: number } {
+  const [from, to] = [Buffer.from(verdicts, 'base64'), Buffer.alloc(Math.ceil(pictures / 8))];
+  let right = 0;
+  for (let i = 0; i < pictures; i++) {
+    const at = (FIRST + i) % MOST;
+    if (((from[at >> 3] >> (at & 7)) & 1) === 0) continue;
+    to[i >> 3] |= 1 << (i & 7);
+    right++;
+  }
+  return { pictures, verdicts: to.toString('base64'), right };
 }
 
 /** What has been made, on disk at once: a run that was stopped goes on. */

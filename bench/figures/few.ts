@@ -3,7 +3,7 @@ import { bestRows } from '../few/best.js';
 import type { ForeignResult } from '../few/foreign.js';
 import type { FreshResults, Outcome } from '../few/fresh.js';
 import type { Measured } from '../few/intervals.js';
-import type { PicturesCell } from '../few/pictures.js';
+import { type PicturesCell, type PicturesRow, picked } from '../few/pictures.js';
 import { Cells, percent, points } from '../quality/claims.js';
 import type { Results } from '../quality/quality.js';
 import { rowOf } from '../quality/rows.js';
@@ -110,8 +110,8 @@ function bestTable(): string {
   );
 }
 
-/** Pictures of whole cells of bench:quality, and what fewer evaluations are held against there. */
-const WHOLE = 1024;
+/** Pictures that shares of right ones are told of, and what fewer evaluations are held against in bench:quality. */
+const ENOUGH = 512;
 const AGAINST: Record<number, { steps: number; rows?: readonly string[] }> = {
   1: { steps: 8 },
   3: { steps: 8 },
@@ -120,45 +120,54 @@ const AGAINST: Record<number, { steps: number; rows?: readonly string[] }> = {
 
 const share = ([p, low, high]: Measured) => `${percent(p)} (${percent(low)} to ${percent(high)})`;
 const distance = ([value, low, high]: Measured) => `${value.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`;
-const away = ({ frechet, frechetError }: { frechet: number; frechetError: number }) =>
-  `${frechet.toFixed(0)} ± ${(1.96 * frechetError).toFixed(0)}`;
+const away = ({ frechet, frechetError }: PicturesRow) =>
+  frechet === undefined ? '' : `${frechet.toFixed(0)} ± ${(1.96 * frechetError!).toFixed(0)}`;
 
 /** Right pictures with few evaluations against the classic solvers' best with more, picture by picture. */
 function rightTable(cells: readonly PicturesCell[]): string {
   const measured = new Cells(results<Results>('quality'));
   return table(
-    ['guidance', 'evaluations', 'solver and grid', 'right', 'Frechet', 'against', 'right', 'Frechet', 'more right'],
+    ['guidance', 'evaluations', 'solver and grid', 'pictures', 'right', 'against', 'right', 'more right'],
     cells.flatMap(({ guidance, steps, rows }) => {
       const against = AGAINST[guidance];
       const all = measured.at(guidance, against.steps).filter(({ row }) => against.rows?.includes(row) ?? true);
       const [best] = all.sort((a, b) => b.right - a.right);
       return rows
-        .filter(({ pictures }) => pictures === WHOLE)
+        .filter(({ pictures }) => pictures >= ENOUGH)
         .sort((a, b) => b.right[0] - a.right[0])
-        .map((row) => [
-          ...[
-            guidance,
-            row.nfe === steps ? steps : `${row.nfe} (${steps} steps)`,
-            row.name,
-            share(row.right),
-            away(row),
-          ],
-          ...[`${best.name}, ${against.steps}`, percent(best.right / best.pictures), away(best)],
-          points(measured.difference(row, best)),
-        ]);
+        .map((row) => {
+          const [ours, theirs] = [row, best].map(({ verdicts }) => picked(verdicts, row.pictures));
+          return [
+            ...[guidance, row.nfe === steps ? steps : `${row.nfe} (${steps} steps)`, row.name, row.pictures],
+            ...[share(row.right), `${best.name}, ${against.steps}`, percent(theirs.right / theirs.pictures)],
+            points(measured.difference(ours, theirs)),
+          ];
+        });
     }),
   );
 }
 
 function picturesTable(cells: readonly PicturesCell[]): string {
   return table(
-    ['guidance', 'steps', 'solver and grid', 'evaluations', 'pictures', 'right', 'mean distance', 'RMSE', 'Frechet'],
+    [
+      'guidance',
+      'steps',
+      'solver and grid',
+      'evaluations',
+      'pictures',
+      'right',
+      'Frechet',
+      'compared',
+      'mean distance',
+      'RMSE',
+    ],
     cells.flatMap(({ guidance, steps, rows }) =>
       [...rows]
         .sort((a, b) => a.mean[0] - b.mean[0])
         .map((row, i) => [
           ...(i === 0 ? [guidance, steps] : ['', '']),
-          ...[row.name, row.nfe, row.pictures, share(row.right), distance(row.mean), distance(row.rmse), away(row)],
+          ...[row.name, row.nfe, row.pictures, share(row.right), away(row)],
+          ...[row.compared, distance(row.mean), distance(row.rmse)],
         ]),
     ),
   );
