@@ -11,6 +11,8 @@ interface Call {
   tiles?: number;
   peakBytes?: number;
   ratio?: number;
+  /** Of a machine that did other work as well: times are not told. */
+  note?: string;
 }
 interface Run {
   /** Shape, element type and sizes, and the share of its layers where it has not all, as in `sdxl-float16-open-0.25`. */
@@ -90,7 +92,10 @@ export function render(): Rendered {
         ['', 'pixels', ...FIGURES],
         first.results
           .filter(({ what }) => what in NAMES)
-          .map((call) => [NAMES[call.what], `${call.side}²`, ...figures(call)]),
+          .map((call) => [
+            ...[NAMES[call.what], `${call.side}²`],
+            ...(call.note === undefined ? figures(call) : [gigabytes(call.peakBytes), '', '', '', '']),
+          ]),
       ),
       'large-shapes': table(
         ['shape of', 'made as', 'on disk', 'memory', 'pixels', ...FIGURES],

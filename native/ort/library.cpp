@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "pool.h"
+
 #if defined(_WIN32)
 #include <windows.h>
 #else
@@ -31,8 +33,8 @@ GetApiBase Loaded(const std::string& path, bool* found) {
 #endif
 
 // The environment is the process's, and so is what is registered with it.
-std::mutex arena_mutex;
-int arena_holders = 0;
+std::mutex pool_mutex;
+int pool_holders = 0;
 
 // "1.20.1" is at least 1.20. Asked for a table that it does not have, onnxruntime writes to the terminal.
 bool HasApi(const std::string& version) {
@@ -105,26 +107,25 @@ const OrtApi* Library::Newer(uint32_t version) const {
   return minor >= version ? base_->GetApi(version) : nullptr;
 }
 
-std::string Library::HoldArena() const {
-  const std::lock_guard<std::mutex> lock(arena_mutex);
-  if (arena_holders == 0) {
-    const std::string problem = Problem(api_->CreateAndRegisterAllocator(env_, cpu_, nullptr));
+std::string Library::HoldPool() const {
+  const std::lock_guard<std::mutex> lock(pool_mutex);
+  Pool* const pool = Pool::Get(*api_);
+  if (!pool) return "onnxruntime has no allocator for the CPU";
+  if (pool_holders == 0) {
+    const std::string problem = Problem(api_->RegisterAllocator(env_, pool));
     if (!problem.empty()) return problem;
+    pool->Keep(true);
   }
-  ++arena_holders;
+  ++pool_holders;
   return std::string();
 }
 
-void Library::DropArena() const {
-  const std::lock_guard<std::mutex> lock(arena_mutex);
-  if (--arena_holders == 0) {
-    api_->ReleaseStatus(api_->UnregisterAllocator(env_, cpu_));
-    return;
-  }
-  const OrtApi* const newer = Newer(25);
-  OrtAllocator* arena = nullptr;
-  if (newer) newer->ReleaseStatus(newer->GetSharedAllocator(env_, cpu_, &arena));
-  if (arena && arena->version >= 25 && arena->Shrink) api_->ReleaseStatus(arena->Shrink(arena));
+void Library::DropPool() const {
+  const std::lock_guard<std::mutex> lock(pool_mutex);
+  Pool* const pool = Pool::Get(*api_);
+  if (--pool_holders > 0) return pool->Trim();
+  api_->ReleaseStatus(api_->UnregisterAllocator(env_, pool->info()));
+  pool->Keep(false);
 }
 
 std::string Library::Problem(OrtStatus* status) const {

@@ -33,10 +33,10 @@ class Library {
   const std::string& path() const { return path_; }
   const std::string& version() const { return version_; }
 
-  // Sessions that say so take the memory of their runs from one arena, the process's: what one has no more use for, the
-  // next takes. It is there while somebody holds it; what a holder leaves unused by all is given back when it drops it.
-  std::string HoldArena() const;
-  void DropArena() const;
+  // Sessions that say so take the memory of their runs from one pool, the process's: what one has no more use for, the
+  // next takes. It is there while somebody holds it; what nobody uses is given back when one drops it.
+  std::string HoldPool() const;
+  void DropPool() const;
 
   // What onnxruntime says, which is released, on one line; empty for success.
   std::string Problem(OrtStatus* status) const;

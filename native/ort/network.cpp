@@ -7,6 +7,7 @@
 #endif
 
 #include "gpu.h"
+#include "pool.h"
 
 namespace dpm::ort {
 namespace {
@@ -63,7 +64,10 @@ void RunTask::Work(Network& network) {
       network.running_ = options;
       if (cancelled) api.ReleaseStatus(api.RunOptionsSetTerminate(options));
     }
+    if (Pool* const pool = Pool::Get(api)) pool->Begin(session.get());
     problem = library.Problem(api.RunWithBinding(session.get(), options, binding->get()));
+    const size_t asked = problem.empty() ? 0 : Pool::Failed();
+    if (asked > 0) problem = "Failed to allocate memory for requested buffer of size " + std::to_string(asked);
     const std::lock_guard<std::mutex> guard(network.mutex_);
     network.running_ = nullptr;
   }

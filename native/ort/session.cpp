@@ -48,7 +48,7 @@ Session::~Session() {
   const OrtApi& api = library_->api();
   if (session_) api.ReleaseSession(session_);
   if (memory_) api.ReleaseMemoryInfo(memory_);
-  if (holds_arena_) library_->DropArena();
+  if (holds_pool_) library_->DropPool();
 }
 
 std::string Session::Create(const Settings& settings, LoadCancellation* cancellation) {
@@ -105,9 +105,9 @@ std::string Session::Configure(const Settings& settings, OrtSessionOptions* opti
   }
   if (!settings.memory_pattern && !ok(api.DisableMemPattern(options))) return problem;
   if (settings.shared_memory) {
-    problem = library_->HoldArena();
-    holds_arena_ = problem.empty();
-    if (!holds_arena_ || !ok(api.AddSessionConfigEntry(options, "session.use_env_allocators", "1"))) return problem;
+    problem = library_->HoldPool();
+    holds_pool_ = problem.empty();
+    if (!holds_pool_ || !ok(api.AddSessionConfigEntry(options, "session.use_env_allocators", "1"))) return problem;
   }
   for (const auto& entry : settings.config) {
     if (!ok(api.AddSessionConfigEntry(options, entry.first.c_str(), entry.second.c_str()))) return problem;

@@ -26,7 +26,7 @@ struct Settings {
   int threads = 0;         // of one operator; 0: onnxruntime's own choice
   int optimization = ORT_ENABLE_ALL;
   bool memory_pattern = true;
-  bool shared_memory = false;                               // runs take theirs from the arena of the process
+  bool shared_memory = false;                               // runs take theirs from the pool of the process
   Pairs config;                                             // onnxruntime's session.* entries
   Pairs provider;                                           // settings of the execution provider
   std::vector<std::pair<std::string, int64_t>> dimensions;  // symbolic dimensions that are known
@@ -87,7 +87,7 @@ class Session {
   OrtMemoryInfo* memory_ = nullptr;
   Device device_ = Device::cpu;
   bool has_stream_ = false;
-  bool holds_arena_ = false;
+  bool holds_pool_ = false;
   std::vector<Declared> inputs_, outputs_;
 };
 
