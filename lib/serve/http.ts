@@ -81,8 +81,7 @@ async function answerBy(
 ): Promise<Http> {
   const metrics = await openMetrics(models, queue, shared);
   if (!(metrics instanceof Missing)) observers.push(metrics);
-  const traces = await openTraces();
-  if (traces) observers.push(traces);
+  observers.push(...(await openTraces()));
   const connections = new Connections(limits.connections, limits.unread);
   const app = makeApp(metrics, ({ socket }, waiting) => connections.keep(socket, waiting));
   const server = listener(app.fetch as Fetch, limits, connections);

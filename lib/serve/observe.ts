@@ -26,6 +26,10 @@ export interface Observer {
   /** A request has come; `request` tells of its answer. */
   asked?(note: { id: string; method: string; path: string; headers: () => Record<string, string> }): void;
   request?(note: { id: string; method: string; path: string; status: number; ms: number; client: string }): void;
+  /** What another process is to be sent, so that it tells of the same request there; nothing where nobody traces it. */
+  carrier?(request: string): Record<string, string> | undefined;
+  /** Another process has sent that, of a request which is known here by this name. */
+  carried?(request: string, carrier: Record<string, string>): void;
   started?(note: RunNote): void;
   ended?(note: RunNote & Outcome): void;
   /** A network call. */
@@ -43,6 +47,11 @@ export function all(observers: readonly Observer[]): Observer {
   return {
     asked: (note) => observers.forEach((one) => void one.asked?.(note)),
     request: (note) => observers.forEach((one) => void one.request?.(note)),
+    carrier: (request) => {
+      const found = observers.map((one) => one.carrier?.(request)).filter((one) => one !== undefined);
+      return found.length > 0 ? Object.assign({}, ...found) : undefined;
+    },
+    carried: (request, carrier) => observers.forEach((one) => void one.carried?.(request, carrier)),
     started: (note) => observers.forEach((one) => void one.started?.(note)),
     ended: (note) => observers.forEach((one) => void one.ended?.(note)),
     called: (note) => observers.forEach((one) => void one.called?.(note)),

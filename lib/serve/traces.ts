@@ -16,22 +16,35 @@ const QUIET = new Set(['/healthz', '/readyz', '/metrics']);
  * A span of each request, below what `traceparent` says, and below it one of its run: how long it waited, and what it took
  * in all for prompts, network calls, steps, and from pixels to latents and back. These come one after the other, as their sums.
  *
- * @returns nothing where nobody takes spans, so that they cost nothing
+ * @returns none where nobody takes spans, so that they cost nothing
  */
-export async function openTraces(): Promise<Observer | undefined> {
+export async function openTraces(): Promise<Observer[]> {
   let api: typeof Api;
   try {
     api = await optional<typeof Api>('@opentelemetry/api', 'Tracing');
   } catch (error) {
-    if (error instanceof Missing) return undefined;
+    if (error instanceof Missing) return [];
     throw error;
   }
   const { trace, propagation, context } = api;
   const tracer = trace.getTracer('dpm-solver', version);
-  if (!tracer.startSpan('first').isRecording()) return undefined;
+  if (!tracer.startSpan('first').isRecording()) return [];
   const open = new Map<string, Api.Span>();
   const known = new Map<string, Api.Context>();
-  return {
+  const know = (id: string, found: Api.Context): void => {
+    known.set(id, found);
+    const [oldest] = known.keys();
+    if (known.size > KNOWN) known.delete(oldest);
+  };
+  const traces: Observer = {
+    carrier: (request) => {
+      const found = known.get(request);
+      if (!found) return undefined;
+      const carrier: Record<string, string> = {};
+      propagation.inject(found, carrier);
+      return carrier;
+    },
+    carried: (request, carrier) => know(request, propagation.extract(context.active(), carrier)),
     asked: ({ id, method, path, headers }) => {
       if (QUIET.has(path)) return;
       const active = context.active();
@@ -46,9 +59,7 @@ export async function openTraces(): Promise<Observer | undefined> {
         parent,
       );
       open.set(id, span);
-      known.set(id, trace.setSpan(parent, span));
-      const [oldest] = known.keys();
-      if (known.size > KNOWN) known.delete(oldest);
+      know(id, trace.setSpan(parent, span));
     },
     request: ({ id, status }) => {
       const span = open.get(id);
@@ -85,4 +96,5 @@ export async function openTraces(): Promise<Observer | undefined> {
       run.end(over);
     },
   };
+  return [traces];
 }

@@ -234,7 +234,7 @@ export class Front implements Runs {
     this.#entering.push(client);
     try {
       await this.#sendInputs(id, seeded);
-      const error = await this.#check(id, remote, this.#taskOf(seeded, client), signal);
+      const error = await this.#check(id, remote, this.#taskOf(seeded, client, request), signal);
       if (error !== undefined) throw new Refused(error);
       if (signal.aborted || this.#closed) throw new Unavailable('The server is shutting down', 5);
       const entry: Entry = {
@@ -259,12 +259,14 @@ export class Front implements Runs {
     }
   }
 
-  #taskOf({ uploads, ...job }: Job, client: Client): Task {
+  #taskOf({ uploads, ...job }: Job, client: Client, request: string | undefined): Task {
     const { image: _, mask: __, ...how } = uploads ?? {};
+    const trace = request === undefined ? undefined : this.#options.observer.carrier?.(request);
     return {
       front: this.id,
       client: keyOf(client),
       job,
+      ...(trace ? { trace } : {}),
       ...(uploads ? { uploads: how as Task['uploads'] } : {}),
     };
   }
@@ -309,9 +311,9 @@ export class Front implements Runs {
     }
   }
 
-  #add({ id, remote, job, client, priority }: Entry): Promise<unknown> {
+  #add({ id, remote, job, client, request, priority }: Entry): Promise<unknown> {
     return soon(
-      remote.queue.add('run', this.#taskOf(job, client), {
+      remote.queue.add('run', this.#taskOf(job, client, request), {
         ...{ jobId: id, priority: Math.min(priority, 2_000_000), attempts: MOST_LOST },
         ...{ removeOnComplete: { age: KEPT }, removeOnFail: { age: KEPT }, stackTraceLimit: 0 },
       }),

@@ -8,6 +8,7 @@ import { type LogLevel, openLog } from '../log.js';
 import { all, type Observer } from '../observe.js';
 import { Front } from './front.js';
 import { connect, greet, misunderstood, openBull, type Redis } from './redis.js';
+import { openTraces } from '../traces.js';
 import { openStore, type Store, type StoreOptions } from './store.js';
 import { Consumer } from './worker.js';
 
@@ -127,12 +128,13 @@ export async function startWorker(options: WorkerOptions): Promise<Working> {
   const { redis, listener, store, end } = await open(url, what, true, place);
   const { models, engines, queue, close: closeEngines } = openLocal(own, limits, observer);
   const consumer = new Consumer(models, {
-    ...{ bull, redis, listener, queue, store, version, limits, warn },
+    ...{ bull, redis, listener, queue, store, version, limits, observer, warn },
     reproducible: reproducible ? (maxBatch as number) : null,
   });
   let http: Http | undefined;
   try {
     if (port !== undefined) http = await answerHealth({ port, host }, { models, queue, limits, observer, observers });
+    else observers.push(...(await openTraces()));
     await queue.openAll(engines);
     await greet(redis, 'worker', version);
     const sentence = await misunderstood(redis, 'worker');

@@ -59,6 +59,8 @@ export interface Task {
   client: string;
   /** With the seed. */
   job: Omit<Job, 'uploads'>;
+  /** Of whoever traces the request: `traceparent` and what else there is. */
+  trace?: Record<string, string>;
   /** What there is of pictures that the run starts from, whose bytes are kept apart. */
   uploads?: Omit<Uploads, 'image' | 'mask'>;
 }

@@ -5,6 +5,7 @@ import type { Job as BullJob, Worker as BullWorker } from 'bullmq';
 import { firstLine } from '../../base/text.js';
 import { type Engine, GONE, Unavailable } from '../engine.js';
 import type { Job } from '../messages.js';
+import type { Observer } from '../observe.js';
 import type { Queue } from '../queue.js';
 import { type Ending, Refused, type RunEvent, rowsOf } from '../runs.js';
 import type { Limits } from '../limits.js';
@@ -64,6 +65,7 @@ export interface ConsumerOptions {
   store: Store;
   version: string;
   limits: Limits;
+  observer: Observer;
   /** The samples of every call, where bits are promised. */
   reproducible: number | null;
   /** Told in a sentence what goes wrong without ending anything. */
@@ -357,7 +359,7 @@ class Line {
   }
 
   async #draw(held: Held, going: Going): Promise<Outcome> {
-    const { store, redis, queue, version } = this.#options;
+    const { store, redis, queue, version, observer } = this.#options;
     const { deferredFailure, attemptsStarted: attempt } = held;
     // BullMQ has given it up, and leaves it to a worker to say so.
     if (deferredFailure)
@@ -365,7 +367,8 @@ class Line {
         type: 'failed',
         error: `The run was begun ${attempt - 1} times, and each time its worker ended before it was done`,
       };
-    const { front, client } = held.data;
+    const { front, client, trace } = held.data;
+    if (trace) observer.carried?.(going.run, trace);
     const [cancelled, heard] = await Promise.all([
       redis.exists(names.cancelled(going.run)),
       redis.exists(names.front(front)),
