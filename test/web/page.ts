@@ -377,22 +377,27 @@ export async function denoise(
   const told: number[] = [];
   const run = (count: number) =>
     solver.sample(randn([1, 3, 32, 32], { seed: 7 }) as never, {
-      ...{ steps: count, onStep: ({ step }: { step: number }) => told.push(step) },
+      steps: count,
+      // Who listens is shown copies, which cross.
+      ...(warm ? {} : { onStep: ({ step }: { step: number }) => told.push(step) }),
     });
-  if (warm) await run(1);
+  if (warm) await run(2);
   calls = within = told.length = 0;
   const late: number[] = [];
   const every = 5;
   let asked = performance.now();
-  const timer = setInterval(() => {
+  const tick = () => {
     const now = performance.now();
     late.push(Math.max(0, now - asked - every));
     asked = now;
-  }, every);
+  };
+  const timer = setInterval(tick, every);
   const started = performance.now();
   const { sample, transfers } = await run(steps);
   const total = performance.now() - started;
   clearInterval(timer);
+  // The one that was due while the page was at work.
+  tick();
   await unet.dispose();
   const { data } = sample as unknown as { data: Float32Array };
   const where = { device: unet.device, sample: [...data], steps: told, transfers };
