@@ -202,6 +202,7 @@ async function openParts(folder: string, found: Found, session: SessionOptions):
     const networks = { denoiser, conditioner, vae, limits };
     await gate?.({ limits, needs: onHost ? usualNeeds(networks) : undefined });
     const chosen = memory !== 'auto' ? memory : onHost ? chooseMemory(networks) : ('fast' as const);
+    if (chosen === 'low') networks.vae?.decoder.setAlone();
     // Everything has been looked at before gigabytes are loaded.
     const all = [...conditioner.graphs, denoiser.graph, ...(vae ? [vae.decoder] : [])];
     if (chosen === 'fast') await loadGraphs(all, onProgress);
