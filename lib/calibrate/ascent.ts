@@ -3,7 +3,7 @@ import type { Candidate } from './candidates.js';
 import { mean } from './compare.js';
 import { type Bench, runAll } from './equations.js';
 import type { Journal } from './journal.js';
-import { derivativeCost, type Free } from './parameters.js';
+import { derivativeCost, type Free, parametersOf } from './parameters.js';
 import { count, type Path } from './path.js';
 import { type Fit, firstFit, refine } from './refine.js';
 import type { Student } from './student.js';
@@ -14,6 +14,11 @@ const FREE: Free = { times: true, rows: true, shifts: false };
 /** Evaluations of one iteration, all samples together. */
 export function iterationCost(student: Student, samples: number): number {
   return (derivativeCost(student, FREE) + student.corrections.length) * samples;
+}
+
+/** Numbers that an iteration moves. */
+export function freeNumbers(student: Student): number {
+  return parametersOf(student, FREE).length;
 }
 
 export class Ascent {

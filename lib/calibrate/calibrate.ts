@@ -5,7 +5,7 @@ import { addon, type StateArray } from '../addon/native.js';
 import { readTensor, sameDims, wrongDims } from '../base/tensor.js';
 import type { NoiseSchedule } from '../schedule/noise-schedule.js';
 import { type SolverTable, tableSchedule } from '../solver/table.js';
-import { Ascent, iterationCost } from './ascent.js';
+import { Ascent, freeNumbers, iterationCost } from './ascent.js';
 import { Axis } from './axis.js';
 import { winShare } from './bootstrap.js';
 import { type Candidate, classicCandidates } from './candidates.js';
@@ -14,10 +14,11 @@ import { type Bench, runAll } from './equations.js';
 import { Journal } from './journal.js';
 import { type CalibratedModel, Network, stateArray, unlessNotFinite } from './network.js';
 import { type CalibrateOptions, readCalibrateOptions, type Settings } from './options.js';
-import { type Batch, count } from './path.js';
+import { type Batch, count, firstOf } from './path.js';
 import { Progress } from './progress.js';
 import type { Calibration, CalibrationReport } from './report.js';
 import { searchTimes, type TaughtBatch } from './search.js';
+import type { Student } from './student.js';
 import { plain, revived } from './student-json.js';
 import { teach } from './teacher.js';
 import { tableOf } from './to-table.js';
@@ -32,6 +33,10 @@ const SEARCH_SHARE = 0.55;
 const SEARCHES = 3;
 /** Fewer iterations are not worth their first. */
 const LEAST_ITERATIONS = 2;
+/** Where all samples leave none to spend, so many iterations are made with as many of them as these can be paid for with. */
+const FEW_ITERATIONS = 4;
+/** Numbers of these samples for each that is fitted: of fewer, a fit would learn them by heart. */
+const NUMBERS_EACH = 64;
 /** Candidates that are looked at again, by the error of the best so far: they ran on the same samples. */
 const WITHIN = 1.3;
 const FIRST_LOOK = 16;
@@ -323,9 +328,9 @@ class Calibrator {
     const { budget } = this.#settings;
     const first = this.#network.evaluations;
     const left = () => budget - (this.#network.evaluations - first);
+    const { student } = classics[0];
     // Iterations that the rest would not pay for leave all of it to searches.
-    const iteration = iterationCost(classics[0].student, count(this.#fitted));
-    const searched = (1 - SEARCH_SHARE) * budget < LEAST_ITERATIONS * iteration ? budget : SEARCH_SHARE * budget;
+    const searched = this.#fittable(student, (1 - SEARCH_SHARE) * budget) ? SEARCH_SHARE * budget : budget;
     const found: { candidate: Candidate; train: number }[] = [];
     this.#progress.stage('search', steps);
     for (const classic of differentGrids(classics).slice(0, SEARCHES)) {
@@ -341,7 +346,9 @@ class Calibrator {
       ...found.sort((a, b) => a.train - b.train).map(({ candidate }) => candidate),
       ...classics.slice(0, 3),
     ];
-    const bench = this.#bench(this.#fitted);
+    const fitted = this.#fittable(student, left()) ?? this.#fitted;
+    const iteration = iterationCost(student, count(fitted));
+    const bench = this.#bench(fitted);
     const running = starts.map((start) => new Ascent(bench, this.#journal, steps, start));
     const keep = (done: readonly Ascent[]) => {
       for (const { found: candidate, train } of done) if (candidate) found.push({ candidate, train });
@@ -356,6 +363,16 @@ class Calibrator {
     }
     keep(running);
     return found;
+  }
+
+  /** The samples that iterations can be paid for with; undefined where they would be too few. */
+  #fittable(student: Student, evaluations: number): readonly Batch[] | undefined {
+    const all = count(this.#fitted);
+    if (evaluations >= LEAST_ITERATIONS * iterationCost(student, all)) return this.#fitted;
+    const { size } = this.#network;
+    const each = FEW_ITERATIONS * (iterationCost(student, 1) + student.corrections.length);
+    const some = Math.min(all, Math.floor(evaluations / each));
+    return some * size < NUMBERS_EACH * freeNumbers(student) ? undefined : firstOf(this.#fitted, some, size);
   }
 
   async #search(steps: number, { student }: Candidate, budget: number, name: string) {

@@ -18,6 +18,17 @@ export function count(batches: readonly Batch[]): number {
   return batches.reduce((sum, { samples }) => sum + samples.length, 0);
 }
 
+/** The first `most` samples, of `size` numbers each, without a copy. */
+export function firstOf(batches: readonly Batch[], most: number, size: number): Batch[] {
+  let left = most;
+  return batches.flatMap(({ samples, start, end }) => {
+    const n = Math.min(left, samples.length);
+    left -= n;
+    if (n === 0) return [];
+    return [{ samples: samples.slice(0, n), start: start.subarray(0, n * size), end: end.subarray(0, n * size) }];
+  });
+}
+
 /** The states of a batch, n + 1 of them, and the predictions at the first n. */
 export interface Path {
   readonly states: readonly StateArray[];

@@ -9,6 +9,7 @@ import { problemOf } from '../../bench/few/random.js';
 import { Axis } from '../../lib/calibrate/axis.js';
 import { type CalibratedModel, type CalibrateOptions, calibrate, calibrationSvg } from '../../lib/calibrate/index.js';
 import { Network } from '../../lib/calibrate/network.js';
+import type { CalibrationReport } from '../../lib/calibrate/report.js';
 import { teach } from '../../lib/calibrate/teacher.js';
 import { DPMSolver, NoiseSchedule, readTable, type Tensor } from '../../lib/index.js';
 import { assertBitsEqual, assertClose, noise, assertRejects } from '../support.js';
@@ -404,6 +405,25 @@ test('what cannot be calibrated is refused in one sentence', async () => {
   await assertRejects(calibrate(broken, schedule, small(schedule)), Error, /NaN or Infinity for sample 0/);
   const wide: CalibratedModel = (x) => ({ data: new Float64Array(x.dims[0] * 3), dims: [x.dims[0], 3] });
   await assertRejects(calibrate(wide, schedule, small(schedule)), RangeError, /Expected dims/);
+});
+
+test('where iterations with all samples cannot be paid for, some that say much each are fitted to', async () => {
+  const schedule = SCHEDULES.edm;
+  const size = 1024;
+  const whole = exact(clusters(size), schedule);
+  const options = { ...small(schedule, { sample: starts(schedule, size) }), steps: 6, samples: 24 };
+  const calibrated = async (evaluations: number) => {
+    const { report } = await calibrate(whole, schedule, { ...options, budget: { evaluations } });
+    assert.ok(report[0].evaluations.fit <= evaluations, `${report[0].evaluations.fit} of ${evaluations}`);
+    return report[0];
+  };
+  const fits = ({ candidates }: CalibrationReport) =>
+    candidates.filter(({ name }) => name.startsWith('fit from search'));
+  for (const evaluations of [150, 700]) await calibrated(evaluations);
+  const one = await calibrated(3200);
+  assert.is(fits(one).length, 1, JSON.stringify(one.candidates));
+  assert.is(one.kept, 'table');
+  assert.ok(one.heldOut < 0.7 * one.classic, `${one.heldOut} to ${one.classic}`);
 });
 
 test('fitting takes no more evaluations than it may', async () => {
