@@ -160,7 +160,7 @@ export interface ForeignResult {
  */
 export async function measureForeign(
   known: readonly ForeignResult[],
-  { steps = [6, 8], samples = 32, heldOut = 64, budget = 5000 },
+  { steps = [6, 8], samples = 32, heldOut = 128, budget = 5000 },
   keep: (networks: readonly ForeignResult[]) => void,
   tell: (line: string) => void,
 ): Promise<void> {
