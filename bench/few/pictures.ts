@@ -253,7 +253,7 @@ export async function measurePictures(
       }
       const right = units.map((unit) => unit.right).join('');
       const errors = units.flatMap((unit) => unit.errors);
-      const rows = Float32Array.from(units.flatMap((unit) => floats(unit.features)));
+      const rows = Float32Array.from(units.flatMap((unit) => [...floats(unit.features)]));
       const frechet = distance?.bootstrap(rows, DRAWS, uniform(1));
       const hits = right.split('1').length - 1;
       const { family, name } = entry;
