@@ -8,11 +8,32 @@ export function render(): Rendered {
     value.toPrecision(2).replace(/^(\d+(?:\.\d+)?)e\+(\d+)$/, (text) => `${Number(text)}`);
   const told = ([median, least, most]: readonly number[]) => `${times(median)} (${times(least)} to ${times(most)})`;
   const percent = (value: number) => `${(100 * value).toFixed(value < 0.095 ? 1 : 0)}%`;
-  const apart = Math.max(...rows.map(({ outsideRounds: [least, most] }) => most / least));
   const sizes = rows.map(({ sizes: [a, b] }) => Math.abs(a / b - 1));
   return {
     svgs: {},
     tables: {
+      python: table(
+        [
+          'threads of onnxruntime',
+          'of torch',
+          'pictures',
+          'outside, Python to Node',
+          'inside',
+          'outside of the loop, Node',
+          'Python',
+        ],
+        rows.map(
+          ({ threads, spinning, torch, compiled, batch, outside, outsideRounds, inside, shareNode, sharePython }) => [
+            `${threads}${threads > 1 ? (spinning ? ', spin between runs' : ', sleep') : ''}`,
+            compiled ? `${torch}, compiled` : torch,
+            batch,
+            told([outside, ...outsideRounds]),
+            inside.toFixed(2),
+            percent(shareNode),
+            percent(sharePython),
+          ],
+        ),
+      ),
       'python-threads': table(
         [
           'threads of onnxruntime',
@@ -36,7 +57,7 @@ export function render(): Rendered {
             `- ${batch === 1 ? 'One picture' : `${batch} pictures`}: ${told(ratio)} times as long without as with it.`,
         )
         .join('\n'),
-      'python-rounds': `the rounds of one setting were up to ${times(apart)} times apart (${rounds} rounds of each; the results of the two loops differ in size by ${percent(Math.min(...sizes))} to ${percent(Math.max(...sizes))}).`,
+      'python-rounds': `Fastest turns of ${rounds}, in brackets the rounds; the results of the two loops differ in size by ${percent(Math.min(...sizes))} to ${percent(Math.max(...sizes))}.`,
     },
   };
 }
