@@ -3,7 +3,7 @@
 import { errorsOf, mean, residual } from './compare.js';
 import { fitRow } from './greedy.js';
 import { applyRow, stateArray, unlessNotFinite } from './network.js';
-import { type Batch, endOf, type Path } from './path.js';
+import { type Batch, count, endOf, type Path } from './path.js';
 import type { Bench } from './equations.js';
 import { classicStudent, correctedRow, type Student } from './student.js';
 import type { StateArray } from '../addon/native.js';
@@ -56,13 +56,13 @@ export async function fitAlong(
       await network.predict(path.states[i], nodes[i], modelTime(times[i]), batch.samples, prediction);
       path.predictions.push(prediction);
     }
-    const count = student.corrections[i].length;
+    const ways = student.corrections[i].length;
     const operands = batches.map((batch, b) => ({
       state: paths[b].states[i],
-      predictions: Array.from({ length: count - 1 }, (_, k) => paths[b].predictions[i - k]),
+      predictions: Array.from({ length: ways - 1 }, (_, k) => paths[b].predictions[i - k]),
       target: batch.states[indices[i + 1]],
     }));
-    student.corrections[i].set(fitRow(nodes, i, orders[i], count, operands));
+    student.corrections[i].set(fitRow(nodes, i, orders[i], ways, operands));
     const row = correctedRow(student, nodes, i, orders[i]);
     for (const [b, batch] of batches.entries()) {
       const next = stateArray(network.type, batch.start.length);
@@ -90,7 +90,7 @@ export async function searchTimes(
   const { network } = bench;
   const first = network.evaluations;
   const spent = () => network.evaluations - first;
-  const samples = batches.reduce((sum, batch) => sum + batch.samples.length, 0);
+  const samples = count(batches);
   const steps = start.length - 1;
   const last = start[steps];
   let best = await fitAlong(bench, batches, start, { orders, window });
