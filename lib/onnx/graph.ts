@@ -110,8 +110,8 @@ export class Graph {
   }
 
   /**
-   * From the next load on its runs take memory of their own: where nobody else's is there to be had, onnxruntime's arena takes a
-   * fifth less for a decoder than blocks that are never cut.
+   * From the next load on its runs take memory of their own: where nobody else's is there to be had, onnxruntime's arena takes less
+   * for a decoder than blocks that are never cut.
    */
   setAlone(): void {
     this.#alone = true;
